@@ -1,0 +1,3 @@
+"""RouterConsole: an LLM router with a terminal console."""
+
+__version__ = "0.1.0"

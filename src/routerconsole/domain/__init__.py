@@ -1,0 +1,1 @@
+"""Pure types every layer shares; imports nothing of the project and does no I/O."""

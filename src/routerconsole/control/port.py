@@ -1,0 +1,124 @@
+"""The protocols every face talks to. Reads return frozen views, every change goes through `do`, events are pulled.
+
+Implementations: local (on the engine's loop), threaded (from another thread), remote (over HTTP); one contract suite
+runs over all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from routerconsole.domain.events import Event
+from routerconsole.domain.request import ChatRequest
+from routerconsole.domain.trace import Trace
+
+from .commands import Command, Receipt
+from .views import (
+    AuditRow,
+    Explanation,
+    FailureView,
+    ModelCard,
+    ProviderMetrics,
+    RequestDetail,
+    RequestPage,
+    Status,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Events after a cursor: pass `next` back; `missed` were overwritten before this reader came for them."""
+
+    events: tuple[Event, ...]
+    next: int
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestQuery:
+    """Which rows of the log: `before` is a cursor from a page, `text` matches id, model, provider and chain."""
+
+    limit: int = 100
+    before: str | None = None
+    provider: str | None = None
+    status: str | None = None
+    text: str | None = None
+    failed_over: bool = False
+
+
+class ControlError(Exception):
+    """A read or command was refused; `code` and `status` are the HTTP face's, `message` says what to do."""
+
+    def __init__(self, code: str, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.code, self.message, self.status = code, message, status
+
+
+class EngineUnreachable(ControlError):
+    """No engine answered (remote only)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("engine_unreachable", message, status=503)
+
+
+class Control(Protocol):
+    """The operator plane."""
+
+    async def status(self) -> Status:
+        """Return providers, routes and rates as they are now."""
+
+    async def metrics(self) -> tuple[ProviderMetrics, ...]:
+        """Return counters and latencies per provider and route."""
+
+    async def requests(self, query: RequestQuery) -> RequestPage:
+        """Return log rows, newest first, those in flight included."""
+
+    async def request(self, request_id: str) -> RequestDetail | None:
+        """Return one request in full, or None."""
+
+    async def failures(self, limit: int = 100) -> tuple[FailureView, ...]:
+        """Return recent failed attempts, newest first."""
+
+    async def audit(self, limit: int = 100) -> tuple[AuditRow, ...]:
+        """Return operator changes, newest first."""
+
+    async def config(self) -> Mapping[str, Any]:
+        """Return the effective configuration, secrets masked."""
+
+    async def models(self) -> tuple[ModelCard, ...]:
+        """Return what /v1/models lists."""
+
+    async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
+        """Return the routing decision for a chat body; nothing is sent."""
+
+    async def events(self, after: int, limit: int = 1000) -> EventPage:
+        """Return events after cursor `after`; `after` -1 means from now on (an empty page with `next`)."""
+
+    async def do(
+        self, command: Command, *, actor: str = "operator", dry_run: bool = False, if_version: int | None = None
+    ) -> Receipt:
+        """Carry out one change, audited; raise ControlError when it is refused."""
+
+    async def aclose(self) -> None:
+        """Let go of the engine; never stops it."""
+
+
+class Exchange(Protocol):
+    """One answered request. `status` and `headers` are what goes back besides the x-router-* headers (see `trace`)."""
+
+    trace: Trace
+    status: int
+    headers: Sequence[tuple[str, str]]
+    reply: bytes | None
+
+    def deltas(self) -> AsyncIterator[Sequence[bytes]]:
+        """Yield batches of event payloads (JSON bytes without framing), ending cleanly or raising StreamIncomplete."""
+
+
+class Chat(Protocol):
+    """The data plane. Cancelling the task that awaits `open` or iterates `deltas` cancels the upstream call."""
+
+    async def open(self, request: ChatRequest) -> Exchange:
+        """Route and serve; return at the whole reply or at a stream's commit; raise RoutingFailed."""

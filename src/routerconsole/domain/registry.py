@@ -1,0 +1,186 @@
+"""The frozen, versioned picture of providers, models and pools that one request sees from start to end.
+
+A change makes a new Registry and swaps it in; nobody ever mutates one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from .capability import CapabilityTree, Layer, Standing, standing
+from .policy import CapabilityPolicy, CircuitPolicy, RoutingPolicy, Timeouts
+from .route import ModelKey, Route
+from .secret import Secret
+
+
+class ProviderKind(StrEnum):
+    """The dialects a provider entry may name."""
+
+    OLLAMA = "ollama"
+    OPENAI = "openai"
+    OPENAI_COMPATIBLE = "openai_compatible"
+    ANTHROPIC = "anthropic"
+    AIRLLM = "airllm"
+    SIMULATED = "simulated"
+
+
+class Tier(StrEnum):
+    """How heavy a model is."""
+
+    EXPLORATORY = "exploratory"
+    STANDARD = "standard"
+    DEEP = "deep"
+
+
+class Role(StrEnum):
+    """What a model is for."""
+
+    GENERAL = "general"
+    REWARD = "reward"
+    TEACHER = "teacher"
+    JUDGE = "judge"
+
+
+class ModelFormat(StrEnum):
+    """How a model's weights exist."""
+
+    API = "api"
+    OLLAMA = "ollama"
+    GGUF = "gguf"
+    SAFETENSORS = "safetensors"
+    HF = "hf"
+
+
+class AccountStrategy(StrEnum):
+    """How the accounts of one provider share its traffic."""
+
+    ROUND_ROBIN = "round_robin"
+    PRIORITY = "priority"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One credential of a provider; name None is the only one. `unavailable` says why it cannot be used."""
+
+    name: str | None = None
+    api_key: Secret | None = None
+    unavailable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Requests and tokens per minute and per UTC day; None is no limit."""
+
+    rpm: int | None = None
+    rpd: int | None = None
+    tpm: int | None = None
+    tpd: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One upstream model at one provider. Prices are USD per million tokens, None is unknown (not zero)."""
+
+    provider: str
+    upstream_id: str
+    default: bool = False
+    in_pools: bool = True
+    enabled: bool = True
+    role: Role = Role.GENERAL
+    format: ModelFormat = ModelFormat.API
+    path: str | None = None
+    display: str | None = None
+    description: str | None = None
+    layers: Mapping[str, tuple[Layer, ...]] = field(default_factory=dict)
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    usd_per_mtok_in: float | None = None
+    usd_per_mtok_out: float | None = None
+    tags: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    tier: Tier = Tier.STANDARD
+
+    @property
+    def key(self) -> ModelKey:
+        """The registry key."""
+        return ModelKey(self.provider, self.upstream_id)
+
+    def standing(self, node: str) -> Standing:
+        """Return the effective value of a node; learned gaps are not included (they live on the board, per route)."""
+        return standing(self.layers, node)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthPolicy:
+    """Periodic reachability checks: every `interval` seconds while enabled."""
+
+    interval: float = 30.0
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One upstream server. `unavailable` is the reason it cannot be used at all (it stays listed)."""
+
+    name: str
+    kind: ProviderKind
+    base_url: str
+    enabled: bool = True
+    priority: int = 100
+    accounts: tuple[Account, ...] = (Account(),)
+    account_strategy: AccountStrategy = AccountStrategy.ROUND_ROBIN
+    headers: tuple[tuple[str, str | Secret], ...] = ()
+    proxy: str | Secret | None = None
+    ca_file: str | None = None
+    max_concurrency: int = 64
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    local: bool = False
+    free: bool = False
+    circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
+    health: HealthPolicy = field(default_factory=HealthPolicy)
+    discovery: bool = True
+    models: tuple[Model, ...] = ()
+    unavailable: str | None = None
+
+    @property
+    def default_model(self) -> str | None:
+        """The model flagged default, else the first, else None (C0-06)."""
+        return next(
+            (model.upstream_id for model in self.models if model.default),
+            self.models[0].upstream_id if self.models else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """An ordered group of models. In this version: explicit members, strategy `priority`, plus the automatic `auto`."""
+
+    id: str
+    members: tuple[ModelKey, ...]
+    description: str = ""
+    strategy: str = "priority"
+    automatic: bool = False
+    capability_policy: CapabilityPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The whole picture, with a version that grows by one at each swap."""
+
+    version: int
+    policy: RoutingPolicy
+    tree: CapabilityTree = field(default_factory=CapabilityTree)
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    models: Mapping[ModelKey, Model] = field(default_factory=dict)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+
+    def routes(self, key: ModelKey) -> tuple[Route, ...]:
+        """Return the routes of a model, one per account of its provider, in configured order."""
+        provider = self.providers[key.provider]
+        return tuple(Route(provider.name, account.name, key.model) for account in provider.accounts)
+
+    def all_routes(self) -> tuple[Route, ...]:
+        """Return every route, by provider order then model order."""
+        return tuple(route for key in self.models for route in self.routes(key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -23,6 +24,7 @@ _METADATA_NAMES: Final = frozenset(
 _NAT64: Final = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/96", "::/96"))
 
 
+@lru_cache(1024)
 def forbidden_host(host: str) -> str | None:
     """Return why a host (a name, or an address in any spelling) is refused, or None; resolves nothing."""
     name = host.strip().strip("[]").partition("%")[0].rstrip(".").lower()

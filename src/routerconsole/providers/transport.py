@@ -26,7 +26,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from routerconsole.domain.address import forbidden_host
-from routerconsole.domain.transport import TransportFault
+from routerconsole.routing.faults import TransportFault
 
 if TYPE_CHECKING:
     from aiohttp.client import ClientTimeout
@@ -41,6 +41,7 @@ _MAX_HEADER: Final = 32 << 10  # a 10 KB header is dropped, a 64 KB one is no an
 _MAX_HEADERS: Final = 256
 _LARGE: Final = 1 << 20  # from here on aiohttp wants a file object
 _RESOLVER_THREADS: Final = 8
+_PROXY_AUTH: Final = 407
 _DNS_TTL: Final = 30  # seconds
 _KEEPALIVE: Final = 30.0  # seconds an idle connection is kept
 _REASONS: Final = {
@@ -125,6 +126,10 @@ class Transport(httpx.AsyncBaseTransport):
         except asyncio.CancelledError:
             _abort(call.socket)
             raise
+        except aiohttp.ClientHttpProxyError as exc:
+            if exc.status != _PROXY_AUTH:
+                raise translate(exc, call) from exc
+            return httpx.Response(exc.status)  # the same as where the proxy answers in the upstream's stead
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, RuntimeError) as exc:
             _abort(call.socket)
             raise translate(exc, call) from exc
@@ -182,7 +187,7 @@ class Body(httpx.AsyncByteStream):
             self.abort()
 
     async def read(self, *, limit: int = MAX_BODY) -> bytes:
-        """Return the whole body; raises TransportError, BODY_TOO_LARGE over `limit` bytes."""
+        """Return the whole body; raises TransportError, TOO_LARGE over `limit` bytes."""
         announced = self._answer.content_length
         size = 0
         chunks: list[bytes] = []
@@ -200,7 +205,7 @@ class Body(httpx.AsyncByteStream):
         finally:
             self.abort()
         raise TransportError(
-            TransportFault.BODY_TOO_LARGE,
+            TransportFault.TOO_LARGE,
             f"the body is over {limit} bytes",
             reused=self._call.timings.reused,
             bytes_received=True,
@@ -317,7 +322,7 @@ def translate(exc: Exception, call: Call, *, answered: bool = False) -> Transpor
         case aiohttp.ClientConnectorSSLError() | ssl.SSLError() if not answered:
             return error(TransportFault.TLS_HANDSHAKE, f"TLS failed: {getattr(exc, 'reason', None) or 'handshake'}")
         case aiohttp.ClientHttpProxyError():
-            return error(TransportFault.PROXY, f"the proxy answered {exc.status}")
+            return error(TransportFault.UNREACHABLE, f"the proxy answered {exc.status}")
         case TimeoutError() if not answered:
             return error(TransportFault.CONNECT_TIMEOUT, f"no connection within {call.connect_timeout:g} s")
         case aiohttp.ClientConnectorError():

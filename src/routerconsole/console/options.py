@@ -1,0 +1,45 @@
+"""What a console is started with and how it ended; importable without Textual."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class ExitReason(StrEnum):
+    """Why a console ended: `handoff` and `hangup` leave the engine serving, the others let the caller drain it."""
+
+    QUIT = "quit"
+    HANDOFF = "handoff"
+    HANGUP = "hangup"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleExit:
+    """How a console ended and the exit code that goes with it."""
+
+    reason: ExitReason
+    code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleOptions:
+    """Flags and settings of one console. `owns_engine` False (attach) means quitting leaves the engine alone, unasked."""
+
+    title: str = "router"
+    theme: str = "routerconsole-dark"
+    theme_folder: Path | None = None
+    read_only: bool = False
+    ascii: bool = False
+    slow: bool = False
+    no_color: bool = False
+    owns_engine: bool = True
+    keys: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two looks at the engine: 4 Hz, or 1 Hz with `--slow`."""
+        return 1.0 if self.slow else 0.25

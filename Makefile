@@ -36,8 +36,11 @@ bench: install
 # Needs pip-tools on PATH (not part of the lock). No index is named: pip reads it from the machine's own configuration.
 lock:
 	pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --extra dev --all-build-deps \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate \
 	  --output-file requirements.lock pyproject.toml
+	@{ printf '%s\n' '# Every package that runtime, tests and the build need, exact and hashed for all platforms. Made by `make lock`; never edited.' \
+	  "# No index is named here: pip reads it from the machine's own configuration."; grep -v '^#' requirements.lock; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

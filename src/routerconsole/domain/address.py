@@ -1,91 +1,110 @@
-"""Addresses no upstream may have: link-local ranges and clouds' metadata services, in every spelling (safety.md §3)."""
+"""Which upstream addresses are never contacted: link-local and cloud metadata, in every spelling. Pure; resolves nothing.
+
+Used twice: when a configuration is read, and again on the addresses a name resolved to, at connect.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-from functools import lru_cache
-from typing import Final
+import re
 
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_METADATA: Final = frozenset(
+_METADATA_NAMES = frozenset(
+    {
+        "metadata",
+        "metadata.google.internal",
+        "metadata.goog",
+        "instance-data",
+        "instance-data.ec2.internal",
+        "metadata.azure.com",
+        "metadata.azure.internal",
+        "metadata.tencentyun.com",
+        "metadata.packet.net",
+        "metadata.platformequinix.com",
+    }
+)
+# AWS over IPv6, Alibaba, Oracle, Azure's wire server, Equinix' old one: metadata services outside the link-local ranges
+_METADATA_ADDRESSES = frozenset(
     ipaddress.ip_address(text)
-    for text in (
-        "100.100.100.200",  # Alibaba Cloud
-        "192.0.0.192",  # Oracle Cloud
-        "168.63.129.16",  # Azure's wire server
-        "fd00:ec2::254",  # AWS
-        "fd20:ce::254",  # Google Cloud
-    )
+    for text in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")
 )
-_METADATA_NAMES: Final = frozenset(
-    {"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
-)
-_NAT64: Final = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/96", "::/96"))
+_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+_PART = re.compile(r"0[xX][0-9a-fA-F]{0,16}|0[0-7]{1,16}|0|[1-9][0-9]{0,15}", re.ASCII)
+_LOCAL_NAMES = frozenset({"localhost", "host.docker.internal"})
 
 
-@lru_cache(1024)
-def forbidden_host(host: str) -> str | None:
-    """Return why a host (a name, or an address in any spelling) is refused, or None; resolves nothing."""
-    name = host.strip().strip("[]").partition("%")[0].rstrip(".").lower()
-    if name in _METADATA_NAMES:
-        return "a cloud metadata service"
-    address = parse_address(name)
-    return None if address is None else forbidden_address(address)
-
-
-def forbidden_address(address: _Address) -> str | None:
-    """Return why an address is refused, or None; an IPv4 address wrapped in an IPv6 one is judged as itself."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = _wrapped(address)
-        if inner is not None:
-            return forbidden_address(inner)
-    if address.is_link_local:
-        return "a link-local address"
-    if address in _METADATA:
-        return "a cloud metadata address"
-    return None
-
-
-def parse_address(text: str) -> _Address | None:
-    """Read an address as inet_aton would, decimal, octal, hexadecimal and short forms included; None for a name."""
+def parse_address(host: str) -> IPAddress | None:
+    """Return the IP address a host names, in any spelling the C library takes (decimal, octal, hex, short); None for a name."""
+    text = host.strip("[]").rstrip(".").partition("%")[0]
     try:
         return ipaddress.ip_address(text)
     except ValueError:
-        pass
+        return _legacy_ipv4(text)
+
+
+def _legacy_ipv4(text: str) -> ipaddress.IPv4Address | None:
+    """Read an address as inet_aton does: one to four parts, each decimal, octal or hex, the last one filling the rest."""
     parts = text.split(".")
-    if not 1 <= len(parts) <= 4:
+    if not 1 <= len(parts) <= 4 or not all(_PART.fullmatch(part) for part in parts):
         return None
     numbers = [_number(part) for part in parts]
-    if any(number is None for number in numbers):
+    *head, tail = numbers
+    if any(number > 255 for number in head) or tail >= 256 ** (4 - len(head)):
         return None
-    *head, last = (number for number in numbers if number is not None)
-    if any(number > 0xFF for number in head) or last >= 256 ** (4 - len(head)):
-        return None
-    value = last
+    value = tail
     for position, number in enumerate(head):
-        value += number << (8 * (3 - position))
+        value |= number << (8 * (3 - position))
     return ipaddress.IPv4Address(value)
 
 
-def _number(part: str) -> int | None:
-    base = 16 if part[:2].lower() == "0x" else 8 if part.startswith("0") and len(part) > 1 else 10
-    digits = part[2:] if base == 16 else part
-    if not digits or not digits.isascii() or not digits.isalnum() or len(digits) > 32:
-        return None
-    try:
-        return int(digits, base)
-    except ValueError:
-        return None
+def _number(part: str) -> int:
+    if part[:2] in ("0x", "0X"):
+        return int(part[2:] or "0", 16)
+    return int(part, 8) if part.startswith("0") else int(part)
 
 
-def _wrapped(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address.teredo is not None:
-        return address.teredo[1]
-    if any(address in network for network in _NAT64) and int(address) > 0xFFFF:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+def forbidden_address(host: str) -> str | None:
+    """Return why `host` (a name or an address in any spelling) must not be contacted, or None."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name in _METADATA_NAMES:
+        return "is a cloud metadata address"
+    address = parse_address(name)
+    return None if address is None else forbidden_ip(address)
+
+
+def forbidden_ip(address: IPAddress) -> str | None:
+    """Return why an address must not be contacted, or None; looks through IPv4 embedded in IPv6."""
+    for inner in (address, *_embedded(address)):
+        if inner in _METADATA_ADDRESSES:
+            return "is a cloud metadata address"
+        if inner.is_link_local:
+            return "is a link-local or metadata address"
+        if inner.is_multicast or inner == ipaddress.IPv4Address("255.255.255.255"):
+            return "is a multicast or broadcast address"
     return None
+
+
+def _embedded(address: IPAddress) -> tuple[ipaddress.IPv4Address, ...]:
+    """Return the IPv4 addresses an IPv6 address may stand for: mapped, compatible, 6to4, Teredo, NAT64."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return ()
+    low = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    # the all-zero prefix is the deprecated compatible form; ::1 and :: themselves stay what they are
+    if int(address) >> 32 == 0 and int(address) > 1:
+        found.append(low)
+    if any(address in network for network in _NAT64):
+        found.append(low)
+    return tuple(inner for inner in found if inner is not None)
+
+
+def is_local(host: str) -> bool:
+    """Whether a host counts as local by itself: loopback, `*.local`, host.docker.internal (capabilities.md §4)."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name in _LOCAL_NAMES or name.endswith((".local", ".localhost")):
+        return True
+    address = parse_address(name)
+    if address is None:
+        return False
+    return address.is_loopback or any(inner.is_loopback for inner in _embedded(address))

@@ -219,7 +219,7 @@ def _authority(layer: Layer) -> tuple[int, float]:
 
 
 def standing(layers: Mapping[str, tuple[Layer, ...]], node: str) -> Standing:
-    """Return the value of `node` given all of a model's layers: yes if it or a descendant is yes, else its own no, else unknown."""
+    """Return the value of `node`: yes if it or a descendant is yes, else its own no, else unknown."""
     own = strongest(layers.get(node, ()))
     if own.value is Tri.YES:
         return own

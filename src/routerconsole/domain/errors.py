@@ -99,7 +99,7 @@ _DEFAULTS: dict[ErrorCode, tuple[int, ErrorType]] = {
 
 
 class RouterError(Exception):
-    """An error with a public face. `retry_after` is seconds; `should_retry` False tells SDKs to stop (x-should-retry)."""
+    """An error with a public face. `retry_after` is seconds; `should_retry` False tells SDKs to stop."""
 
     def __init__(
         self,

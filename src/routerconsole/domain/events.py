@@ -51,7 +51,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A numbered fact; `at` is UTC epoch seconds. Request events carry the request's `id`; final ones its whole `row`."""
+    """A numbered fact; `at` is UTC epoch seconds. Request events carry `id`; final ones the whole `row`."""
 
     seq: int
     at: float

@@ -74,7 +74,7 @@ class FaultScope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One row of the table. `provider` says the class *can* count on the provider breaker; Failure.provider_counts decides."""
+    """One row of the table; where `provider` is set the class can count there and Failure.provider_counts decides."""
 
     same: SameRoute
     next: NextRoute

@@ -5,7 +5,7 @@ A change makes a new Registry and swaps it in; nobody ever mutates one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -175,6 +175,7 @@ class Registry:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     models: Mapping[ModelKey, Model] = field(default_factory=dict)
     pools: Mapping[str, Pool] = field(default_factory=dict)
+    by_upstream_id: Mapping[str, tuple[ModelKey, ...]] = field(default_factory=dict)
 
     def routes(self, key: ModelKey) -> tuple[Route, ...]:
         """Return the routes of a model, one per account of its provider, in configured order."""
@@ -184,3 +185,36 @@ class Registry:
     def all_routes(self) -> tuple[Route, ...]:
         """Return every route, by provider order then model order."""
         return tuple(route for key in self.models for route in self.routes(key))
+
+
+AUTO_POOL = "auto"
+
+
+def assemble(
+    *,
+    version: int,
+    policy: RoutingPolicy,
+    providers: Iterable[Provider],
+    pools: Iterable[Pool] = (),
+    tree: CapabilityTree | None = None,
+) -> Registry:
+    """Build a Registry with its indexes and the automatic pool `auto` (every model in pools, by priority, as listed).
+
+    A user's pool beats the automatic one of the same id.
+    """
+    by_name = {provider.name: provider for provider in providers}
+    ranked = sorted(by_name.values(), key=lambda provider: provider.priority)
+    models = {model.key: model for provider in ranked for model in provider.models}
+    by_upstream_id: dict[str, tuple[ModelKey, ...]] = {}
+    for key in models:
+        by_upstream_id[key.model] = (*by_upstream_id.get(key.model, ()), key)
+    auto = Pool(AUTO_POOL, tuple(key for key, model in models.items() if model.in_pools), automatic=True)
+    return Registry(
+        version=version,
+        policy=policy,
+        tree=tree or CapabilityTree(),
+        providers=by_name,
+        models=models,
+        pools={AUTO_POOL: auto} | {pool.id: pool for pool in pools},
+        by_upstream_id=by_upstream_id,
+    )

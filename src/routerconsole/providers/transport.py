@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import errno
+import functools
 import io
 import socket
 import ssl
@@ -25,7 +26,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
-from routerconsole.domain.address import forbidden_host
+from routerconsole.domain.address import forbidden_address
 from routerconsole.routing.faults import TransportFault
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Call:
     forbidden: str | None = None
 
 
+_refusal = functools.lru_cache(1024)(forbidden_address)
 _CALL: contextvars.ContextVar[Call] = contextvars.ContextVar("routerconsole_call")
 
 
@@ -109,9 +111,9 @@ class Transport(httpx.AsyncBaseTransport):
         call = request.extensions.get("call") or Call(URL(str(request.url), encoded=True))
         content = await request.aread()
         headers = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
-        reason = forbidden_host(call.url.raw_host or "")  # a proxy would resolve it out of our sight
+        reason = _refusal(call.url.raw_host or "")  # a proxy would resolve it out of our sight
         if reason is not None:
-            raise TransportError(TransportFault.FORBIDDEN_ADDRESS, f"the address is {reason}")
+            raise TransportError(TransportFault.FORBIDDEN_ADDRESS, f"the address {reason}")
         _CALL.set(call)
         try:
             answer = await (self._session or self._open()).request(
@@ -289,10 +291,10 @@ class _Resolver(AbstractResolver):
 
 def _make_socket(info: AddrInfoType) -> socket.socket:
     family, kind, proto, _, where = info
-    reason = forbidden_host(str(where[0]))
+    reason = _refusal(str(where[0]))
     if reason is not None:
         _CALL.get().forbidden = reason
-        raise ForbiddenAddressError(errno.EACCES, f"the address is {reason}")
+        raise ForbiddenAddressError(errno.EACCES, f"the address {reason}")
     return socket.socket(family=family, type=kind, proto=proto)
 
 
@@ -310,7 +312,7 @@ def translate(exc: Exception, call: Call, *, answered: bool = False) -> Transpor
 
     connecting = isinstance(exc, aiohttp.ClientConnectorError | TimeoutError) and not answered
     if call.forbidden is not None and connecting:
-        return error(TransportFault.FORBIDDEN_ADDRESS, f"the address is {call.forbidden}")
+        return error(TransportFault.FORBIDDEN_ADDRESS, f"the address {call.forbidden}")
     match exc:
         case aiohttp.ClientConnectorDNSError() | UnicodeError():
             return error(TransportFault.DNS, "the name does not resolve")

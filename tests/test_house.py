@@ -162,31 +162,6 @@ def test_streams_are_split_on_bytes() -> None:
     assert hits == []
 
 
-def test_the_core_imports_no_dice_at_run_time() -> None:
-    """`random` may name the type of an argument in domain and routing; importing it for real would hide an input."""
-    hits = []
-    for path in SOURCES:
-        if relative(path).split("/")[0] not in {"domain", "routing"}:
-            continue
-        tree = ast.parse(path.read_text())
-        annotations_only = {
-            id(inner)
-            for node in ast.walk(tree)
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-            for inner in ast.walk(node)
-        }
-        hits += [
-            f"{relative(path)}:{node.lineno}"
-            for node in ast.walk(tree)
-            if id(node) not in annotations_only
-            and (
-                (isinstance(node, ast.Import) and any(alias.name == "random" for alias in node.names))
-                or (isinstance(node, ast.ImportFrom) and node.module == "random")
-            )
-        ]
-    assert hits == []
-
-
 def test_files_stay_short() -> None:
     """A file over the limit has taken on a second job."""
     lengths = {relative(path): len(path.read_text().splitlines()) for path in SOURCES}

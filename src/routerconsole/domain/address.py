@@ -30,13 +30,13 @@ _METADATA_ADDRESSES = frozenset(
     for text in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")
 )
 _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
-_PART = re.compile(r"0[xX][0-9a-fA-F]{0,16}|0[0-7]{1,16}|0|[1-9][0-9]{0,15}", re.ASCII)
+_PART = re.compile(r"0[xX][0-9a-fA-F]{0,64}|0[0-7]{1,64}|0|[1-9][0-9]{0,15}", re.ASCII)
 _LOCAL_NAMES = frozenset({"localhost", "host.docker.internal"})
 
 
 def parse_address(host: str) -> IPAddress | None:
     """Return the IP address a host names, in any spelling the C library takes (decimal, octal, hex, short); None for a name."""
-    text = host.strip("[]").rstrip(".").partition("%")[0]
+    text = host.strip().strip("[]").rstrip(".").partition("%")[0]
     try:
         return ipaddress.ip_address(text)
     except ValueError:
@@ -66,7 +66,7 @@ def _number(part: str) -> int:
 
 def forbidden_address(host: str) -> str | None:
     """Return why `host` (a name or an address in any spelling) must not be contacted, or None."""
-    name = host.strip("[]").rstrip(".").lower()
+    name = host.strip().strip("[]").rstrip(".").lower()
     if name in _METADATA_NAMES:
         return "is a cloud metadata address"
     address = parse_address(name)
@@ -101,7 +101,7 @@ def _embedded(address: IPAddress) -> tuple[ipaddress.IPv4Address, ...]:
 
 def is_local(host: str) -> bool:
     """Whether a host counts as local by itself: loopback, `*.local`, host.docker.internal (capabilities.md §4)."""
-    name = host.strip("[]").rstrip(".").lower()
+    name = host.strip().strip("[]").rstrip(".").lower()
     if name in _LOCAL_NAMES or name.endswith((".local", ".localhost")):
         return True
     address = parse_address(name)

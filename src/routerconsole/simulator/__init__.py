@@ -11,7 +11,7 @@ from routerconsole.simulator.behaviour import (
     lognormal,
     uniform,
 )
-from routerconsole.simulator.http import End
+from routerconsole.simulator.http import Greeting
 from routerconsole.simulator.script import (
     Listed,
     Pull,
@@ -26,7 +26,7 @@ from routerconsole.simulator.serve import serve
 from routerconsole.simulator.simulator import PeerClosed, Received, Simulator
 
 __all__ = [
-    "Answering", "Behaviour", "Cut", "Delay", "End", "Listed", "PeerClosed", "Phase", "Pull", "Received", "Script",
+    "Answering", "Behaviour", "Cut", "Delay", "Greeting", "Listed", "PeerClosed", "Phase", "Pull", "Received", "Script",
     "ScriptError", "Simulator", "Window", "Wire", "behaviour_of", "flapping", "load_script", "lognormal", "script_of",
     "serve", "uniform",
 ]  # fmt: skip

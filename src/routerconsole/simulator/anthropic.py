@@ -83,7 +83,7 @@ class AnthropicMessages:
             yield _start(index, {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}, Kind.TOOL)
             third = max(1, len(call.arguments) // 3)
             for i in range(0, len(call.arguments), third):
-                part = {"type": "input_json_delta", "partial_json": call.arguments[i : i + third]}
+                part: dict[str, object] = {"type": "input_json_delta", "partial_json": call.arguments[i : i + third]}
                 yield _delta(Kind.TOOL, index, part)
             yield _event(Kind.META, "content_block_stop", index=index)
             index += 1

@@ -133,7 +133,7 @@ GarbleStyle = Literal["json", "utf8", "nul", "long", "endless"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A behaviour that replaces the usual one from `start` to `end` seconds, repeated `every` so many seconds if given."""
+    """A behaviour that replaces the usual one from `start` to `end` seconds, folded by `every` if given."""
 
     start: float
     end: float

@@ -191,7 +191,8 @@ BODIES: dict[str, Canned] = {
     "proxy_auth": Canned(407, b"", HTML, (("proxy-authenticate", "Basic"),)),
     "leaky": _openai(
         401,
-        "Incorrect API key provided: sk-proj-abcdefghijklmnopqrstuvwxyz0123456789. Authorization: Bearer sk-live-0123456789abcdef",
+        "Incorrect API key provided: sk-proj-abcdefghijklmnopqrstuvwxyz0123456789. "
+        "Authorization: Bearer sk-live-0123456789abcdef",
         "invalid_request_error",
         "invalid_api_key",
     ),

@@ -24,6 +24,15 @@ _TURN_STEPS = 512  # the loop gets its turn after so many steps
 _RESET_GRACE_S = 0.02  # what was written before an RST should arrive before it
 
 
+class Greeting(StrEnum):
+    """What a new connection gets before it says anything."""
+
+    SERVE = "serve"
+    SILENT = "silent"  # accepted, never read, never answered
+    CLOSE = "close"
+    RESET = "reset"
+
+
 class End(StrEnum):
     """How the server ends a connection on purpose."""
 
@@ -78,8 +87,8 @@ class Reply:
 class Owner(Protocol):
     """What a connection needs of the simulator."""
 
-    def opened(self, connection: Connection) -> End | bool | None:
-        """A peer connected: serve it (None), stay silent (False), or end it."""
+    def opened(self, connection: Connection) -> Greeting:
+        """A peer connected: say how it is greeted."""
 
     def answer(self, request: Request) -> Reply:
         """Choose the reply for a request."""
@@ -120,11 +129,12 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer)
-        first = self._owner.opened(self)
-        if isinstance(first, End):
-            self._end(first)
-        elif first is False:
-            self._silent = True
+        greeting = self._owner.opened(self)
+        self._silent = greeting is not Greeting.SERVE
+        if greeting is Greeting.CLOSE:
+            self._end(End.CLOSE)
+        elif greeting is Greeting.RESET:
+            self._end(End.RESET)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; what is no HTTP is answered with 400."""

@@ -1,4 +1,4 @@
-"""Model listings of a simulator: OpenAI's, OpenRouter's, Anthropic's and Ollama's, and Ollama's pulls as they happen."""
+"""Model listings of a simulator (OpenAI, OpenRouter, Anthropic, Ollama), and Ollama's pulls as they happen."""
 
 from __future__ import annotations
 

@@ -148,7 +148,8 @@ def delay_of(value: object, *, at: str = "delay") -> Delay | float:
         if spread in set(Spread) and 1 <= len(pair) <= 2:
             seconds = [delay_of(item, at=at) for item in pair]
             if all(isinstance(item, float) for item in seconds):
-                return Delay(*[float(item) for item in seconds if isinstance(item, float)], spread=Spread(spread))
+                low, high = (float(item) for item in (*seconds, 0.0)[:2] if isinstance(item, float))
+                return Delay(low, high, Spread(spread))
     raise ScriptError(f"{at}: not a delay: {value!r}")
 
 

@@ -18,7 +18,7 @@ import orjson
 
 from routerconsole.simulator.behaviour import Behaviour, Wire
 from routerconsole.simulator.control import control_reply
-from routerconsole.simulator.http import Connection, End, Reply, Request, Step
+from routerconsole.simulator.http import Connection, Greeting, Reply, Request, Step
 from routerconsole.simulator.replies import Context, listing_steps, model_steps, route_of, wrong_key_steps
 from routerconsole.simulator.script import Listed, Pull, Script, Window
 
@@ -60,7 +60,7 @@ class Simulator:
         self.api_key = self.script.api_key
         self.listed: list[Listed] = list(self.script.listed)
         self.pulls: dict[str, Pull] = dict(self.script.pulls)
-        self.on_connect: End | bool | None = None  # None serves, False stays silent, an End ends each connection
+        self.greeting = Greeting.SERVE  # of each new connection
         self.host = "127.0.0.1"
         self.port = 0
         self._rng = Random(self.seed)
@@ -103,8 +103,7 @@ class Simulator:
         if self._held is not None:
             self._held.close()
             self._held = None
-        while self._connections:
-            await asyncio.sleep(0)
+        await self.wait_connections(0)
 
     async def __aenter__(self) -> Simulator:
         """Start on a free port, unless started."""
@@ -246,10 +245,10 @@ class Simulator:
         """How long an idle connection is kept."""
         return self.script.keep_alive_s
 
-    def opened(self, connection: Connection) -> End | bool | None:
+    def opened(self, connection: Connection) -> Greeting:
         """Note a connection and say how it is greeted."""
         self._connections.add(connection)
-        return self.on_connect
+        return self.greeting
 
     def closed(self, connection: Connection, reply: Reply | None, *, by_us: bool) -> None:
         """Note the end of a connection."""

@@ -52,16 +52,17 @@ def wait_until(ask: Callable[[], T], what: str, *, seconds: float = 20.0, every:
     return answer
 
 
-def answers(url: str) -> bool:
-    """Whether anything at all speaks HTTP at this address."""
+def answers(url: str, *, status: int | None = None) -> bool:
+    """Whether anything speaks HTTP at this address, with this status if one is given."""
     parts = urlsplit(url)
     with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=1)) as link:
         try:
             link.request("GET", parts.path or "/")
-            link.getresponse().read()
+            reply = link.getresponse()
+            reply.read()
         except (OSError, http.client.HTTPException):
             return False
-        return True
+        return status is None or reply.status == status
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from tests.acceptance.live import READY, Client, free_port, resident_mb, router_command
+from tests.acceptance.live import READY, Client, Json, free_port, resident_mb, router_command
 
 
 class Engine:
@@ -125,3 +125,6 @@ class Engine:
     def resident_mb(self) -> float:
         """Resident memory in MB (VmRSS)."""
         return resident_mb(self.process.pid)
+
+
+MakeEngine = Callable[[Json], Engine]  # the type of conftest's `make_engine`

@@ -3,7 +3,7 @@
     eval "$(routerconsole env)"; …/openai2/bin/python sdk_scenarios.py stream --model sim-ok
 
 Prints one JSON object of facts and exits 0 when the SDK saw what a program relies on; an AssertionError says what it
-missed. It imports only `openai` and what comes with it; the address and the key come from the environment, as in any program.
+missed. It imports only `openai` and what comes with it; the address and the key come from the environment.
 """
 
 from __future__ import annotations
@@ -11,28 +11,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Callable
+import shlex
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import openai
 from openai import AsyncOpenAI, OpenAI
+from payloads import IMAGE, WEATHER  # beside this script, wherever it runs
 from pydantic import BaseModel
 
 Facts = dict[str, object]
-# A 1 x 1 PNG.
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-WEATHER = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "The weather of a city.",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}},
-            "required": ["city"],
-            "additionalProperties": False,
-        },
-    },
-}
 
 
 class City(BaseModel):
@@ -154,8 +143,7 @@ def parse(client: OpenAI, model: str) -> Facts:
 
 def image(client: OpenAI, model: str) -> Facts:
     """An image as a data URI is answered."""
-    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
-    parts = [{"type": "text", "text": "What is it?"}, picture]
+    parts = [{"type": "text", "text": "What is it?"}, IMAGE]
     reply = client.chat.completions.create(model=model, messages=[{"role": "user", "content": parts}], max_tokens=64)
     assert reply.choices[0].message.content, reply
     return {"text": reply.choices[0].message.content}
@@ -204,21 +192,26 @@ def bad_key(_client: OpenAI, model: str) -> Facts:
     return {"code": seen.code}
 
 
-def cut(client: OpenAI, model: str) -> Facts:
-    """A stream that breaks in the middle raises, after what was received; it never just ends."""
+def cut(client: OpenAI, model: str, *, break_it: Sequence[str] = ()) -> Facts:
+    """A stream that breaks in the middle (by the command given, at the first text) raises; it never just ends."""
     text, request_id = "", ""
+    endless = {"ignore_eos": True}  # llama.cpp: go on until max_tokens
     try:
-        reply = client.chat.completions.create(model=model, messages=ask("a story"), stream=True, max_tokens=4000)
+        reply = client.chat.completions.create(
+            model=model, messages=ask("a story"), stream=True, max_tokens=3500, extra_body=endless
+        )
         request_id = reply.response.headers["x-router-request-id"]
         for chunk in reply:
-            text += "".join(choice.delta.content or "" for choice in chunk.choices)
+            if (new := "".join(choice.delta.content or "" for choice in chunk.choices)) and not text and break_it:
+                subprocess.run(break_it, check=True)
+            text += new
     except openai.APIError as broken:
         seen = broken
     else:
         raise AssertionError(f"the cut stream ended cleanly after {text!r}")
     assert seen.code == "stream_incomplete", (seen.code, seen.body)
     assert text, "nothing was received before the break"
-    return {"code": seen.code, "text": text, "id": request_id}
+    return {"code": seen.code, "text": text[:80], "id": request_id}
 
 
 SCENARIOS: dict[str, Callable[[OpenAI, str], Facts]] = {
@@ -235,9 +228,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenario", choices=sorted(SCENARIOS))
     parser.add_argument("--model", required=True)
+    parser.add_argument("--break-it", default="", help="with cut: the command that breaks the stream at its first text")
     arguments = parser.parse_args()
-    client = OpenAI(timeout=60)
-    print(json.dumps({"sdk": openai.__version__, **SCENARIOS[arguments.scenario](client, arguments.model)}))
+    run = SCENARIOS[arguments.scenario]
+    if arguments.break_it:
+        run = partial(cut, break_it=shlex.split(arguments.break_it))
+    print(json.dumps({"sdk": openai.__version__, **run(OpenAI(timeout=60), arguments.model)}))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from routerconsole.routing.faults import TransportFault
 USER_AGENT: Final = f"routerconsole/{__version__}"
 _FORWARDED: Final = frozenset({"traceparent", "tracestate", "x-request-id"})
 _OURS: Final = frozenset(
-    {
+    [
         "host",
         "content-length",
         "transfer-encoding",
@@ -35,7 +35,7 @@ _OURS: Final = frozenset(
         "upgrade",
         "expect",
         "cookie",
-    }
+    ]
 )
 """Headers no configuration may set: they belong to the transport."""
 _PASSED_BACK: Final = {
@@ -84,10 +84,7 @@ def target(provider: Provider, account: Account, dialect: Dialect) -> Target:
     return Target(
         provider,
         dialect,
-        (
-            *((name.encode("latin-1"), value.encode()) for name, value in headers.items()),
-            (b"accept-encoding", b"identity"),
-        ),
+        (*pairs, (b"accept-encoding", b"identity")),
         tls=True if provider.ca_file is None else _tls(provider.ca_file),
         proxy=None if provider.proxy is None else _plain(provider.proxy),
     )

@@ -1,4 +1,4 @@
-"""What a dialect is: two pure maps between the OpenAI shape and an upstream's own, whole and streamed by the same path."""
+"""What a dialect is: two pure maps between the OpenAI shape and an upstream's own, whole and streamed alike."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class WireRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A decoded whole answer in the OpenAI shape: parsed `data`, and `raw` bytes to send (the upstream's own where equal)."""
+    """A decoded whole answer in the OpenAI shape: parsed `data`, and the `raw` bytes to send (the upstream's where equal)."""
 
     raw: bytes
     data: Any
@@ -82,3 +82,9 @@ class Dialect(Protocol):
 
     def url(self, provider: Provider, path: str) -> str:
         """Return the full URL of a path at a provider."""
+
+    def list_request(self) -> WireRequest:
+        """Return the request for the upstream's models: the cheapest proof that it is there, and often of the key."""
+
+    def decode_listing(self, body: bytes) -> list[str]:
+        """Return the model ids of that answer; raise Undecodable."""

@@ -1,1 +1,1 @@
-"""Configuration: reading, validating, resolving secrets, and turning it into the registry. Knows no HTTP and no clock."""
+"""Configuration: reading, validating, resolving secrets, building the registry. Knows no HTTP and no clock."""

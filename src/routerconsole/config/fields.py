@@ -1,4 +1,4 @@
-"""The field types the settings are made of: durations, ids, names of things. Each refuses with words a person can act on."""
+"""The field types of the settings: durations, ids, names. Each refuses with words a person can act on."""
 
 from __future__ import annotations
 
@@ -18,14 +18,27 @@ _MAX_ID = 128
 _MAX_MODEL_ID = 512
 
 HOP_BY_HOP = frozenset(
-    "host content-length transfer-encoding connection keep-alive te trailer upgrade expect accept-encoding "
-    "content-type proxy-authorization proxy-connection".split()
+    [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+        "accept-encoding",
+        "content-type",
+        "proxy-authorization",
+        "proxy-connection",
+    ]
 )
 """Headers the sender builds itself; a configured one would break framing or be overwritten."""
 
 
 def parse_duration(value: object, *, longest: float = DAY, units: str = '"500ms", "30s", "5m", "1h"') -> float:
-    """Return seconds from a number of seconds or a text with a unit, more than 0 and at most `longest`; ValueError otherwise."""
+    """Return seconds from a number or a text with a unit, more than 0, at most `longest`; ValueError otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"is not a duration (write seconds as a number, or {units})")
     if isinstance(value, str):

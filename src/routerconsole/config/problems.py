@@ -1,4 +1,4 @@
-"""What can be said about a configuration: problems with file, line and dotted path, and notices. All at once, in line order."""
+"""What can be said about a configuration: problems with file, line and dotted path, and notices."""
 
 from __future__ import annotations
 

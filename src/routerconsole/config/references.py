@@ -74,10 +74,10 @@ class _References:
             if not slash or not model:
                 self._say(here, f"{member[:60]!r} is not a provider/model" + self._suggest_model(member))
                 continue
-            line = self._document.root.line_of(here)
-            first = seen.setdefault((provider.lower(), model), line)
-            if first != line or (index and list(texts(members))[0][1] == member and len(seen) == 1):
-                self._say(here, f"{member[:60]!r} is a member twice, on lines {first} and {line} (keep one)")
+            earlier = seen.setdefault((provider.lower(), model), index)
+            if earlier != index:
+                lines = [self._document.root.line_of((*loc, place)) for place in (earlier, index)]
+                self._say(here, f"{member[:60]!r} is a member twice, on lines {lines[0]} and {lines[1]} (keep one)")
             self._model(here, provider, model, discovered=self._known.discovers)
 
     def _model(self, loc: Loc, provider: str, model: str, *, discovered: set[str]) -> None:
@@ -117,7 +117,7 @@ class _References:
         self._chains(links, where)
 
     def _lenient(self) -> set[str]:
-        """Providers whose undeclared models may be named outside pools: discovery asked for, or no model declared at all."""
+        """Providers whose undeclared models may be named outside pools: discovery written, or no model declared."""
         silent = {name for name, models in self._known.models.items() if not models}
         return self._known.discovers & (self._known.explicit | silent)
 
@@ -141,7 +141,7 @@ class _References:
         return valid
 
     def _chains(self, links: Mapping[str, Sequence[str]], where: Mapping[str, Loc]) -> None:
-        """Report each circle once, and one chain that is too long; walks with its own stack, as chains may be very long."""
+        """Report each circle once, and one chain that is too long; its own stack, as chains may be very long."""
         depth: dict[str, int] = {}
         longest: str | None = None
         for start in links:
@@ -165,7 +165,12 @@ class _References:
 
     def _agent(self, loc: Loc, target: str) -> None:
         name = target.lower()
-        if name == _AUTO or name.startswith(_WORD_PREFIXES) or name in self._known.profiles or name in self._known.pools:
+        if (
+            name == _AUTO
+            or name.startswith(_WORD_PREFIXES)
+            or name in self._known.profiles
+            or name in self._known.pools
+        ):
             return
         provider, slash, model = target.partition("/")
         if slash and provider.lower() in self._known.models:
@@ -182,7 +187,9 @@ def _declared(data: Mapping[str, Value]) -> _Declared:
         if not isinstance(name, str):
             continue
         models = known.models.setdefault(name.lower(), set())
-        models.update(model for _, entry in mappings(provider.get("models")) if isinstance(model := entry.get("id"), str))
+        models.update(
+            model for _, entry in mappings(provider.get("models")) if isinstance(model := entry.get("id"), str)
+        )
         discovery = provider.get("discovery")
         if not isinstance(discovery, dict) or discovery.get("enabled") is not False:
             known.discovers.add(name.lower())

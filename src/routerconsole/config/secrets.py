@@ -1,4 +1,4 @@
-"""Secret references and `${NAME}` templates: their syntax, and their late resolution. Values never appear in a reason."""
+"""Secret references and `${NAME}` templates: syntax and late resolution. Values never appear in a reason."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def is_literal(raw: str) -> bool:
 
 
 def syntax_error(raw: str, *, references: bool = True) -> str | None:
-    """Return what is wrong with a reference or template as text, or None; `references` allows the env:, file:, keyring: forms."""
+    """Return what is wrong with a reference or template, or None; `references` allows env:, file: and keyring:."""
     if references and raw.startswith("env:"):
         return (
             None
@@ -79,7 +79,7 @@ def names_in(raw: str) -> tuple[str, ...]:
 
 
 def expand(raw: str, env: Mapping[str, str]) -> tuple[str, str | None]:
-    """Fill `${NAME}` and `${NAME:-default}`; return the text and the first name that is unset (or empty, without default)."""
+    """Fill `${NAME}` and `${NAME:-default}`; return the text and the first name that is unset or empty."""
     missing: list[str] = []
 
     def fill(slot: re.Match[str]) -> str:
@@ -98,7 +98,7 @@ def expand(raw: str, env: Mapping[str, str]) -> tuple[str, str | None]:
 
 
 def resolve(raw: str, env: Mapping[str, str], *, is_key: bool = True) -> Resolved:
-    """Return the value of a secret-bearing field; `is_key` also applies the rules for API keys. Reads files and the keyring."""
+    """Return the value of a secret-bearing field; `is_key` applies the rules for API keys."""
     try:
         value, origin = _fetch(raw, env)
         if is_key:

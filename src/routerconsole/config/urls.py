@@ -18,7 +18,7 @@ _ENDPOINTS = ("/chat/completions", "/completions", "/embeddings", "/models", "/m
 
 
 def normalise_base_url(raw: str, kind: str) -> str:
-    """Return the normal form of a base_url: lower-case scheme and host, no trailing slash, `/v1` where an OpenAI path is empty.
+    """Return the normal form of a base_url: lower case, no trailing slash, `/v1` where an OpenAI path is empty.
 
     Raises ValueError with the reason and what to write instead.
     """

@@ -1,4 +1,4 @@
-"""Runs the settings models over a parsed document and words what they refuse: file, line, path, remedy, did-you-mean."""
+"""Runs the settings models over a parsed document and words what they refuse, with the nearest known name."""
 
 from __future__ import annotations
 
@@ -80,13 +80,18 @@ def _words(detail: ErrorDetails, loc: Loc) -> str:
 
 def _got(value: object, kind: str) -> str:
     """Say what was read instead of what was wanted; numbers and words only, never the text of a value."""
+    if kind == "string_type":
+        # what should be text may be a key written as a number
+        return ""
     if isinstance(value, bool):
         return f", not {'true' if value else 'false'}"
     if isinstance(value, (int, float)):
         return f", not the number {value:.6g}"
     if isinstance(value, str) and kind not in ("list_type", "dict_type", "model_type"):
         return f", not the text {value!r}" if len(value) <= 12 else ", not text"
-    return {list: ", not a list", dict: ", not a mapping"}.get(type(value), "")
+    if isinstance(value, list):
+        return ", not a list"
+    return ", not a mapping" if isinstance(value, dict) else ""
 
 
 def _version(value: object) -> str:

@@ -57,11 +57,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed file: plain values, and where each stands."""
+    """A parsed file: plain values, where each stands, and the keys written twice (the first one counts)."""
 
     file: str
     data: dict[str, Value]
     root: Mark
+    duplicates: tuple[Problem, ...] = ()
 
     def problem(self, loc: Loc, message: str) -> Problem:
         """Return an error at `loc`."""
@@ -77,7 +78,7 @@ class _Refused(Exception):
 
 
 def read_config(path: Path, *, owners: frozenset[int] | None = None) -> str:
-    """Return the text of a regular file of at most 1 MiB of UTF-8; `owners` limits who may own it. Raises ConfigError."""
+    """Return the text of a regular UTF-8 file of at most 1 MiB; `owners` limits who may own it. Raises ConfigError."""
     file = str(path)
 
     def refuse(message: str) -> ConfigError:
@@ -100,7 +101,8 @@ def read_config(path: Path, *, owners: frozenset[int] | None = None) -> str:
             raise refuse("is not a regular file (pipes and devices are refused)")
         if owners is not None and status.st_uid not in owners:
             raise refuse(
-                "belongs to another user, and a config in the working directory must be yours or root's (--config FILE uses it anyway)"
+                "belongs to another user; a config in the working directory must be yours or root's "
+                "(--config FILE uses it anyway)"
             )
         if status.st_size > MAX_BYTES:
             raise refuse(f"is larger than 1 MiB ({status.st_size} bytes)")
@@ -148,6 +150,10 @@ def parse(text: str, file: str) -> Document:
     raise ConfigError(problems)
 
 
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark is not None else 0
+
+
 class _Reader:
     """Turns one event stream into values; keeps duplicate keys as problems and goes on, refuses everything else."""
 
@@ -167,16 +173,14 @@ class _Reader:
                 if documents > 1:
                     raise self._refuse(event, "a second YAML document starts here (keep one per file)")
                 data, root = self._node(next(events), events)
-        if self.duplicates:
-            raise ConfigError(self.duplicates)
         if data is None:
             raise _Refused(1, "", "is empty (write at least `version: 1`)")
         if not isinstance(data, dict):
             raise _Refused(root.line, "", "must be a mapping of settings at the top (key: value)")
-        return Document(self.file, data, root)
+        return Document(self.file, data, root, tuple(self.duplicates))
 
     def _refuse(self, event: yaml.Event, message: str) -> _Refused:
-        return _Refused(event.start_mark.line + 1, dotted(tuple(self._path)), message)
+        return _Refused(_line(event), dotted(tuple(self._path)), message)
 
     def _node(self, event: yaml.Event, events: Iterator[yaml.Event]) -> tuple[Value, Mark]:
         if isinstance(event, yaml.AliasEvent):
@@ -185,7 +189,7 @@ class _Reader:
             raise self._refuse(event, "anchors (&name) are not allowed (write the value out)")
         if getattr(event, "tag", None) is not None:
             raise self._refuse(event, "tags (!name) are not allowed (remove it)")
-        mark = Mark(event.start_mark.line + 1)
+        mark = Mark(_line(event))
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event), mark
         if len(self._path) >= MAX_DEPTH:
@@ -209,7 +213,7 @@ class _Reader:
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             key = self._key(event)
             self._path.append(key)
-            line = event.start_mark.line + 1
+            line = _line(event)
             value, child = self._node(next(events), events)
             child.line = line
             if key in values:

@@ -1,4 +1,4 @@
-"""Which upstream addresses are never contacted: link-local and cloud metadata, in every spelling. Pure; resolves nothing.
+"""Which upstream addresses are never contacted: link-local and cloud metadata, in every spelling. Resolves nothing.
 
 Used twice: when a configuration is read, and again on the addresses a name resolved to, at connect.
 """
@@ -35,7 +35,7 @@ _LOCAL_NAMES = frozenset({"localhost", "host.docker.internal"})
 
 
 def parse_address(host: str) -> IPAddress | None:
-    """Return the IP address a host names, in any spelling the C library takes (decimal, octal, hex, short); None for a name."""
+    """Return the IP address a host names, in any spelling the C library takes (octal, hex, short); None for a name."""
     text = host.strip().strip("[]").rstrip(".").partition("%")[0]
     try:
         return ipaddress.ip_address(text)
@@ -44,7 +44,7 @@ def parse_address(host: str) -> IPAddress | None:
 
 
 def _legacy_ipv4(text: str) -> ipaddress.IPv4Address | None:
-    """Read an address as inet_aton does: one to four parts, each decimal, octal or hex, the last one filling the rest."""
+    """Read an address as inet_aton does: one to four parts, decimal, octal or hex, the last one filling the rest."""
     parts = text.split(".")
     if not 1 <= len(parts) <= 4 or not all(_PART.fullmatch(part) for part in parts):
         return None

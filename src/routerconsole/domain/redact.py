@@ -1,6 +1,6 @@
 """Takes secrets out of text, by value and by pattern, and makes an upstream's error text short and readable.
 
-Every pattern runs in linear time on any input: each starts at a literal, and no two of its repeats can match the same text.
+Every pattern runs in linear time: each starts at a literal, and no two of its repeats can match the same text.
 """
 
 from __future__ import annotations
@@ -23,12 +23,31 @@ _MIN_ENCODED = 6
 _MIN_TAIL = 8
 
 PLACEHOLDERS = frozenset(
-    "ollama none null empty dummy local lm-studio not-needed no-key no-key-required sk-no-key-required unused test xxx "
-    "xxxx changeme secret token placeholder".split()
+    [
+        "ollama",
+        "none",
+        "null",
+        "empty",
+        "dummy",
+        "local",
+        "lm-studio",
+        "not-needed",
+        "no-key",
+        "no-key-required",
+        "sk-no-key-required",
+        "unused",
+        "test",
+        "xxx",
+        "xxxx",
+        "changeme",
+        "secret",
+        "token",
+        "placeholder",
+    ]
 )
-"""Values people write where a server wants any key: they protect nothing, and taking them out would mangle ordinary text."""
+"""Values people write where a server wants any key: they protect nothing, and taking them out mangles texts."""
 
-# (texts of which one must be present, pattern, replacement); the texts are looked for in lower case and keep clean text cheap
+# (texts of which one must be present in lower case, pattern, replacement); the texts keep clean text cheap
 _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
     (
         ("private key",),
@@ -80,7 +99,8 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
         ("token", "secret", "passw", "credential"),
         re.compile(
             r"(?<![a-z0-9])((?:(?:access|refresh|auth|id|session|security|client|bearer|api)[_-]?)?"
-            r"(?:token|secret|password|passwd|credential)(?:\\?[\"'])?(?:=|(?<=[\"'])[ \t]{0,8}[:=]|:(?=[ \t]{0,8}\\?[\"']))[ \t]{0,8}(?:\\?[\"'])?)"
+            r"(?:token|secret|password|passwd|credential)(?:\\?[\"'])?"
+            r"(?:=|(?<=[\"'])[ \t]{0,8}[:=]|:(?=[ \t]{0,8}\\?[\"']))[ \t]{0,8}(?:\\?[\"'])?)"
             r"(?!\[redacted\]|env:|file:|keyring:|\$\{|null\b|true\b|false\b)[^\s\"'\\,;&<>{}\[\]()]++",
             re.IGNORECASE,
         ),
@@ -167,7 +187,7 @@ class Redactor:
 
 
 def scrub(text: str, limit: int = DETAIL_LIMIT, *, redactor: Redactor | None = None) -> str:
-    """Return an upstream's error text readable, one line, redacted and at most `limit` characters (patterns only by default)."""
+    """Return an upstream's error text readable, on one line, redacted (by pattern unless told) and short."""
     return (redactor or _BY_PATTERN).scrub(text, limit)
 
 
@@ -261,7 +281,7 @@ _SILENT = ("script", "style", "svg", "head")
 
 
 def _without_tags(text: str) -> str:
-    """Return the text between tags, title included, scripts, styles and comments left out; one pass, malformed pages too."""
+    """Return the text between tags, title included, scripts, styles and comments left out; one pass."""
     low = text.lower()
     parts: list[str] = []
     title_start, title_end = low.find("<title"), low.find("</title")

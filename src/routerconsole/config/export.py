@@ -1,0 +1,77 @@
+"""Writes configuration files: always a new one, 0600, never through a link and never over anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+
+from .load import LoadedConfig
+from .secrets import is_literal
+from .show import Json, settings_view
+
+_HEADER = """\
+# RouterConsole configuration, exported with every default written out.
+# References such as env:NAME stand as they were written; plain-text keys are left out on purpose.
+"""
+
+
+class ExportRefusedError(Exception):
+    """The file was not written; the text says why, and nothing was changed."""
+
+
+def export_text(loaded: LoadedConfig) -> str:
+    """Return the effective settings as YAML that loads again; references unchanged, plain-text credentials left out."""
+    view = settings_view(loaded.settings, loaded.templates)
+    providers = view["providers"]
+    for provider in providers if isinstance(providers, list) else ():
+        if isinstance(provider, dict):
+            _without_literals(provider)
+    # every text is quoted where a YAML 1.1 or 1.2 reader could take it for something else
+    return _HEADER + yaml.safe_dump(_compact(view), sort_keys=False, allow_unicode=True, width=120)
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a new file, 0600, durably; raises ExportRefusedError where anything, a link included, already has that name."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise ExportRefusedError(f"{path} already exists; choose a new file") from None
+    except OSError as error:
+        raise ExportRefusedError(f"{path} cannot be created: {error.strerror}") from error
+    try:
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        # half a configuration is worse than none; the name was ours a moment ago
+        path.unlink(missing_ok=True)
+        raise ExportRefusedError(f"{path} could not be written: {error.strerror}") from error
+
+
+def _without_literals(provider: dict[str, Json]) -> None:
+    """Leave out plain-text keys: a copy of the file must not spread them."""
+    key = provider.get("api_key")
+    if isinstance(key, str) and is_literal(key):
+        provider["api_key"] = None
+    accounts = provider.get("accounts")
+    if isinstance(accounts, list):
+        kept = [
+            account for account in accounts if isinstance(account, dict) and not is_literal(str(account.get("api_key")))
+        ]
+        provider["accounts"] = list(kept)
+    headers = provider.get("headers")
+    if isinstance(headers, dict):
+        provider["headers"] = {name: value for name, value in headers.items() if not is_literal(str(value))}
+    proxy = provider.get("proxy")
+    if isinstance(proxy, str) and is_literal(proxy) and "@" in proxy:
+        provider["proxy"] = None
+
+
+def _compact(value: Json) -> Json:
+    """Leave out what is null: an absent key means the same and reads better."""
+    if isinstance(value, dict):
+        return {key: _compact(inner) for key, inner in value.items() if inner is not None}
+    return [_compact(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,34 @@
+"""Says which written settings are valid but have no effect in this version, so that nobody waits for them to act."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from .checks import section
+from .problems import Loc, Notice, dotted
+from .references import mappings
+from .yaml_loader import Document, Value
+
+_LATER = "has no effect yet in this version (it is checked and kept)"
+_SECTIONS = ("profiles", "agents", "reward", "budget", "mcp")
+_POOL_KEYS = ("node", "filter", "session_mode", "mcp")
+
+
+def notices(document: Document, data: Mapping[str, Value]) -> tuple[Notice, ...]:
+    """Return one notice for each written setting whose feature is not built yet, in line order."""
+    found = (Notice(dotted(loc), document.root.line_of(loc), text) for loc, text in _idle(data))
+    return tuple(sorted(found, key=lambda notice: notice.line))
+
+
+def _idle(data: Mapping[str, Value]) -> Iterator[tuple[Loc, str]]:
+    for name in _SECTIONS:
+        if data.get(name):
+            yield (name,), _LATER
+    for index, provider in mappings(data.get("providers")):
+        if "discovery" in provider:
+            yield ("providers", index, "discovery"), _LATER
+    for index, pool in mappings(data.get("pools")):
+        loc: Loc = ("pools", index)
+        yield from (((*loc, key), _LATER) for key in _POOL_KEYS if section(pool, key) or isinstance(pool.get(key), str))
+        if pool.get("strategy", "priority") != "priority":
+            yield (*loc, "strategy"), "has no effect yet in this version: the pool is tried by priority"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import termios
@@ -24,6 +25,7 @@ class Terminal:
         self.started = time.monotonic()
         self._reading = threading.Event()
         self._reading.set()
+        self._hung_up = threading.Event()
         full = {**os.environ, **(env or {}), "TERM": "xterm-256color", "LINES": str(rows), "COLUMNS": str(columns)}
         self.pid, self._master = pty.fork()
         if self.pid == 0:
@@ -39,12 +41,17 @@ class Terminal:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def _read(self) -> None:
+        """Read until the program is gone or the terminal hangs up; only this thread closes the terminal's side."""
         with suppress(OSError):  # EIO is how a pty says that the other side is gone
-            while self._reading.wait() and (data := os.read(self._master, 65536)):
-                self.seen += data
+            while not self._hung_up.is_set():
+                ready, _, _ = select.select([self._master], [], [], 0.02)
+                if self._reading.is_set() and ready:
+                    self.seen += os.read(self._master, 65536)
+        self._hung_up.wait()
+        os.close(self._master)
 
     def stall(self) -> None:
-        """Stop reading, as a frozen SSH link does (one read that is already waiting may still return)."""
+        """Stop reading, as a frozen SSH link does."""
         self._reading.clear()
 
     def resume(self) -> None:
@@ -57,9 +64,8 @@ class Terminal:
 
     def hang_up(self) -> None:
         """Close the terminal's other side: the program gets SIGHUP, then EIO."""
-        self._reading.set()
-        with suppress(OSError):
-            os.close(self._master)
+        self._hung_up.set()
+        self._reader.join()
 
     def alive(self) -> bool:
         """Whether the program still runs."""
@@ -68,9 +74,10 @@ class Terminal:
         return False
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """Signal the program; SIGKILL also reaps it."""
+        """Signal the program; SIGKILL also reaps it and closes the terminal."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, how)
         if how is signal.SIGKILL:
             with suppress(ChildProcessError):
                 os.waitpid(self.pid, 0)
+            self.hang_up()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.acceptance.live import Json, wait_until
+from tests.acceptance.live import Client, Json, wait_until
 from tests.acceptance.live_engine import Engine, MakeEngine
 
 HERE = Path(__file__).parent
@@ -25,19 +25,32 @@ CAPABILITIES = {"sim-embed": ["embeddings"], "sim-eyes": ["text", "vision"]}
 
 
 @pytest.fixture(scope="module")
-def engine(make_engine: MakeEngine, simulator: Callable[[Json], str]) -> Engine:
+def upstream(simulator: Callable[[Json], str]) -> str:
+    """The simulator's address."""
+    return simulator({"models": BEHAVIOURS})
+
+
+def closes(upstream: str) -> list[Json]:
+    """The replies of sim-slow that the simulator's peer left before their end."""
+    rows: list[Json] = Client(upstream, "").get("/__sim/closes")["closes"]
+    return [row for row in rows if row["model"] == "sim-slow" and row["by"] == "peer"]
+
+
+@pytest.fixture(scope="module")
+def engine(make_engine: MakeEngine, upstream: str) -> Engine:
     """One router in front of one simulator."""
     models = [{"id": name, "capabilities": CAPABILITIES.get(name, ["text", "tools", "json"])} for name in BEHAVIOURS]
-    sim = {"name": "sim", "kind": "openai_compatible", "base_url": simulator({"models": BEHAVIOURS}), "models": models}
+    sim = {"name": "sim", "kind": "openai_compatible", "base_url": upstream, "models": models}
     return make_engine({"providers": [{**sim, "discovery": {"enabled": False}}]})
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("sdk", ["openai2", "openai3"])
-def test_openai_sdk(engine: Engine, interpreter: Callable[[str], Path], sdk: str, scenario: str) -> None:
+def test_openai_sdk(engine: Engine, upstream: str, interpreter: Callable[[str], Path], sdk: str, scenario: str) -> None:
     """A stock SDK sees what a program relies on; a broken stream raises, and one that is left is closed upstream."""
     model = MODEL_OF.get(scenario, "sim-ok")
     command = [str(interpreter(sdk) / "python"), str(HERE / "sdk_scenarios.py"), scenario, "--model", model]
+    left_before = len(closes(upstream))
     done = engine.shell(command)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
@@ -46,7 +59,8 @@ def test_openai_sdk(engine: Engine, interpreter: Callable[[str], Path], sdk: str
         trace = engine.admin().trace(facts["id"])
         expected = ("truncated", "truncated") if scenario == "cut" else ("cancelled", "client_cancel")
         assert (trace["status"], trace["terminal"]) == expected, trace
-        wait_until(lambda: engine.admin().get("/api/v1/router/status")["in_flight"] == 0, "no request in flight")
+    if scenario == "cancel":
+        wait_until(lambda: len(closes(upstream)) > left_before, "the upstream to see its peer leave", seconds=2)
 
 
 def test_llm_command_line(engine: Engine, interpreter: Callable[[str], Path], tmp_path: Path) -> None:

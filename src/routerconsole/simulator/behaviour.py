@@ -193,6 +193,7 @@ class Behaviour:
     framing: Literal["asked", "whole", "stream"] = "asked"
     content_type: str | None = None
     done: bool = True  # [DONE] (or the dialect's last event)
+    uneven: bool = False  # n > 1: the choices but the first end half-way
     finish: bool = True  # the event with the finish reason
     role: bool = True
     preamble: tuple[Literal["usage", "comment", "ping", "empty"], ...] = ()  # after the role frame, before content

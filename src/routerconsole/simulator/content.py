@@ -15,9 +15,9 @@ import orjson
 from routerconsole.simulator.behaviour import Answering, Behaviour
 
 _PROSE = (
-    "the router keeps serving while one route rests and another answers so every request finds its way through steady "
-    "circuits open close and open again as limits pass quietly under load a small model writes short useful lines about "
-    "streams tokens and time with patience and a plain account of what was tried"
+    "the router keeps serving while one route rests and another answers so every request finds its way through "
+    "steady circuits open close and open again as limits pass quietly under load a small model writes short useful "
+    "lines about streams tokens and time with patience and a plain account of what was tried"
 )
 WORDS = tuple(_PROSE.split())
 _DEPTH = 12  # of a schema that is followed

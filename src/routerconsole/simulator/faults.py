@@ -14,6 +14,14 @@ _NAN_BODY = b'{"id":"x","object":"chat.completion","choices":[{"index":0,"messag
 
 Headers = list[tuple[str, str]]
 
+# Faults of a reply with a length; a stream asked for under them is answered whole.
+WHOLE_ONLY = frozenset(
+    {
+        Wire.BODY_HANG, Wire.LONG_LENGTH, Wire.SHORT_LENGTH, Wire.DOUBLE_LENGTH, Wire.CONFLICTING_LENGTH, Wire.BAD_CHUNK,
+        Wire.TRUNCATED_CHUNKS, Wire.EXTRA_BYTES, Wire.NO_CONTENT, Wire.PARTIAL, Wire.GZIP_LIE,
+    }
+)  # fmt: skip
+
 HOSTILE: Headers = [
     ("set-cookie", "session=stolen; Path=/"),
     ("location", "http://169.254.169.254/latest/meta-data/"),
@@ -178,7 +186,6 @@ def delayed(seconds: float, steps: Iterator[Step]) -> Iterator[Step]:
     yield from steps
 
 
-# Behaviours whose reply needs no special wire treatment take a shorter path.
 def plain(behaviour: Behaviour) -> bool:
     """Whether nothing is wrong with this behaviour's wire."""
     return behaviour.wire is Wire.NONE and behaviour.slice_bytes is None

@@ -112,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._peer = ""
         self._served = 0
         self._silent = False
+        self._retired = False
         self._waiting: deque[tuple[Request, bool]] = deque()
         self._reply: Reply | None = None
         self._keep_alive = True
@@ -216,10 +217,11 @@ class Connection(asyncio.Protocol):
             self._next()
 
     # --- playback ---
-    @property
-    def busy(self) -> bool:
-        """Whether a reply is being played."""
-        return self._reply is not None
+    def retire(self) -> None:
+        """End the connection once the reply being played is over, or now if there is none."""
+        self._retired = True
+        if self._reply is None:
+            self.drop()
 
     def drop(self) -> None:
         """End the connection at once, as the server."""
@@ -288,7 +290,7 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         """A reply was sent as planned."""
         self._reply = None
-        if self._keep_alive:
+        if self._keep_alive and not self._retired:
             self._next()
         else:
             self._ours = True

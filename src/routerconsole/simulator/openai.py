@@ -123,15 +123,21 @@ class OpenAIChat:
         for thought in answer.thoughts:
             for i in choices:
                 yield Event(Kind.CONTENT, frame({"reasoning_content": thought}, None, i))
-        for piece in answer.pieces:
+        half = len(answer.pieces) // 2
+        early = frozenset(choices[1:] if behaviour.uneven else ())
+        for number, piece in enumerate(answer.pieces):
             for i in choices:
-                yield Event(Kind.CONTENT, frame({"content": piece}, None, i))
+                if number == half and i in early:
+                    yield Event(Kind.FINISH, frame({}, "length", i))
+                if number < half or i not in early:
+                    yield Event(Kind.CONTENT, frame({"content": piece}, None, i))
         for delta in _call_deltas(answer.calls, behaviour):
             for i in choices:
                 yield Event(Kind.TOOL, frame({"tool_calls": [delta]}, None, i))
         if behaviour.finish:
             for i in choices:
-                yield Event(Kind.FINISH, frame({}, answer.finish, i))
+                if i not in early:
+                    yield Event(Kind.FINISH, frame({}, answer.finish, i))
         if behaviour.usage == "always" or (behaviour.usage == "asked" and ask.usage):
             yield Event(Kind.USAGE, usage)
         if behaviour.done:

@@ -17,6 +17,7 @@ from routerconsole.simulator.bodies import BODIES, JSON, Canned, by_status, miss
 from routerconsole.simulator.content import Ask, make_answer
 from routerconsole.simulator.events import Face
 from routerconsole.simulator.faults import (
+    WHOLE_ONLY,
     Headers,
     before,
     delayed,
@@ -131,7 +132,7 @@ def _chosen(context: Context, face: Face, behaviour: Behaviour) -> Iterator[Step
     headers = [*behaviour.headers, *wire_headers(behaviour.wire)]
     odd = behaviour.answer not in _ANSWERS
     streamed = ask.stream if behaviour.framing == "asked" else behaviour.framing == "stream"
-    if streamed and ask.kind != "embedding" and not odd:
+    if streamed and ask.kind != "embedding" and not odd and behaviour.wire not in WHOLE_ONLY:
         kind = behaviour.content_type or ("application/x-ndjson" if face.ndjson else "text/event-stream; charset=utf-8")
         top = head(
             _OK, [("content-type", kind), ("cache-control", "no-cache"), ("transfer-encoding", "chunked"), *headers]

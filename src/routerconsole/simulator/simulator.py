@@ -115,14 +115,16 @@ class Simulator:
         await self.stop()
 
     async def pause_listening(self, *, drop: bool = False) -> None:
-        """Refuse new connections and end idle ones, with `drop` all of them; the port stays ours."""
+        """Refuse new connections, end idle ones now and busy ones after their reply (`drop`: now); the port stays ours."""
         server, self._server = self._server, None
         if server is None:
             return
         server.close()
         for connection in list(self._connections):
-            if drop or not connection.busy:
+            if drop:
                 connection.drop()
+            else:
+                connection.retire()
         while self._held is None:
             try:
                 self._held = _bound(self.host, self.port)

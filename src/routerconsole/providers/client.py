@@ -48,7 +48,7 @@ _MAX_BACK: Final = 256  # characters of a value given to the client
 _MAX_KEPT: Final = 4096  # characters of a value kept for classification
 
 
-class WrongOriginError(ValueError):
+class WrongOriginError(Exception):
     """A dialect built a URL outside the origin the key belongs to."""
 
 
@@ -151,7 +151,10 @@ class Sender:
         forward: Iterable[tuple[str, str]] = (),
     ) -> Answer:
         """Return the answer once its head is there; raises TransportError. A cancel cuts the connection at once."""
-        httpx_url, url = where.url(wire.path)
+        try:
+            httpx_url, url = where.url(wire.path)
+        except (httpx.InvalidURL, ValueError) as exc:
+            raise TransportError(TransportFault.UNREACHABLE, "the address cannot be used") from exc
         headers = [*where.headers, (b"accept", b"text/event-stream" if stream else b"application/json")]
         headers.extend((name.encode("latin-1"), value.encode()) for name, value in wire.headers)
         headers.extend(
@@ -173,11 +176,6 @@ class Sender:
 @lru_cache(32)
 def _tls(ca_file: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file)
-
-
-def unusable_ca(exc: OSError) -> TransportError:
-    """The fault to report for a `ca_file` that cannot be read or is not a certificate."""
-    return TransportError(TransportFault.TLS_CERTIFICATE, f"ca_file cannot be used: {type(exc).__name__}")
 
 
 def _plain(value: str | Secret) -> str:

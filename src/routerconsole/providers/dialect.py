@@ -31,7 +31,7 @@ class WireRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A decoded whole answer in the OpenAI shape: parsed `data`, and the `raw` bytes to send (the upstream's where equal)."""
+    """A whole answer in the OpenAI shape: parsed `data`, and `raw` bytes to send (the upstream's own where equal)."""
 
     raw: bytes
     data: Any

@@ -334,8 +334,7 @@ def translate(exc: Exception, call: Call, *, answered: bool = False) -> Transpor
                 TransportFault.EOF, "closed without an answer", began=answered or not isinstance(exc.message, str)
             )
         case aiohttp.ClientPayloadError():
-            torn = isinstance(exc.__cause__, OSError)
-            return error(TransportFault.RESET if torn else TransportFault.EOF, "the answer stopped short", began=True)
+            return error(TransportFault.EOF, "the answer stopped short", began=True)
         case aiohttp.ClientResponseError() | HttpProcessingError():
             return error(
                 TransportFault.BAD_RESPONSE, "the answer is not valid HTTP or its head is too large", began=True

@@ -10,11 +10,23 @@ import yaml
 from .load import LoadedConfig
 from .secrets import is_literal
 from .show import Json, settings_view
+from .yaml_loader import plain_value
 
 _HEADER = """\
 # RouterConsole configuration, exported with every default written out.
 # References such as env:NAME stand as they were written; plain-text keys are left out on purpose.
 """
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what a YAML 1.2 reader would take for a number, where PyYAML only thinks of YAML 1.1."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if plain_value(value) == value else "'")
+
+
+_Dumper.add_representer(str, _text)
 
 
 class ExportRefusedError(Exception):
@@ -28,12 +40,12 @@ def export_text(loaded: LoadedConfig) -> str:
     for provider in providers if isinstance(providers, list) else ():
         if isinstance(provider, dict):
             _without_literals(provider)
-    # every text is quoted where a YAML 1.1 or 1.2 reader could take it for something else
-    return _HEADER + yaml.safe_dump(_compact(view), sort_keys=False, allow_unicode=True, width=120)
+    body: str = yaml.dump(_compact(view), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return _HEADER + body
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write a new file, 0600, durably; raises ExportRefusedError where anything, a link included, already has that name."""
+    """Write a new file, 0600, durably; raises ExportRefusedError where the name is taken, by a link too."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""Whether a changed file is worth reading again: pure decisions on signatures; the engine drives them with its clock."""
+"""Whether a changed file is worth reading again: pure decisions on signatures; the engine brings the clock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What was last read (`tried`, valid or not) and what was last seen changing (`pending`). Immutable; `look` moves on."""
+    """What was last read (`tried`, valid or not) and what was last seen changing (`pending`)."""
 
     tried: Signature | None
     pending: Signature | None = None
@@ -39,8 +39,8 @@ class Watch:
     def look(self, now: Signature | None) -> tuple[Watch, Decision]:
         """Decide on the file as it is now (None: it is gone or cannot be read).
 
-        1 gone → keep what is in force · 2 same content as last tried → keep · 3 the same change twice in a row → reload ·
-        4 a new change → wait one tick, an editor may be half-way through writing it.
+        1 gone → keep what is in force · 2 same content as last tried → keep ·
+        3 the same change twice in a row → reload · 4 a new change → wait one tick (an editor may be writing it).
         A rejected file counts as tried: it is read again at its next change, not at every tick.
         """
         if now is None:  # 1

@@ -1,9 +1,9 @@
-"""The effective settings as plain JSON values: every default visible, every credential reduced to where it comes from."""
+"""The effective settings as plain JSON values: every default visible, a credential only as where it comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from routerconsole.domain.redact import REDACTED, Redactor
 from routerconsole.domain.registry import Account, Provider, Registry
@@ -45,10 +45,10 @@ def effective(loaded: LoadedConfig, registry: Registry, redactor: Redactor) -> d
 
 
 def settings_view(settings: Settings, templates: Mapping[Loc, str]) -> dict[str, Json]:
-    """Return settings as written plus defaults, `${…}` shown as written; credentials are still references or literals."""
-    plain = settings.model_dump(mode="json")
+    """Return settings plus defaults, `${…}` shown as written; credentials are still references or literals."""
+    plain: dict[str, Json] = settings.model_dump(mode="json")
     for loc, written in templates.items():
-        at = plain
+        at: Any = plain  # a location alternates between mappings and lists
         for part in loc[:-1]:
             at = at[part]
         at[loc[-1]] = written

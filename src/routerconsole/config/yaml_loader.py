@@ -154,6 +154,11 @@ def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark is not None else 0
 
 
+def _scalar(event: yaml.ScalarEvent) -> Scalar:
+    """Resolve a scalar: anything quoted is text."""
+    return plain_value(event.value) if event.implicit[0] else str(event.value)
+
+
 class _Reader:
     """Turns one event stream into values; keeps duplicate keys as problems and goes on, refuses everything else."""
 
@@ -191,7 +196,7 @@ class _Reader:
             raise self._refuse(event, "tags (!name) are not allowed (remove it)")
         mark = Mark(_line(event))
         if isinstance(event, yaml.ScalarEvent):
-            return self._scalar(event), mark
+            return _scalar(event), mark
         if len(self._path) >= MAX_DEPTH:
             raise self._refuse(event, f"is nested more than {MAX_DEPTH} levels deep")
         if isinstance(event, yaml.SequenceStartEvent):
@@ -237,28 +242,25 @@ class _Reader:
             raise self._refuse(event, "anchors (&name) and tags (!name) are not allowed (write the key plainly)")
         if event.implicit[0] and event.value == "<<":
             raise self._refuse(event, "merge keys (<<) are not allowed (write the keys out)")
-        if not isinstance(self._scalar(event), str):
+        if not isinstance(_scalar(event), str):
             raise self._refuse(event, f'a key must be text (write "{event.value[:40]}" in quotes)')
         return str(event.value)
 
-    def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
-        """Resolve a plain scalar by the YAML 1.2 core schema; anything quoted is text."""
-        text: str = event.value
-        if not event.implicit[0]:
-            return text
-        if text in _NULL:
-            return None
-        if text in _TRUE or text in _FALSE:
-            return text in _TRUE
-        first = text[0]
-        if first not in "0123456789+-.":
-            return text
-        if text in _SPECIAL:
-            return _SPECIAL[text]
-        if len(text) > _MAX_DIGITS:
-            return text
-        if _INT.fullmatch(text):
-            return int(text)
-        if _RADIX.fullmatch(text):
-            return int(text, 0)
-        return float(text) if _FLOAT.fullmatch(text) else text
+
+def plain_value(text: str) -> Scalar:
+    """Return what a plain (unquoted) scalar means by the YAML 1.2 core schema."""
+    if text in _NULL:
+        return None
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    if text[0] not in "0123456789+-.":
+        return text
+    if text in _SPECIAL:
+        return _SPECIAL[text]
+    if len(text) > _MAX_DIGITS:
+        return text
+    if _INT.fullmatch(text):
+        return int(text)
+    if _RADIX.fullmatch(text):
+        return int(text, 0)
+    return float(text) if _FLOAT.fullmatch(text) else text

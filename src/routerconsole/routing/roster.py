@@ -1,0 +1,61 @@
+"""Bringing the board's nodes in line with a registry: what still exists keeps its state, what is gone is dropped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .state import AccountNode, FaultKind, ProviderNode, RouteNode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from routerconsole.domain.registry import Provider, Registry
+    from routerconsole.domain.route import Route
+
+
+def follow(
+    registry: Registry, known: Mapping[str, ProviderNode], routes: Mapping[Route, RouteNode]
+) -> tuple[dict[str, ProviderNode], dict[Route, RouteNode]]:
+    """Return the nodes of a registry, reusing the known ones; a changed key or origin cures configuration faults."""
+    owners: dict[str, ProviderNode] = {}
+    found: dict[Route, RouteNode] = {}
+    for provider in registry.providers.values():
+        owner = known.get(provider.name) or ProviderNode(provider)
+        _follow(owner, provider)
+        owner.routes = {}
+        owners[provider.name] = owner
+    for key, model in registry.models.items():
+        owner, circuit = owners[key.provider], registry.providers[key.provider].circuit
+        for route in registry.routes(key):
+            account = owner.accounts[route.account]
+            node = routes.get(route) or RouteNode(route, owner, account, circuit=circuit)
+            node.owner, node.account = owner, account
+            node.breaker.adopt(circuit)
+            node.window.span = circuit.window
+            node.admin.configured(enabled=model.enabled)
+            if owner.changed and node.fault is not None and node.fault.kind is FaultKind.CONFIG_ERROR:
+                node.fault = None
+            owner.routes[route] = found[route] = node
+    return owners, found
+
+
+def _follow(owner: ProviderNode, provider: Provider) -> None:
+    origin = (provider.kind, provider.base_url, provider.headers, provider.proxy, provider.ca_file)
+    owner.changed = owner.origin is not None and owner.origin != origin
+    owner.origin = origin
+    owner.unavailable = provider.unavailable
+    owner.limit = provider.max_concurrency
+    owner.breaker.adopt(provider.circuit)
+    owner.window.span = provider.circuit.window
+    owner.admin.configured(enabled=provider.enabled)
+    accounts: dict[str | None, AccountNode] = {}
+    for account in provider.accounts:
+        node = owner.accounts.get(account.name) or AccountNode(provider.name, account.name)
+        if owner.changed or node.credential != account.api_key:
+            owner.changed = True
+            node.fault = None
+        node.credential, node.unavailable = account.api_key, account.unavailable
+        accounts[account.name] = node
+    owner.accounts = accounts
+    if owner.changed:
+        owner.fault = None

@@ -1,0 +1,119 @@
+"""Counters and bounded samples of one route or provider: O(1) appends, quantiles when read (routing.md §11).
+
+Latency is over successes only; failures keep their own durations. Nothing here influences routing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from routerconsole.domain.outcome import OutcomeClass, Success
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SAMPLES = 512
+"""How many latest samples a distribution keeps."""
+
+STEP_S = 5
+"""Seconds per history step."""
+
+STEPS = 60
+"""History steps kept: five minutes."""
+
+_NOT_COUNTED = frozenset({OutcomeClass.IGNORED, OutcomeClass.LOCAL})
+
+
+def quantile(values: Iterable[float], q: float) -> float | None:
+    """Return the nearest-rank quantile (0 < q <= 1) of the values, None of nothing."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else None
+
+
+class Stats:
+    """The numbers of one route or provider. Times of day are monotonic seconds, durations milliseconds."""
+
+    __slots__ = (
+        "_history", "_latency", "_speed", "_ttft",
+        "by_class", "failed", "failure_ms", "ignored", "last_at", "successful",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.successful = self.failed = self.ignored = 0
+        self.by_class: Counter[OutcomeClass] = Counter()
+        self.failure_ms: deque[float] = deque(maxlen=SAMPLES)
+        self.last_at: float | None = None
+        self._latency: deque[float] = deque(maxlen=SAMPLES)
+        self._ttft: deque[float] = deque(maxlen=SAMPLES)
+        self._speed: deque[float] = deque(maxlen=SAMPLES)
+        self._history: deque[list[int]] = deque(maxlen=STEPS + 1)  # [step, ok, failed]
+
+    def success(self, ending: Success, now: float) -> None:
+        """Record a success."""
+        self.successful += 1
+        self.last_at = now
+        self._latency.append(ending.total_ms)
+        if ending.ttft_ms is not None:
+            self._ttft.append(ending.ttft_ms)
+        seconds = (ending.total_ms - (ending.ttft_ms or 0.0)) / 1000
+        if ending.completion_tokens and seconds > 0:
+            self._speed.append(ending.completion_tokens / seconds)
+        self._step(now)[1] += 1
+
+    def failure(self, cls: OutcomeClass, took_ms: float, now: float) -> None:
+        """Record a failed attempt; ours and the client's own endings are kept apart and not in the totals."""
+        if cls in _NOT_COUNTED:
+            self.ignored += 1
+            return
+        self.failed += 1
+        self.last_at = now
+        self.by_class[cls] += 1
+        self.failure_ms.append(took_ms)
+        self._step(now)[2] += 1
+
+    @property
+    def total(self) -> int:
+        """Attempts that ended in success or failure; abandoned ones are in neither."""
+        return self.successful + self.failed
+
+    @property
+    def error_rate(self) -> float:
+        """Failures over the total; 0.0 of nothing."""
+        return self.failed / self.total if self.total else 0.0
+
+    @property
+    def mean_ms(self) -> float:
+        """Mean latency of recent successes; 0.0 of nothing."""
+        return math.fsum(self._latency) / len(self._latency) if self._latency else 0.0
+
+    def latency_ms(self, q: float) -> float | None:
+        """Return a latency quantile of recent successes."""
+        return quantile(self._latency, q)
+
+    def ttft_ms(self, q: float) -> float | None:
+        """Return a quantile of the time to first token."""
+        return quantile(self._ttft, q)
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Median generation speed of recent successes that reported their tokens."""
+        return quantile(self._speed, 0.5)
+
+    def history(self, now: float) -> tuple[tuple[int, int], ...]:
+        """Return (ok, failed) per five seconds of the last five minutes, oldest first, the current step last."""
+        current = math.floor(now / STEP_S)
+        steps = {step: (ok, failed) for step, ok, failed in self._history}
+        return tuple(steps.get(step, (0, 0)) for step in range(current - STEPS + 1, current + 1))
+
+    def rps(self, now: float) -> float:
+        """Return ended attempts per second over the last minute, to the step."""
+        oldest = math.floor(now / STEP_S) - 60 // STEP_S
+        return sum(ok + failed for step, ok, failed in self._history if step > oldest) / 60
+
+    def _step(self, now: float) -> list[int]:
+        step = math.floor(now / STEP_S)
+        if not self._history or self._history[-1][0] != step:
+            self._history.append([step, 0, 0])
+        return self._history[-1]

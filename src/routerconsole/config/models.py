@@ -314,7 +314,8 @@ class McpSettings(Section):
 class Settings(Section):
     """The whole document; `Settings()` is what holds when there is no file."""
 
-    version: Literal[1] = 1
+    # not Literal[1], which takes 1.0 and true for 1
+    version: int = Field(default=1, ge=1, le=1)
     server: ServerSettings = ServerSettings()
     routing: RoutingSettings = RoutingSettings()
     providers: list[ProviderSettings] = []

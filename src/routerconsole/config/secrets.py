@@ -162,7 +162,7 @@ def _from_file(path: str, env: Mapping[str, str]) -> str:
         raise _Unresolved(f"missing_secret: {where} (no such file)") from None
     except (OSError, ValueError) as error:
         raise _Unresolved(f"missing_secret: {where} ({getattr(error, 'strerror', None) or 'unusable path'})") from None
-    with open(descriptor, "rb") as stream:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _Unresolved(f"config_error: {where} is not a regular file")
@@ -170,7 +170,11 @@ def _from_file(path: str, env: Mapping[str, str]) -> str:
             raise _Unresolved(f"config_error: {where} can be read by others (chmod 600 it)")
         if status.st_size > MAX_SECRET_BYTES:
             raise _Unresolved(f"config_error: {where} is larger than 64 KB")
-        raw = stream.read(MAX_SECRET_BYTES + 1)
+        raw = os.read(descriptor, MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise _Unresolved(f"missing_secret: {where} ({error.strerror})") from None
+    finally:
+        os.close(descriptor)
     try:
         value = raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -93,7 +93,7 @@ def read_config(path: Path, *, owners: frozenset[int] | None = None) -> str:
         raise refuse("cannot be read: permission denied (check its owner and mode)") from None
     except (OSError, ValueError) as error:
         raise refuse(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
-    with open(descriptor, "rb", buffering=0) as stream:
+    try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             raise refuse("is a directory (name the YAML file inside it)")
@@ -106,10 +106,11 @@ def read_config(path: Path, *, owners: frozenset[int] | None = None) -> str:
             )
         if status.st_size > MAX_BYTES:
             raise refuse(f"is larger than 1 MiB ({status.st_size} bytes)")
-        try:
-            raw = _read_bounded(stream)
-        except OSError as error:
-            raise refuse(f"cannot be read: {error.strerror}") from None
+        raw = _read_bounded(descriptor)
+    except OSError as error:
+        raise refuse(f"cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
     if len(raw) > MAX_BYTES:
         raise refuse("is larger than 1 MiB")
     try:
@@ -119,11 +120,11 @@ def read_config(path: Path, *, owners: frozenset[int] | None = None) -> str:
         raise ConfigError([Problem(file, line, "", "is not UTF-8 text (save it as UTF-8)")]) from None
 
 
-def _read_bounded(stream: object) -> bytes:
-    """Read until the end or one byte over the limit: a raw file may return less than asked."""
+def _read_bounded(descriptor: int) -> bytes:
+    """Read until the end or one byte over the limit: the file may have grown since it was looked at."""
     chunks: list[bytes] = []
     left = MAX_BYTES + 1
-    while left > 0 and (chunk := stream.read(left)):  # type: ignore[attr-defined]  # a FileIO; typed loosely by open()
+    while left > 0 and (chunk := os.read(descriptor, left)):
         chunks.append(chunk)
         left -= len(chunk)
     return b"".join(chunks)

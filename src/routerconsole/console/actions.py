@@ -55,13 +55,13 @@ def _actions() -> tuple[Action, ...]:
         Action("view.overview", ("1",), "", "Overview: providers and latest failovers", everywhere),
         Action("view.requests", ("5",), "", "Requests: the live log", everywhere),
         Action("view.back", ("minus",), "", "back to the view before", everywhere),
+        Action("help", ("question_mark", "f1"), "help", "all keys", everywhere),
+        Action("quit", ("q", "ctrl+q"), "quit", "quit; asks when requests are in flight", everywhere),
         Action("pane.next", ("tab",), "pane", "next pane", everywhere),
         Action("pane.previous", ("shift+tab",), "", "previous pane", everywhere),
         Action("pop", ("escape",), "", "close the detail, clear the filter", everywhere, fixed=True),
         Action("log.show", ("at",), "log", "action log: every operator change, before and after", everywhere),
-        Action("help", ("question_mark", "f1"), "help", "all keys", everywhere),
         Action("repaint", ("ctrl+l",), "", "draw the whole screen again", everywhere),
-        Action("quit", ("q", "ctrl+q"), "quit", "quit; asks when requests are in flight", everywhere),
         Action("interrupt", ("ctrl+c",), "", "quit with exit code 130; asks when requests are in flight", everywhere, fixed=True),
         Action("cursor.down", ("j", "down"), "", "next row", lists),
         Action("cursor.up", ("k", "up"), "", "previous row; freezes a following list", lists),
@@ -147,6 +147,9 @@ class Bindings:
     def listing(self) -> list[tuple[Context, list[tuple[str, str]]]]:
         """Return per context the (keys, help) pairs of everything available, for the help page."""
         return [
-            (context, [(" ".join(map(shown_key, self._keys[a.id])), a.help) for a in self.actions if a.context is context])
+            (
+                context,
+                [(" ".join(map(shown_key, self._keys[a.id])), a.help) for a in self.actions if a.context is context],
+            )
             for context in Context
         ]

@@ -259,7 +259,7 @@ class ConsoleDriver(LinuxDriver):
         )
         self._writer.start()
         with self._modes():
-            super().start_application_mode()
+            super().start_application_mode()  # type: ignore[no-untyped-call]  # untyped in Textual
         if self._writer_thread is not None:  # Textual's own writer was started by super() and never fed
             self._writer_thread.stop()
             self._writer_thread = None

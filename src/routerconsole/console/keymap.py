@@ -65,7 +65,9 @@ def resolve_keymap(overrides: Mapping[str, object]) -> tuple[dict[str, tuple[str
         keys = _wanted(value)
         if action is None:
             near = difflib.get_close_matches(str(action_id), BY_ID, n=1)
-            problems.append(f"console.keys.{action_id}: no such action" + (f"; did you mean {near[0]}?" if near else ""))
+            problems.append(
+                f"console.keys.{action_id}: no such action" + (f"; did you mean {near[0]}?" if near else "")
+            )
         elif action.fixed:
             problems.append(f"console.keys.{action_id}: this key cannot be changed")
         elif keys is None:

@@ -169,4 +169,3 @@ def spark(values: Sequence[float], width: int) -> str:
     steps = len(SPARKS) - 1
     blocks = "".join(SPARKS[min(steps, math.ceil(value / top * steps))] if top else SPARKS[0] for value in shown)
     return blocks.rjust(width, SPARKS[0])
-

@@ -1,0 +1,97 @@
+"""The two lines every view has: the top bar with the engine at a glance, the bottom line with keys and the last result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from routerconsole.console.safe_text import visible
+from routerconsole.console.state import Link
+
+from . import quantity
+from .cells import Line, Role, Run, fit, line_width, merge, width_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from routerconsole.console.state import ConsoleState
+
+_LINK_ROLE: Final = {
+    Link.LIVE: Role.BAR,
+    Link.CONNECTING: Role.BAR,
+    Link.STALE: Role.CURSOR,
+    Link.DISCONNECTED: Role.CURSOR,
+}
+
+
+def _figures(state: ConsoleState) -> list[str]:
+    """Return the figures of the top bar, the most important first; those at the end give way on narrow terminals."""
+    status = state.status
+    if status is None:
+        return []
+    up = status.healthy + status.degraded
+    light = "●" if status.healthy == status.total else "◐" if up else "✗"
+    return [
+        f"{light} {up}/{status.total} up",
+        f"{quantity.rate(status.rps)}rps",
+        f"fo {quantity.percent(status.failover_ratio)}",
+        f"err {quantity.percent(status.error_ratio)}",
+        f"p95 {quantity.ms(status.p95_ms)}",
+        f"{status.in_flight} in flight",
+        *([f"{state.missed} events missed"] if state.missed else []),
+        *([visible(status.endpoint, 60)] if status.endpoint else []),
+        *([visible(status.config_path, 60)] if status.config_path else []),
+    ]
+
+
+def _link(state: ConsoleState) -> str:
+    if state.link is Link.STALE and state.heard_at is not None:
+        return f"STALE {quantity.span(state.clock - state.heard_at)}"
+    return str(state.link)
+
+
+def top_bar(state: ConsoleState, title: str, width: int, *, read_only: bool = False) -> Line:
+    """Return the one-line top bar: name and link always, figures as far as they fit."""
+    name = visible(title, 24) + (" [read-only]" if read_only else "")
+    draining = state.status is not None and state.status.draining
+    link = (" DRAINING" if draining else "") + f" {_link(state)} {state.now.astimezone():%H:%M:%S} "
+    room = width - width_of(name) - width_of(link) - 1
+    shown = ""
+    for figure in _figures(state):
+        if width_of(shown) + 2 + width_of(figure) > room:
+            break
+        shown += "  " + figure
+    left = fit(f" {name}{shown}", max(0, width - width_of(link)))
+    return merge([(left, Role.BAR), (fit(link, min(width, width_of(link))), _LINK_ROLE[state.link])])
+
+
+def notice_lines(state: ConsoleState, width: int) -> list[Line]:
+    """Return the banners under the top bar: a lost engine with what happens next, then the engine's own notices."""
+    lines: list[Line] = []
+    if state.link is Link.DISCONNECTED:
+        text = f" ✗ disconnected: {state.problem or 'no engine answers'}. What you see is old. Retrying; start one with `routerconsole serve`."
+        lines.append(((fit(text, width), Role.BAD),))
+    elif state.link is Link.STALE:
+        lines.append(((fit(f" ◐ stale: {state.problem}. What you see is old. Retrying.", width), Role.WARN),))
+    elif state.problem and state.link is Link.LIVE:
+        lines.append(((fit(f" ◐ {state.problem}", width), Role.WARN),))
+    for notice in state.status.notices[:3] if state.status is not None else ():
+        lines.append(((fit(f" ◐ {visible(notice, 240)}", width), Role.WARN),))
+    return lines
+
+
+def bottom_line(state: ConsoleState, hints: Sequence[tuple[str, str]], width: int) -> Line:
+    """Return the keys of the focused pane at the left and, at the right, what the last action came to."""
+    result: Run | None = None
+    if state.last is not None:
+        mark = "✓" if state.last.ok else "✗"
+        text = f" {mark} {state.last.text} "
+        result = (fit(text, min(width_of(text), max(20, width // 2))), Role.OK if state.last.ok else Role.BAD)
+    room = width - (width_of(result[0]) if result else 0)
+    runs: list[Run] = []
+    for key, word in hints:
+        piece: list[Run] = [(f" {key}", Role.TITLE), (f" {word} ", Role.DIM)]
+        if line_width((*runs, *piece)) > room:
+            break
+        runs.extend(piece)
+    runs.append((" " * max(0, room - line_width(tuple(runs))), Role.DIM))
+    return merge([*runs, *([result] if result else [])])

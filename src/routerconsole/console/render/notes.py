@@ -1,0 +1,76 @@
+"""Pages and questions: help, the action log, the confirmation of an action, the quit question."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from routerconsole.console.actions import LABEL
+from routerconsole.console.safe_text import visible
+
+from . import quantity
+from .cells import Line, Role, fit, labelled, merge, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from routerconsole.console.actions import Bindings, Context
+    from routerconsole.control.views import AuditRow
+
+
+def changes(before: Mapping[str, object], after: Mapping[str, object]) -> str:
+    """Return what differs between two states as `status healthy → draining, enabled true → false`."""
+    keys = [key for key in dict.fromkeys((*before, *after)) if before.get(key) != after.get(key)]
+    if not keys:
+        return "nothing changes"
+    return visible(", ".join(f"{key} {_word(before.get(key))} → {_word(after.get(key))}" for key in keys), 600)
+
+
+def _word(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def help_lines(bindings: Bindings, width: int) -> list[Line]:
+    """Return every available key by where it works."""
+    lines: list[Line] = []
+    for context, entries in bindings.listing():
+        if entries:
+            lines.extend(_help_section(context, entries, width))
+    return lines
+
+
+def _help_section(context: Context, entries: Sequence[tuple[str, str]], width: int) -> list[Line]:
+    lines: list[Line] = [((LABEL[context].capitalize(), Role.TITLE),)]
+    for keys, text in entries:
+        lines.append(merge([("  " + fit(keys, 18), Role.INFO), (fit(text, max(8, width - 20)), Role.TEXT)]))
+    lines.append(())
+    return lines
+
+
+def audit_lines(rows: Sequence[AuditRow] | None, width: int) -> list[Line]:
+    """Return the action log, newest first."""
+    if rows is None:
+        return [(("reading the action log…", Role.DIM),)]
+    if not rows:
+        return wrap(
+            "No operator has changed anything yet. Changes made here, by the CLI or over HTTP appear in this list.",
+            width,
+        )
+    lines: list[Line] = []
+    for entry in rows:
+        head = f"{quantity.clock(entry.at)} #{entry.id} {visible(entry.actor, 20)} {visible(entry.command, 30)} {visible(entry.target, 60)}"
+        lines.append(((fit(head + (" (undone)" if entry.undone else ""), width), Role.TEXT),))
+        lines.extend(wrap(changes(entry.before, entry.after), width, indent=9, role=Role.DIM))
+    return lines
+
+
+def question(title: str, paragraphs: Sequence[tuple[str, str]], width: int) -> list[Line]:
+    """Return a question sheet: title and labelled paragraphs; the bottom line below it has the keys that answer."""
+    inner = max(20, width - 2)
+    lines: list[Line] = [((fit(f" {title}", width), Role.BAR),)]
+    for label, text in paragraphs:
+        lines.extend(((" ", Role.TEXT), *line) for line in labelled(label, text, inner, pad=9))
+    return lines

@@ -1,0 +1,116 @@
+"""Requests as rows of the log, and the texts around them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from routerconsole.console.safe_text import visible
+
+from . import quantity
+from .cells import Column, Line, Role, Run, header, lay_out, row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from routerconsole.control.views import RequestRow
+
+_CHAIN_ROLE: Final = {
+    "failed": Role.BAD,
+    "truncated": Role.BAD,
+    "cancelled": Role.DIM,
+    "in_flight": Role.INFO,
+}
+_BRIEF: Final = frozenset({"time", "id", "client", "chain", "http", "total"})
+STATUS_GLYPH: Final = {"ok": "●", "failed": "✗", "truncated": "✗", "cancelled": "–", "in_flight": "▶"}
+
+
+def short_id(request_id: str) -> str:
+    """Return the end of an id, which is what tells ids of one minute apart."""
+    return visible(request_id, 80)[-6:]
+
+
+def needs(record: RequestRow) -> str:
+    """Return what a request asks of a route, forced things with `!`."""
+    words = [f"{word}!" if word in record.forced else word for word in record.needed]
+    words += [f"{word}!" for word in record.forced if word not in record.needed]
+    if record.stream:
+        words.append("stream")
+    return visible(",".join(words), 60) if words else "text"
+
+
+def client(record: RequestRow) -> str:
+    """Return who asked: the agent, or where the request came from."""
+    return visible(record.agent or record.origin, 40)
+
+
+def chain(record: RequestRow) -> Run:
+    """Return the failover chain with its end: who failed how, who absorbed it."""
+    text = visible(record.chain, 200)
+    if record.status == "truncated":
+        text += " CUT" if "CUT" not in text else ""
+    elif record.status == "cancelled":
+        text += " cancelled"
+    role = _CHAIN_ROLE.get(record.status, Role.WARN if record.attempts > 1 else Role.TEXT)
+    return text, role
+
+
+def flags(record: RequestRow) -> str:
+    """Return what is remarkable about a request in a few words."""
+    words = list(record.flags)
+    if record.error_code and record.error_code not in record.chain:
+        words.insert(0, record.error_code)
+    return visible(" ".join(words), 80)
+
+
+def tokens(record: RequestRow) -> str:
+    """Return prompt and completion tokens as `812>64`."""
+    if record.prompt_tokens is None and record.completion_tokens is None:
+        return quantity.NONE
+    return f"{quantity.count(record.prompt_tokens)}>{quantity.count(record.completion_tokens)}"
+
+
+def _columns(elapsed: Callable[[RequestRow], float | None]) -> tuple[Column[RequestRow], ...]:
+    return (
+        Column("time", 8, lambda r: (quantity.clock(r.at), Role.TEXT)),
+        Column("id", 6, lambda r: (short_id(r.id), Role.TEXT), drop=3),
+        Column("need", 12, lambda r: (needs(r), Role.TEXT), drop=5),
+        Column("client", 7, lambda r: (client(r), Role.TEXT), drop=6),
+        Column("model", 10, lambda r: (visible(r.model or r.resolved, 60), Role.TEXT), drop=8, grow=1),
+        Column("chain", 28, chain, grow=4),
+        Column("http", 4, lambda r: (str(r.http_status or STATUS_GLYPH.get(r.status, "?")), Role.TEXT), "right", drop=4),
+        Column("total", 6, lambda r: (quantity.ms(elapsed(r)), Role.TEXT), "right"),
+        Column("ttft", 6, lambda r: (quantity.ms(r.ttft_ms), Role.TEXT), "right", drop=7),
+        Column("tokens", 9, lambda r: (tokens(r), Role.TEXT), "right", drop=9),
+        Column("cost", 8, lambda r: (quantity.cost(r.cost_usd), Role.TEXT), "right", drop=10),
+        Column("flags", 14, lambda r: (flags(r), Role.WARN), drop=11, grow=1),
+    )  # fmt: skip
+
+
+class RequestLines:
+    """Draws log rows for one width and remembers the finished ones; brief ones leave the room to the chain."""
+
+    def __init__(self, *, brief: bool = False) -> None:
+        self._brief = brief
+        self._width = -1
+        self._known: dict[str, tuple[RequestRow, Line]] = {}
+
+    def draw(
+        self, rows: Sequence[RequestRow], width: int, elapsed: Callable[[RequestRow], float | None]
+    ) -> tuple[Line, list[Line]]:
+        """Return the title line and one line per row."""
+        if width != self._width or len(self._known) > 4000:
+            self._width, self._known = width, {}
+        columns = _columns(elapsed)
+        if self._brief:
+            columns = tuple(column for column in columns if column.title in _BRIEF)
+        laid = lay_out(columns, width)
+        return header(laid), [self._line(record, laid) for record in rows]
+
+    def _line(self, record: RequestRow, laid: list[tuple[Column[RequestRow], int]]) -> Line:
+        known = self._known.get(record.id)
+        if known is not None and known[0] is record:
+            return known[1]
+        line = row(record, laid)
+        if record.total_ms is not None:
+            self._known[record.id] = (record, line)
+        return line

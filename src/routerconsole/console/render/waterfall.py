@@ -1,0 +1,255 @@
+"""One request in full: its plan, the waterfall of its attempts, why each candidate was tried or not, and how it ended.
+
+`╌` connect, `─` waiting, `━` streaming, `┄` backoff; `●` served, `✗` failed, `▶` still running.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from routerconsole.console.safe_text import visible
+
+from . import quantity
+from .cells import Line, Role, Run, fit, labelled, merge, plain, width_of, wrap
+from .requests import client, needs, short_id
+
+if TYPE_CHECKING:
+    from routerconsole.control.views import AttemptView, CandidateView, RequestDetail
+
+_PATH: Final = {"chat": "/v1/chat/completions", "completions": "/v1/completions", "embeddings": "/v1/embeddings"}
+_TICKS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
+PAD: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Milliseconds to cells: `width` cells show `span_ms`."""
+
+    span_ms: float
+    width: int
+
+    def cell(self, at_ms: float | None) -> int:
+        """Return the cell of a moment, inside the bar whatever the moment."""
+        if at_ms is None or not math.isfinite(at_ms):
+            return 0
+        return min(max(round(at_ms / self.span_ms * (self.width - 1)), 0), self.width - 1)
+
+
+def _finite(*values: float | None) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value) and value >= 0]
+
+
+def title(detail: RequestDetail, elapsed_ms: float | None, width: int) -> list[Line]:
+    """Return what was asked and how it stands."""
+    record = detail.row
+    path = _PATH.get(record.endpoint, visible(record.endpoint, 40))
+    asked = f"{short_id(record.id)} {path} model={visible(record.model or '(none)', 60)} need={needs(record)} client={client(record)}"
+    by = f" via {visible(record.provider, 40)}/{visible(record.served_model, 80)}" if record.provider else ""
+    if record.status == "in_flight":
+        ended, role = f"▶ running for {quantity.ms(elapsed_ms)}{by}", Role.INFO
+    else:
+        code = f" {record.http_status}" if record.http_status is not None else ""
+        word = {"ok": "●", "failed": "✗ failed", "truncated": "✗ cut mid-stream", "cancelled": "– cancelled"}.get(
+            record.status, visible(record.status, 20)
+        )
+        error = f" {visible(record.error_code, 60)}" if record.error_code else ""
+        ended = f"{word}{code}{error} in {quantity.ms(record.total_ms)}{by}"
+        role = Role.OK if record.status == "ok" else Role.DIM if record.status == "cancelled" else Role.BAD
+    return [*wrap(asked, width, role=Role.TITLE), *wrap(ended, width, role=role)]
+
+
+def _candidate_word(candidate: CandidateView) -> str:
+    name = f"{visible(candidate.provider, 40)}" + (f"#{visible(candidate.account, 20)}" if candidate.account else "")
+    if candidate.decision == "eligible":
+        return name
+    reason = visible(candidate.reasons[0], 60) if candidate.reasons else ""
+    if candidate.decision == "demoted":
+        return f"{name}▼{reason}"
+    return f"{name}⊘{reason}"
+
+
+def plan(detail: RequestDetail, width: int) -> list[Line]:
+    """Return how the model name resolved and the candidates in order, with why some were out."""
+    words = " > ".join(_candidate_word(candidate) for candidate in detail.candidates)
+    text = (
+        f"{visible(detail.row.resolved, 80)}: {words}" if words else f"{visible(detail.row.resolved, 80)}: no candidate"
+    )
+    return labelled("plan", text, width, pad=PAD)
+
+
+def _axis(scale: _Scale, indent: int) -> Line:
+    """Return the time axis with ticks at round seconds, ending in the span itself."""
+    seconds = scale.span_ms / 1000
+    step = next((tick for tick in _TICKS if seconds / tick <= max(1, scale.width // 10)), seconds)
+    end = quantity.ms(scale.span_ms)
+    cells = [" "] * scale.width
+    free = 0
+    for number in range(int(seconds / step) + 1):
+        at = number * step
+        text = f"{at:.1f}" if step < 1 else quantity.span(at) if at >= 100 else f"{at:g}s"
+        cell = scale.cell(at * 1000)
+        if cell >= free and cell + len(text) < scale.width - len(end) - 1:
+            cells[cell : cell + len(text)] = text
+            free = cell + len(text) + 2
+    cells[max(0, scale.width - len(end)) :] = end[-scale.width :]
+    return ((" " * indent + "".join(cells[: scale.width]), Role.DIM),)
+
+
+def _bar(attempt: AttemptView, previous_end: float | None, scale: _Scale) -> str:
+    """Return one attempt's bar: backoff, connect, waiting, streaming, and its end."""
+    cells = [" "] * scale.width
+    start = scale.cell(attempt.started_ms)
+    running = attempt.ended_ms is None
+    end = scale.width - 1 if running else max(start, scale.cell(attempt.ended_ms))
+    connected = scale.cell(attempt.connect_ms) if attempt.connect_ms is not None else (start if not running else end)
+    streaming = scale.cell(attempt.first_token_ms) if attempt.first_token_ms is not None else end + 1
+    if previous_end is not None:
+        for cell in range(min(scale.cell(previous_end) + 1, start), start):
+            cells[cell] = "┄"
+    for cell in range(start, end + 1):
+        cells[cell] = "╌" if cell < connected else "─" if cell < streaming else "━"
+    cells[end] = "▶" if running else "●" if attempt.class_ == "ok" else "✗"
+    return "".join(cells)
+
+
+def _outcome(attempt: AttemptView) -> Run:
+    """Return how an attempt ended in a few cells: its own duration, status and cause."""
+    if attempt.ended_ms is None:
+        return "running", Role.INFO
+    took = quantity.ms(attempt.ended_ms - attempt.started_ms)
+    if attempt.class_ == "ok":
+        ttft = (
+            f" ttft {quantity.ms(attempt.first_token_ms - attempt.started_ms)}"
+            if attempt.first_token_ms is not None
+            else ""
+        )
+        return f"{took}{ttft}", Role.OK
+    status = f" {attempt.status}" if attempt.status is not None else ""
+    cause = visible(attempt.cause or attempt.class_, 16)
+    return f"{took}{status}" + (f" {cause}" if cause != str(attempt.status) else ""), Role.BAD
+
+
+def bars(detail: RequestDetail, elapsed_ms: float | None, width: int) -> list[Line]:
+    """Return the time axis and one bar per attempt; the right edge is the end, or now."""
+    attempts = detail.attempts_detail
+    if not attempts:
+        text = "no upstream was asked" if detail.row.status != "in_flight" else "no upstream asked yet"
+        return [((text, Role.DIM),)]
+    longest = max(width_of(visible(attempt.provider, 40)) for attempt in attempts)
+    name_width = min(longest, 14, max(6, width // 5))
+    info_width = min(22, max(12, width // 4))
+    indent = 3 + name_width + 1
+    bar_width = max(8, width - indent - info_width - 1)
+    moments = [
+        moment
+        for attempt in attempts
+        for moment in _finite(attempt.started_ms, attempt.ended_ms, attempt.first_token_ms)
+    ]
+    total = detail.row.total_ms if detail.row.total_ms is not None else elapsed_ms
+    scale = _Scale(max([1.0, *moments, *_finite(total)]), bar_width)
+    lines = [_axis(scale, indent)]
+    previous: float | None = None
+    for attempt in attempts:
+        outcome, role = _outcome(attempt)
+        head = f"{attempt.n:>2} {fit(visible(attempt.provider, 40), name_width)} "
+        lines.append(
+            merge([(head, Role.TEXT), (_bar(attempt, previous, scale) + " ", role), (fit(outcome, info_width), role)])
+        )
+        previous = attempt.ended_ms
+    return lines
+
+
+def _reason(candidate: CandidateView, first: AttemptView | None, detail: RequestDetail) -> tuple[str, Role]:
+    """Return in words why one candidate was tried when it was, or why it was not."""
+    given = visible("; ".join(candidate.reasons), 400) if candidate.reasons else ""
+    more = f"; {given}" if given else ""
+    if first is not None:
+        before = next((attempt for attempt in detail.attempts_detail if attempt.n == first.n - 1), None)
+        if before is None:
+            return f"first in order{more}", Role.DIM
+        return f"next after {visible(before.provider, 40)} {visible(before.cause or before.class_, 16)}{more}", Role.DIM
+    if candidate.decision == "eligible":
+        return ("not reached yet" if detail.row.status == "in_flight" else "not needed") + more, Role.DIM
+    return f"{visible(candidate.decision, 12)}: {given or 'no reason given'}", Role.WARN
+
+
+def _attempt_lines(attempt: AttemptView, width: int) -> list[Line]:
+    """Return how one attempt went: outcome and the upstream's own words first, then times and circuit."""
+    outcome, role = _outcome(attempt)
+    glyph = "▶" if attempt.ended_ms is None else "●" if attempt.class_ == "ok" else "✗"
+    named = f" {visible(attempt.class_, 20)}" if attempt.class_ and attempt.class_ != "ok" else ""
+    said = f": {visible(attempt.detail, 2000)}" if attempt.detail else ""
+    circuit = visible(attempt.circuit_before, 12)
+    if attempt.circuit_after != attempt.circuit_before:
+        circuit += f" → {visible(attempt.circuit_after, 12)}"
+    moments = (
+        ("connect", attempt.connect_ms),
+        ("first byte", attempt.first_byte_ms),
+        ("first token", attempt.first_token_ms),
+    )
+    times = "".join(f"{word} {quantity.ms(at - attempt.started_ms)} · " for word, at in moments if at is not None)
+    return [
+        *wrap(f"{glyph} {outcome}{named}{said}", width, indent=4, role=role),
+        *wrap(f"{times}circuit {circuit.replace('_', ' ')}", width, indent=6, role=Role.DIM),
+    ]
+
+
+def _served_by(candidate: CandidateView, attempt: AttemptView) -> bool:
+    same = (attempt.provider, attempt.model) == (candidate.provider, candidate.model)
+    return same and candidate.account in {None, attempt.account}
+
+
+def why(detail: RequestDetail, width: int) -> list[Line]:
+    """Return one entry per candidate in order: tried and how that went, not needed, skipped or dropped and why."""
+    lines: list[Line] = [(("Why", Role.TITLE),)]
+    if not detail.candidates and not detail.attempts_detail:
+        lines.extend(wrap("nothing was a candidate for this model and these needs", width, indent=2))
+    left = list(detail.attempts_detail)
+    for candidate in detail.candidates:
+        mine = [attempt for attempt in left if _served_by(candidate, attempt)]
+        left = [attempt for attempt in left if attempt not in mine]
+        text, role = _reason(candidate, mine[0] if mine else None, detail)
+        mark = ",".join(str(attempt.n) for attempt in mine) or ("·" if candidate.decision == "eligible" else "⊘")
+        account = candidate.account or (mine[0].account if mine else None)
+        name = f"{visible(candidate.provider, 40)}/{visible(candidate.model, 80)}" + (
+            f"#{visible(account, 20)}" if account else ""
+        )
+        first, *rest = wrap(f"{name}  {text}", width, indent=4)
+        head = plain(first)[4:]
+        shown = min(len(name), len(head))
+        lines.append(merge([(f"{mark:>2}  ", Role.TITLE), (head[:shown], Role.TEXT), (head[shown:], role)]))
+        lines.extend(((plain(line), role),) for line in rest)
+        for attempt in mine:
+            lines.extend(_attempt_lines(attempt, width))
+    for attempt in left:
+        lines.extend(wrap(f"{attempt.n:>2}  {visible(attempt.provider, 40)}/{visible(attempt.model, 80)}", width))
+        lines.extend(_attempt_lines(attempt, width))
+    return lines
+
+
+def ending(detail: RequestDetail, width: int) -> list[Line]:
+    """Return what it came to: finish reason, tokens, cost, our own share of the time."""
+    record = detail.row
+    if record.status == "in_flight":
+        return []
+    usage = f"{quantity.count(record.prompt_tokens)} in, {quantity.count(record.completion_tokens)} out ({visible(record.usage_source, 20)})"
+    text = (
+        f"finish {visible(detail.finish_reason, 30)} · stream end {visible(detail.terminal, 20)} · tokens {usage}"
+        f" · cost {quantity.cost(record.cost_usd)} · router {quantity.ms(detail.router_ms)}"
+    )
+    return labelled("end", text, width, pad=PAD)
+
+
+def request_detail(detail: RequestDetail, elapsed_ms: float | None, width: int) -> list[Line]:
+    """Return the whole request as lines of `width` cells."""
+    return [
+        *title(detail, elapsed_ms, width),
+        *plan(detail, width),
+        (),
+        *bars(detail, elapsed_ms, width),
+        (),
+        *why(detail, width),
+        *ending(detail, width),
+    ]

@@ -1,0 +1,1 @@
+"""Textual screens: where the panes of a view stand."""

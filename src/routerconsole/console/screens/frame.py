@@ -1,0 +1,185 @@
+"""The frame of every view: top bar, banners, lists beside the detail, a page or a question over them, bottom line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+
+from routerconsole.console.render.bars import bottom_line, notice_lines, top_bar
+from routerconsole.console.render.cells import Line, Role, fit
+from routerconsole.console.render.notes import question as question_lines
+from routerconsole.console.views.base import SIDE_BY_SIDE
+from routerconsole.console.widgets.canvas import Canvas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from textual import events
+    from textual.app import ComposeResult
+
+    from routerconsole.console.desk import Desk
+    from routerconsole.console.theme import Palette
+    from routerconsole.console.views.base import Pane, View
+
+MIN_WIDTH: Final = 40
+MIN_HEIGHT: Final = 10
+
+
+class Frame(Screen[None]):
+    """One view's screen. It owns geometry and drawing; what is shown and what keys do is the view's and the app's."""
+
+    AUTO_FOCUS = ""
+
+    def __init__(self, view: View, host: Desk, *, palette: Callable[[], Palette], synced: Callable[[], None]) -> None:
+        super().__init__()
+        self.view = view
+        self._host = host
+        self._palette = palette
+        self._synced = synced
+        self._bar = self._canvas(
+            lambda w, _h: [top_bar(host.state, host.title_text, w, read_only=host.read_only)], "bar"
+        )
+        self._notices = self._canvas(lambda w, _h: notice_lines(host.state, w), "notices")
+        self._lists = [self._pane(pane, "list") for pane in view.lists]
+        self._detail = self._canvas(self._paint_detail, "detail", view.detail)
+        self._page = self._canvas(self._paint_page, "page")
+        self._sheet = self._canvas(self._paint_question, "sheet")
+        self._keys = self._canvas(lambda w, _h: [bottom_line(host.state, host.hints(), w)], "bar")
+        self._small = self._canvas(self._paint_small, "page")
+        self._left = Vertical(*self._lists, classes="left")
+        self._body = Horizontal(self._left, self._detail, classes="body")
+
+    def _canvas(self, paint: Callable[[int, int], list[Line]], classes: str, pane: Pane | None = None) -> Canvas:
+        return Canvas(
+            paint,
+            palette=self._palette,
+            classes=classes,
+            on_line=(lambda line: self._clicked(pane, line)) if pane is not None else None,
+            on_wheel=(lambda by: self._wheeled(pane, by)) if pane is not None else self._wheeled_page,
+        )
+
+    def _pane(self, pane: Pane, classes: str) -> Canvas:
+        def paint(width: int, height: int) -> list[Line]:
+            gap = 1 if self.view.wide else 0  # between the last column and the detail's line
+            return pane.paint(max(1, width - gap), height, focused=self.view.focused is pane)
+
+        return self._canvas(paint, classes, pane)
+
+    def compose(self) -> ComposeResult:
+        """Stack the lines; nothing is docked, so nothing can cover another part."""
+        yield Vertical(
+            self._bar, self._notices, self._body, self._page, self._small, self._sheet, self._keys, classes="frame"
+        )
+
+    # -- drawing -----------------------------------------------------------------------------------------------------
+
+    def draw(self) -> None:
+        """Arrange for the current size and contents and repaint what is visible."""
+        if not self.is_mounted:
+            return
+        self._arrange()
+        for canvas in (
+            self._bar,
+            self._notices,
+            *self._lists,
+            self._detail,
+            self._page,
+            self._small,
+            self._sheet,
+            self._keys,
+        ):
+            if canvas.display:
+                canvas.repaint()
+
+    def repaint_all(self) -> None:
+        """Draw every line again (ctrl+l, a drained terminal, a new palette)."""
+        for canvas in self.query(Canvas):
+            canvas.forget()
+        self.refresh(layout=True)
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Arrange for the new size."""
+        self._synced()
+
+    def _arrange(self) -> None:
+        width, height = self.app.size
+        small = width < MIN_WIDTH or height < MIN_HEIGHT
+        wide = width >= SIDE_BY_SIDE
+        self.view.settle(wide=wide)
+        page = self._host.page is not None
+        question = self._host.question is not None
+        self._show(self._small, small)
+        for canvas in (self._bar, self._keys):
+            self._show(canvas, not small)
+        notices = len(notice_lines(self._host.state, width))
+        self._show(self._notices, not small and notices > 0, notices)
+        self._show(self._page, not small and page)
+        sheet = len(self._paint_question(width, height)) if question else 0
+        self._show(self._sheet, not small and question, min(sheet, max(1, height - 2)))
+        shown = not small and not page
+        self._body.display = shown
+        self._left.display = wide or not self.view.pushed
+        self._detail.display = wide or self.view.pushed
+        left = self.view.list_width(width) if wide else width
+        if self._left.styles.width is None or self._left.styles.width.value != left:
+            self._left.styles.width = left
+        room = height - 2 - notices - (sheet if question else 0)
+        for canvas, lines in zip(self._lists, self.view.list_heights(room), strict=True):
+            wanted: int | str = lines if lines is not None else "1fr"
+            if getattr(canvas, "_wanted_height", None) != wanted:
+                canvas._wanted_height = wanted  # type: ignore[attr-defined]  # what was last set, to relayout only on change
+                canvas.styles.height = wanted
+
+    @staticmethod
+    def _show(canvas: Canvas, shown: bool, height: int | None = None) -> None:
+        if canvas.display != shown:
+            canvas.display = shown
+        if height is not None and shown:
+            now = canvas.styles.height
+            if now is None or now.value != height:
+                canvas.styles.height = height
+
+    def _paint_detail(self, width: int, height: int) -> list[Line]:
+        focused = self.view.focused is self.view.detail
+        if not self.view.wide:
+            return self.view.detail.paint(width, height, focused=focused)
+        lines = self.view.detail.paint(max(1, width - 2), height, focused=focused)
+        lines += [()] * (height - len(lines))
+        edged: list[Line] = [(("│ ", Role.DIM), *line) for line in lines]
+        return edged
+
+    def _paint_page(self, width: int, height: int) -> list[Line]:
+        page = self._host.page
+        return page.paint(width, height, focused=True) if page is not None else []
+
+    def _paint_question(self, width: int, _height: int) -> list[Line]:
+        asked = self._host.question
+        return question_lines(asked.title, asked.paragraphs, width) if asked is not None else []
+
+    def _paint_small(self, width: int, height: int) -> list[Line]:
+        have = f"{self.app.size.width}x{self.app.size.height}"
+        texts = ("too small", f"{have}, needs {MIN_WIDTH}x{MIN_HEIGHT}", "the router goes on", "q quits")
+        return [((fit(text, width), Role.TEXT),) for text in texts][:height]
+
+    # -- mouse -------------------------------------------------------------------------------------------------------
+
+    def _clicked(self, pane: Pane, line: int) -> None:
+        if self._host.question is not None or self._host.page is not None:
+            return
+        self.view.focus_pane(pane)
+        if pane.click(line):
+            self._host.perform("open")
+        self.view.sync()
+        self._synced()
+
+    def _wheeled(self, pane: Pane, by: int) -> None:
+        pane.scroll(by)
+        self.view.sync()
+        self._synced()
+
+    def _wheeled_page(self, by: int) -> None:
+        if self._host.page is not None:
+            self._host.page.scroll(by)
+            self._synced()

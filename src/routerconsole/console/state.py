@@ -1,0 +1,192 @@
+"""What the console knows of the engine: the last snapshots, the newest 2,000 requests, the link. Pure, no Textual."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from routerconsole.control.views import AuditRow, ProviderStatus, RequestDetail, RequestRow, Status
+
+if TYPE_CHECKING:
+    from .tick import Pulled
+
+MAX_ROWS: Final = 2000
+MAX_DETAILS: Final = 64
+STALE_AFTER_S: Final = 3.0
+"""Seconds without an answer before what is shown is called stale."""
+
+_ROW_FIELDS: Final = frozenset(entry.name for entry in fields(RequestRow))
+_LISTS: Final = frozenset({"needed", "forced", "flags"})
+_FAILED: Final = frozenset({"failed", "truncated"})
+
+
+class Link(StrEnum):
+    """How the console stands with its engine."""
+
+    CONNECTING = "connecting"
+    LIVE = "LIVE"
+    STALE = "STALE"
+    DISCONNECTED = "disconnected"
+
+
+def row_from(data: object) -> RequestRow | None:
+    """Return the request row an event carries, as the view itself or as its JSON, or None when it is neither."""
+    if isinstance(data, RequestRow):
+        return data
+    if not isinstance(data, Mapping):
+        return None
+    known: dict[str, Any] = {
+        key: tuple(value) if key in _LISTS else value for key, value in data.items() if key in _ROW_FIELDS
+    }
+    try:
+        return RequestRow(**known)
+    except TypeError:
+        return None
+
+
+def in_flight(row: RequestRow) -> bool:
+    """Whether a request is still running."""
+    return row.status == "in_flight"
+
+
+def failed_over(row: RequestRow) -> bool:
+    """Whether more than one upstream was asked."""
+    return row.attempts > 1
+
+
+def noteworthy(row: RequestRow) -> bool:
+    """Whether `e` and `E` stop at a row: it failed, was cut, or another provider had to absorb it."""
+    return row.status in _FAILED or failed_over(row)
+
+
+class RequestStore:
+    """The newest requests by id, oldest first."""
+
+    def __init__(self, cap: int = MAX_ROWS) -> None:
+        self._cap = cap
+        self._by_id: dict[str, RequestRow] = {}
+        self._ordered: list[RequestRow] | None = []
+        self.version = 0
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, request_id: str) -> RequestRow | None:
+        """Return one row."""
+        return self._by_id.get(request_id)
+
+    def rows(self) -> list[RequestRow]:
+        """Return all rows, oldest first; the list is shared, do not change it."""
+        if self._ordered is None:
+            self._ordered = sorted(self._by_id.values(), key=lambda row: (row.at, row.id))
+            for old in self._ordered[: -self._cap]:
+                del self._by_id[old.id]
+            self._ordered = self._ordered[-self._cap :]
+        return self._ordered
+
+    def unfinished(self) -> frozenset[str]:
+        """Return the ids of the rows still running."""
+        return frozenset(row.id for row in self._by_id.values() if in_flight(row))
+
+    def merge(self, rows: Iterable[RequestRow]) -> None:
+        """Take new and newer rows; a finished row is never set back to running by a snapshot taken before its end."""
+        for row in rows:
+            known = self._by_id.get(row.id)
+            if known == row or (known is not None and in_flight(row) and not in_flight(known)):
+                continue
+            self._by_id[row.id] = row
+            self._ordered = None
+            self.version += 1
+
+    def clear(self) -> None:
+        """Forget everything (another engine answered)."""
+        self._by_id.clear()
+        self._ordered = []
+        self.version += 1
+
+
+@dataclass(slots=True)
+class LastResult:
+    """What the last action came to, for the bottom line."""
+
+    text: str
+    ok: bool
+
+
+@dataclass(slots=True)
+class ConsoleState:
+    """Everything the panes are drawn from."""
+
+    requests: RequestStore = field(default_factory=RequestStore)
+    status: Status | None = None
+    details: dict[str, RequestDetail] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    audit: tuple[AuditRow, ...] | None = None
+    link: Link = Link.CONNECTING
+    problem: str = ""
+    heard_at: float | None = None
+    clock: float = 0.0
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    missed: int = 0
+    last: LastResult | None = None
+    loaded: bool = False
+
+    def apply(self, pulled: Pulled, clock: float) -> None:
+        """Take one look at the engine in; `clock` is the loop's monotonic seconds."""
+        self.clock = clock
+        if pulled.problem is None:
+            self.link, self.problem, self.heard_at = Link.LIVE, "", clock
+        else:
+            self.problem = pulled.problem
+            silent = self.heard_at is None or clock - self.heard_at > STALE_AFTER_S
+            if pulled.unreachable:
+                self.link = Link.DISCONNECTED
+            elif silent:
+                self.link = Link.STALE
+        if pulled.restarted:
+            self.requests.clear()
+            self.details.clear()
+        if pulled.status is not None:
+            self.status = pulled.status
+        self.requests.merge(pulled.rows)
+        self.missed += pulled.missed
+        self.loaded = self.loaded or pulled.loaded
+        if pulled.audit is not None:
+            self.audit = pulled.audit
+        self._take_detail(pulled)
+
+    def age(self, clock: float, now: datetime) -> None:
+        """Let time pass without news: what is shown becomes stale."""
+        self.clock, self.now = clock, now
+        if self.link is Link.LIVE and self.heard_at is not None and clock - self.heard_at > STALE_AFTER_S:
+            self.link, self.problem = Link.STALE, "the engine has not answered"
+
+    def _take_detail(self, pulled: Pulled) -> None:
+        if pulled.detail is not None:
+            self.details.pop(pulled.detail.row.id, None)
+            self.details[pulled.detail.row.id] = pulled.detail
+            while len(self.details) > MAX_DETAILS:
+                del self.details[next(iter(self.details))]
+        elif pulled.detail_gone is not None:
+            self.gone.add(pulled.detail_gone)
+
+    def provider(self, name: str) -> ProviderStatus | None:
+        """Return a provider as last seen, or None when it is gone."""
+        if self.status is None:
+            return None
+        return next((provider for provider in self.status.providers if provider.name == name), None)
+
+    def elapsed_ms(self, row: RequestRow) -> float | None:
+        """Return how long a request has taken so far, or took, in milliseconds."""
+        if row.total_ms is not None:
+            return row.total_ms
+        try:
+            began = datetime.fromisoformat(row.at)
+        except ValueError:
+            return None
+        if began.tzinfo is None:
+            began = began.replace(tzinfo=UTC)
+        return max(0.0, (self.now - began).total_seconds() * 1000)

@@ -1,0 +1,175 @@
+"""One look at the engine: event pages by cursor, snapshots, and what the open panes want; never raises, never blocks long.
+
+The app asks four times a second (once with `--slow`) and draws what came back in one batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from routerconsole.control.port import Control, ControlError, EngineUnreachable, RequestQuery
+from routerconsole.domain.events import EventType
+
+from .safe_text import visible
+from .state import MAX_ROWS, row_from
+
+if TYPE_CHECKING:
+    from routerconsole.control.views import AuditRow, RequestDetail, RequestRow, Status
+    from routerconsole.domain.events import Event
+
+PATIENCE_S: Final = 5.0
+"""Seconds one look may take before it counts as unanswered."""
+PAGE: Final = 1000
+MAX_PAGES: Final = 5
+"""Event pages read per look; a reader further behind than that skips to now and reads the log instead."""
+ROWS_PAGE: Final = 200
+
+_REQUEST_EVENTS: Final = frozenset(
+    {
+        EventType.REQUEST_RECEIVED,
+        EventType.ROUTE_CANDIDATES,
+        EventType.ATTEMPT_STARTED,
+        EventType.ATTEMPT_FIRST_TOKEN,
+        EventType.ATTEMPT_FAILED,
+        EventType.ATTEMPT_SUCCEEDED,
+    }
+)
+_FINAL_EVENTS: Final = frozenset({EventType.REQUEST_COMPLETED, EventType.REQUEST_FAILED, EventType.REQUEST_CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What the visible panes need besides status and rows. `unfinished` are rows the console still shows as running."""
+
+    detail: str | None = None
+    audit: bool = False
+    unfinished: frozenset[str] = frozenset()
+    search: str | None = None
+
+
+@dataclass(slots=True)
+class Pulled:
+    """What one look brought. `problem` says why it failed; `unreachable` that nobody answered at all."""
+
+    status: Status | None = None
+    rows: list[RequestRow] = field(default_factory=list)
+    detail: RequestDetail | None = None
+    detail_gone: str | None = None
+    audit: tuple[AuditRow, ...] | None = None
+    missed: int = 0
+    restarted: bool = False
+    loaded: bool = False
+    problem: str | None = None
+    unreachable: bool = False
+
+
+class Puller:
+    """Holds the event cursor and how much of the log was read backwards."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._cursor: int | None = None
+        self._older: str | None = None
+        self._read = 0
+        self._was_lost = False
+
+    async def pull(self, wants: Wants) -> Pulled:
+        """Look once; a failing read ends the look and is reported in `problem`."""
+        pulled = Pulled()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._look(pulled, wants)
+        except EngineUnreachable as error:
+            pulled.problem, pulled.unreachable, self._was_lost = visible(error.message), True, True
+        except ControlError as error:
+            pulled.problem = visible(error.message)
+        except TimeoutError:
+            pulled.problem = f"no answer for {PATIENCE_S:.0f}s"
+        except Exception as error:  # noqa: BLE001 - a read that fails in an unforeseen way must not end the console
+            pulled.problem = visible(f"{type(error).__name__}: {error}")
+        return pulled
+
+    async def _look(self, pulled: Pulled, wants: Wants) -> None:
+        control = self._control
+        pulled.status = await control.status()
+        if self._was_lost:  # maybe another engine, whose events are numbered from the start
+            self._cursor, self._was_lost, pulled.restarted = None, False, True
+        if self._cursor is None:
+            self._cursor = (await control.events(-1)).next
+            self._older, self._read = None, 0
+            await self._newest(pulled)
+            pulled.loaded = True
+        else:
+            await self._follow(pulled, wants)
+            await self._backwards(pulled)
+        if wants.detail is not None:
+            pulled.detail = await control.request(wants.detail)
+            pulled.detail_gone = wants.detail if pulled.detail is None else None
+        if wants.audit:
+            pulled.audit = await control.audit(200)
+        if wants.search is not None:
+            pulled.rows.extend((await control.requests(RequestQuery(limit=ROWS_PAGE, text=wants.search))).requests)
+
+    async def _newest(self, pulled: Pulled) -> None:
+        page = await self._control.requests(RequestQuery(limit=ROWS_PAGE))
+        pulled.rows.extend(page.requests)
+        self._older, self._read = page.next, len(page.requests)
+
+    async def _backwards(self, pulled: Pulled) -> None:
+        """Read one more page of the log's past, until the list is full."""
+        if self._older is None or self._read >= MAX_ROWS:
+            return
+        page = await self._control.requests(RequestQuery(limit=ROWS_PAGE, before=self._older))
+        pulled.rows.extend(page.requests)
+        self._older, self._read = page.next, self._read + len(page.requests)
+
+    async def _follow(self, pulled: Pulled, wants: Wants) -> None:
+        """Take the events since last time in; running rows come as a snapshot, finished ones with their last event."""
+        events = await self._pages(pulled)
+        lost = pulled.missed > 0 or pulled.restarted
+        finished: set[str] = set()
+        for event in events:
+            if event.type in _FINAL_EVENTS:
+                row = row_from(event.data.get("row"))
+                if row is None:
+                    lost = True
+                else:
+                    pulled.rows.append(row)
+                    finished.add(row.id)
+        moved = any(event.type in _REQUEST_EVENTS for event in events)
+        running = wants.unfinished - finished
+        if moved or running:
+            page = await self._control.requests(RequestQuery(limit=ROWS_PAGE, status="in_flight"))
+            pulled.rows.extend(page.requests)
+            lost = lost or bool(running - {row.id for row in page.requests})
+        if lost:
+            newest = await self._control.requests(RequestQuery(limit=ROWS_PAGE))
+            pulled.rows.extend(newest.requests)
+            for request_id in running - {row.id for row in pulled.rows}:
+                await self._settle(request_id, pulled)
+
+    async def _settle(self, request_id: str, pulled: Pulled) -> None:
+        """Find out how a running row ended whose last event was missed."""
+        detail = await self._control.request(request_id)
+        if detail is not None:
+            pulled.rows.append(detail.row)
+
+    async def _pages(self, pulled: Pulled) -> list[Event]:
+        events: list[Event] = []
+        for _ in range(MAX_PAGES):
+            if self._cursor is None:
+                break
+            page = await self._control.events(self._cursor, PAGE)
+            if page.next < self._cursor:
+                pulled.restarted = True
+            self._cursor = page.next
+            pulled.missed += page.missed
+            events.extend(page.events)
+            if len(page.events) < PAGE:
+                break
+        else:
+            self._cursor = (await self._control.events(-1)).next
+            pulled.missed += 1
+        return events

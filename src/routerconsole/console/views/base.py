@@ -1,0 +1,293 @@
+"""Panes and views: a view is a stack of list panes beside one detail pane, drawn as lines and driven by action ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+
+from routerconsole.console.actions import Context
+from routerconsole.console.render.cells import Line, Role, cut, fit, merge, plain
+from routerconsole.console.table import TableModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from routerconsole.console.state import ConsoleState
+    from routerconsole.console.tick import Wants
+
+SIDE_BY_SIDE: Final = 100
+"""Columns from which list and detail stand beside each other."""
+
+T = TypeVar("T")
+
+
+class Host(Protocol):
+    """What a view asks of the application."""
+
+    state: ConsoleState
+
+    def show_request(self, request_id: str) -> None:
+        """Go to one request in the request view."""
+
+    def operate(self, action_id: str, provider: str) -> None:
+        """Ask for, or carry out, an action on a provider."""
+
+    def tell(self, text: str, *, ok: bool) -> None:
+        """Show a result in the bottom line."""
+
+    def look_soon(self) -> None:
+        """Look at the engine again without waiting for the next tick."""
+
+
+class Pane(Protocol):
+    """Something that fills a rectangle with lines."""
+
+    name: str
+    contexts: tuple[Context, ...]
+
+    def paint(self, width: int, height: int, *, focused: bool) -> list[Line]:
+        """Return at most `height` lines of at most `width` cells."""
+
+    def scroll(self, by: int) -> None:
+        """Answer the mouse wheel."""
+
+    def click(self, line: int) -> bool:
+        """Answer a click on a line; True when it hit what was selected already."""
+
+    def act(self, action_id: str) -> bool:
+        """Carry out a movement; False when it is not one of this pane."""
+
+
+def pane_title(text: str, note: str, width: int, *, focused: bool) -> Line:
+    """Return a pane's title line; the focused pane is marked by a glyph, not by colour alone."""
+    mark = "▶ " if focused else "  "
+    return cut(merge([(mark + text, Role.TITLE), (f"  {note}" if note else "", Role.DIM)]), width)
+
+
+class ListPane(Generic[T]):
+    """A keyed list with title line, column heads, cursor, and a sentence where it has nothing to show."""
+
+    def __init__(
+        self,
+        name: str,
+        contexts: tuple[Context, ...],
+        *,
+        table: TableModel[T],
+        draw: Callable[[Sequence[T], int], tuple[Line, list[Line]]],
+        empty: Callable[[], Sequence[Line]],
+        note: Callable[[], str],
+    ) -> None:
+        self.name = name
+        self.contexts = contexts
+        self.table = table
+        self._draw = draw
+        self._empty = empty
+        self._note = note
+        self._moves: dict[str, Callable[[], None]] = {
+            "cursor.down": lambda: table.move(1),
+            "cursor.up": lambda: table.move(-1),
+            "cursor.top": table.to_top,
+            "cursor.bottom": table.to_bottom,
+            "cursor.page_down": lambda: table.page(1),
+            "cursor.page_up": lambda: table.page(-1),
+        }
+
+    def paint(self, width: int, height: int, *, focused: bool) -> list[Line]:
+        """Return title, heads and the visible rows; the cursor row carries a mark and one style."""
+        title = pane_title(self.name, self._note(), width, focused=focused)
+        if not self.table.rows:
+            return [title, *self._empty()][:height]
+        top, rows = self.table.window(height - 2)
+        heads, lines = self._draw(rows, max(0, width - 1))
+        out: list[Line] = [title, ((" ", Role.DIM), *heads)]
+        for place, line in enumerate(lines, start=top):
+            if place == self.table.cursor:
+                role = Role.CURSOR if focused else Role.IDLE_CURSOR
+                out.append(((fit("▶" + plain(line), width), role),))
+            else:
+                out.append(((" ", Role.TEXT), *line))
+        return out[:height]
+
+    def scroll(self, by: int) -> None:
+        """Move the cursor with the wheel."""
+        self.table.move(by)
+
+    def click(self, line: int) -> bool:
+        """Put the cursor on the clicked row; True when it was there already."""
+        top, rows = self.table.window(self.table.height)
+        place = line - 2
+        if not 0 <= place < len(rows):
+            return False
+        again = top + place == self.table.cursor
+        self.table.move(top + place - self.table.cursor)
+        return again
+
+    def act(self, action_id: str) -> bool:
+        """Move the cursor."""
+        if (move := self._moves.get(action_id)) is None:
+            return False
+        move()
+        return True
+
+
+class TextPane:
+    """A scrollable page of lines."""
+
+    def __init__(
+        self, name: str, contexts: tuple[Context, ...], *, draw: Callable[[int], list[Line]], prefix: str = "detail"
+    ) -> None:
+        self.name = name
+        self.contexts = contexts
+        self._draw = draw
+        self._top = 0
+        self._room = 1
+        self._length = 0
+        self._prefix = prefix
+        self._subject: str | None = None
+
+    def about(self, subject: str | None) -> None:
+        """Say what the page is about; another subject starts at its top."""
+        if subject != self._subject:
+            self._subject, self._top = subject, 0
+
+    def paint(self, width: int, height: int, *, focused: bool) -> list[Line]:
+        """Return the title and the visible part of the page."""
+        lines = self._draw(width)
+        self._length, self._room = len(lines), max(1, height - 1)
+        self._top = min(self._top, max(0, self._length - self._room))
+        below = self._length - self._top - self._room
+        note = f"▼ {below} more lines" if below > 0 else ("▲ end" if self._top else "")
+        title = pane_title(self.name, note, width, focused=focused)
+        return [title, *lines[self._top : self._top + self._room]][:height]
+
+    def scroll(self, by: int) -> None:
+        """Scroll by lines."""
+        self._top = max(0, min(self._top + by, max(0, self._length - self._room)))
+
+    def click(self, line: int) -> bool:
+        """Nothing on a page can be clicked."""
+        return False
+
+    def act(self, action_id: str) -> bool:
+        """Scroll; the action is one of this page's prefix."""
+        prefix, _, what = action_id.rpartition(".")
+        steps = {
+            "down": 1,
+            "up": -1,
+            "page_down": self._room // 2,
+            "page_up": -(self._room // 2),
+            "top": -self._length,
+            "bottom": self._length,
+        }
+        if prefix != self._prefix or what not in steps:
+            return False
+        self.scroll(steps[what])
+        return True
+
+
+class View:
+    """One mode: list panes, a detail pane, which of them has the focus, and whether the detail is pushed."""
+
+    def __init__(self, mode: str, host: Host, lists: tuple[Pane, ...], detail: TextPane) -> None:
+        self.mode = mode
+        self.host = host
+        self.lists = lists
+        self.detail = detail
+        self.focus = 0
+        self.pushed = False
+        self.wide = False
+
+    @property
+    def panes(self) -> tuple[Pane, ...]:
+        """All panes in tab order."""
+        return (*self.lists, self.detail)
+
+    @property
+    def focused(self) -> Pane:
+        """The pane keys go to."""
+        return self.panes[self.focus]
+
+    @property
+    def editing(self) -> bool:
+        """Whether typed characters are text."""
+        return False
+
+    def contexts(self) -> tuple[Context, ...]:
+        """Return where keys are looked up, the nearest first."""
+        return (*self.focused.contexts, Context.GLOBAL)
+
+    def sync(self) -> None:
+        """Take the state in."""
+
+    def wants(self) -> Wants:
+        """Return what this view needs read besides status and rows."""
+        raise NotImplementedError
+
+    def list_heights(self, height: int) -> tuple[int | None, ...]:
+        """Return the height of each list pane, None for the one that takes the rest."""
+        return tuple(None for _ in self.lists)
+
+    def list_width(self, width: int) -> int:
+        """Return the columns the lists take beside the detail."""
+        return width // 2
+
+    def act(self, action_id: str) -> bool:
+        """Carry out an action; False when it is none of this view's."""
+        if self.focused.act(action_id):
+            self.sync()
+            return True
+        match action_id:
+            case "pane.next" | "pane.previous":
+                self._cycle(1 if action_id == "pane.next" else -1)
+            case "open" | "into":
+                self._into_detail()
+            case "detail.back":
+                self.pop()
+            case "pop":
+                return self.pop()
+            case _:
+                return False
+        return True
+
+    def pop(self) -> bool:
+        """Leave the detail; False when there was nothing to leave."""
+        if self.focused is self.detail or self.pushed:
+            self.pushed = False
+            self.focus = min(self._last_list, len(self.lists) - 1)
+            return True
+        return False
+
+    def focus_pane(self, pane: Pane) -> None:
+        """Give a pane the focus (mouse)."""
+        self.focus = self.panes.index(pane)
+
+    _last_list = 0
+
+    def _into_detail(self) -> None:
+        if self.focus < len(self.lists):
+            self._last_list = self.focus
+        self.pushed = True
+        self.focus = len(self.panes) - 1
+        self.sync()
+        self.host.look_soon()
+
+    def _cycle(self, by: int) -> None:
+        count = len(self.panes) if self.wide else len(self.lists)
+        if self.pushed and not self.wide:
+            return
+        self.focus = (self.focus + by) % count
+        if self.focus < len(self.lists):
+            self._last_list = self.focus
+            self.pushed = False
+        self.sync()
+
+    def settle(self, *, wide: bool) -> None:
+        """Adapt to the width: a narrow terminal shows either the lists or the pushed detail."""
+        self.wide = wide
+        if not wide:
+            self.pushed = self.focused is self.detail
+
+    def type(self, key: str, character: str | None) -> None:
+        """Take a key as text while editing."""
+
+    def paste(self, text: str) -> None:
+        """Take pasted text while editing."""

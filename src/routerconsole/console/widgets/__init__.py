@@ -1,0 +1,1 @@
+"""Textual widgets that only draw lines and report clicks."""

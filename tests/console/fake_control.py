@@ -1,0 +1,263 @@
+"""A scripted, in-memory Control: it records commands, answers from lists a test sets, and can fail on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from routerconsole.control.commands import (
+    Command,
+    Disable,
+    Drain,
+    Enable,
+    Probe,
+    Receipt,
+    ResetCircuit,
+)
+from routerconsole.control.port import ControlError, EventPage, RequestQuery
+from routerconsole.control.views import (
+    AttemptView,
+    AuditRow,
+    CandidateView,
+    Explanation,
+    FailureView,
+    ModelCard,
+    ProviderMetrics,
+    ProviderStatus,
+    RequestDetail,
+    RequestPage,
+    RequestRow,
+    RouteStatus,
+    Status,
+)
+from routerconsole.domain.events import Event, EventType
+
+AT = "2026-03-01T12:{minute:02d}:{second:02d}.000Z"
+
+
+def at(number: int) -> str:
+    """Return the moment of the n-th request of a script, one per second."""
+    return AT.format(minute=number // 60 % 60, second=number % 60)
+
+
+def route(provider: str, model: str, **changes: Any) -> RouteStatus:
+    """Return a healthy route with changes."""
+    base = RouteStatus(provider, model, "healthy", "closed", True, 120, 118, 2, 0.016, headroom=5)
+    return replace(base, **changes)
+
+
+def provider(name: str, **changes: Any) -> ProviderStatus:
+    """Return a healthy provider with changes."""
+    models = changes.pop("models", (f"{name}-large",))
+    base = ProviderStatus(
+        name=name, kind="openai_compatible", enabled=True, status="healthy", priority=10, default_model=models[0] if models else None,
+        circuit_state="closed", circuit_open_for_s=None, gate=None, gate_ends_in_s=None, fault=None, reason=None,
+        routes=tuple(route(name, model) for model in models), total_requests=120, successful=118, failed=2, error_rate=0.016,
+        in_flight=1, rps=1.4, p50_ms=420.0, p95_ms=1900.0, history=tuple((n % 7, 1 if n % 11 == 0 else 0) for n in range(60)),
+        models=models,
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+def status(*providers: ProviderStatus, **changes: Any) -> Status:
+    """Return the engine's status for some providers."""
+    up = sum(entry.status == "healthy" for entry in providers)
+    base = Status(
+        total=len(providers), healthy=up, degraded=0, unhealthy=len(providers) - up, uptime_s=300.0,
+        in_flight=sum(entry.in_flight for entry in providers), providers=tuple(providers), version="0.1.0",
+        endpoint="http://127.0.0.1:8808/v1", rps=7.2, failover_ratio=0.038, error_ratio=0.002, p95_ms=1900.0,
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+def request(number: int, **changes: Any) -> RequestRow:
+    """Return the n-th request: served by its first choice unless changed."""
+    base = RequestRow(
+        id=f"req_{number:06x}", at=at(number), origin="http", model="auto", resolved="pool auto", needed=("tools",), forced=(),
+        stream=True, status="ok", http_status=200, provider="groq", served_model="llama-3.3-70b", attempts=1, chain="groq✓ 412ms",
+        total_ms=1320.0, ttft_ms=310.0, prompt_tokens=812, completion_tokens=64, cost_usd=0.0012, usage_source="reported", agent="cli-2",
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+def failed_over(number: int, **changes: Any) -> RequestRow:
+    """Return a request that a second provider absorbed."""
+    return request(number, attempts=2, chain="anthropic✗429 › groq✓ 412ms", **changes)
+
+
+def failed(number: int, **changes: Any) -> RequestRow:
+    """Return a request nobody could serve."""
+    return request(
+        number, status="failed", http_status=502, provider=None, served_model=None, attempts=2, chain="groq✗503 › ollama✗CON",
+        error_code="all_candidates_failed", completion_tokens=None, cost_usd=None, ttft_ms=None, **changes,
+    )  # fmt: skip
+
+
+def running(number: int, **changes: Any) -> RequestRow:
+    """Return a request still in flight."""
+    return request(
+        number, status="in_flight", http_status=None, provider=None, served_model=None, chain="groq…", total_ms=None, ttft_ms=None,
+        prompt_tokens=None, completion_tokens=None, cost_usd=None, **changes,
+    )  # fmt: skip
+
+
+def detail(row: RequestRow) -> RequestDetail:
+    """Return the detail of the waterfall example of console.md §1, for any row."""
+    candidates = (
+        CandidateView("anthropic", "claude-x", "eligible", ("priority 10",), (0, 10)),
+        CandidateView("ollama", "llama3.1:8b", "eligible", ("priority 20",), (0, 20)),
+        CandidateView("groq", "llama-3.3-70b", "eligible", ("priority 30",), (0, 30)),
+        CandidateView("openai", "gpt-x", "skipped", ("circuit_open 14 s",), (0, 40)),
+        CandidateView("local", "phi", "dropped", ("known no: tools",), (1, 50)),
+    )
+    attempts = (
+        AttemptView(1, "anthropic", "claude-x", 0.0, 40.0, 540.0, None, 550.0, 429, "rate", "retry-after 20s", "closed", "closed", "key2", "429"),
+        AttemptView(2, "ollama", "llama3.1:8b", 552.0, 640.0, 1300.0, None, 1370.0, 200, "undelivered", "no tool call in the reply", "closed", "closed", None, "CAP"),
+        AttemptView(3, "groq", "llama-3.3-70b", 1520.0, 1560.0, 1800.0, 1830.0, 2840.0, 200, "ok", "", "closed", "closed", None, ""),
+    )  # fmt: skip
+    if row.status == "in_flight":
+        attempts = (
+            *attempts[:2],
+            replace(attempts[2], first_token_ms=None, first_byte_ms=None, ended_ms=None, status=None, class_=None),
+        )
+    return RequestDetail(row, candidates, attempts, "stop", 0.4, "clean")
+
+
+class FakeControl:
+    """The control a test scripts: change its attributes, publish events, read `commands`."""
+
+    def __init__(self, *providers: ProviderStatus, rows: Sequence[RequestRow] = ()) -> None:
+        self.now = status(*providers)
+        self.rows: dict[str, RequestRow] = {row.id: row for row in rows}
+        self.ring: list[Event] = []
+        self.commands: list[Command] = []
+        self.dry_runs: list[Command] = []
+        self.audit_rows: list[AuditRow] = []
+        self.details: dict[str, RequestDetail] = {}
+        self.fails: Exception | None = None
+        self.refuses: ControlError | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.do_gate = asyncio.Event()
+        self.do_gate.set()
+        self.looks = 0
+
+    def publish(self, kind: EventType, **data: Any) -> None:
+        """Append an event."""
+        self.ring.append(Event(len(self.ring), 0.0, kind, data))
+
+    def arrive(self, *rows: RequestRow) -> None:
+        """Let requests be logged, with their events."""
+        for row in rows:
+            self.rows[row.id] = row
+            if row.status == "in_flight":
+                self.publish(EventType.REQUEST_RECEIVED, id=row.id)
+            else:
+                kind = EventType.REQUEST_COMPLETED if row.status == "ok" else EventType.REQUEST_FAILED
+                self.publish(kind, id=row.id, row=row)
+
+    async def _answer(self) -> None:
+        await self.gate.wait()
+        if self.fails is not None:
+            raise self.fails
+
+    async def status(self) -> Status:
+        """Return the scripted status."""
+        await self._answer()
+        self.looks += 1
+        return self.now
+
+    async def metrics(self) -> tuple[ProviderMetrics, ...]:
+        """Return nothing: the console does not read it."""
+        return ()
+
+    async def requests(self, query: RequestQuery) -> RequestPage:
+        """Return scripted rows, newest first."""
+        await self._answer()
+        rows = sorted(self.rows.values(), key=lambda row: (row.at, row.id), reverse=True)
+        if query.status is not None:
+            rows = [row for row in rows if row.status == query.status]
+        if query.before is not None:
+            rows = [row for row in rows if row.id < query.before]
+        if query.text is not None:
+            rows = [row for row in rows if query.text in f"{row.id} {row.model} {row.provider} {row.chain}"]
+        page = tuple(rows[: query.limit])
+        return RequestPage(page, page[-1].id if len(rows) > query.limit else None)
+
+    async def request(self, request_id: str) -> RequestDetail | None:
+        """Return a scripted detail, or the example's for a known row."""
+        await self._answer()
+        if request_id in self.details:
+            return self.details[request_id]
+        row = self.rows.get(request_id)
+        return detail(row) if row is not None else None
+
+    async def failures(self, limit: int = 100) -> tuple[FailureView, ...]:
+        """Return nothing: the console does not read it."""
+        return ()
+
+    async def audit(self, limit: int = 100) -> tuple[AuditRow, ...]:
+        """Return the recorded changes, newest first."""
+        await self._answer()
+        return tuple(reversed(self.audit_rows))[:limit]
+
+    async def config(self) -> Mapping[str, Any]:
+        """Return nothing: the console does not read it."""
+        return {}
+
+    async def models(self) -> tuple[ModelCard, ...]:
+        """Return nothing: the console does not read it."""
+        return ()
+
+    async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
+        """Refuse: the console does not ask."""
+        raise ControlError("not_scripted", "not scripted")
+
+    async def events(self, after: int, limit: int = 1000) -> EventPage:
+        """Return events behind the cursor."""
+        await self._answer()
+        if after < 0:
+            return EventPage((), len(self.ring), 0)
+        page = tuple(self.ring[after : after + limit])
+        return EventPage(page, after + len(page), 0)
+
+    async def do(
+        self, command: Command, *, actor: str = "operator", dry_run: bool = False, if_version: int | None = None
+    ) -> Receipt:
+        """Record a command and apply it to the scripted status."""
+        (self.dry_runs if dry_run else self.commands).append(command)
+        await self.do_gate.wait()
+        if self.refuses is not None:
+            raise self.refuses
+        if isinstance(command, Probe):
+            result = {
+                "name": command.providers[0],
+                "healthy": True,
+                "latency_ms": 12.0,
+                "depth": "auth",
+                "detail": "listed 3 models",
+            }
+            return Receipt(command.name, command.providers[0], {}, {"providers": [result]})
+        assert isinstance(command, (Enable, Disable, Drain, ResetCircuit))
+        name = command.target.provider
+        was = next(entry for entry in self.now.providers if entry.name == name)
+        becomes = {Enable: "healthy", Disable: "disabled", Drain: "draining", ResetCircuit: "healthy"}[type(command)]
+        after = replace(was, status=becomes, enabled=not isinstance(command, Disable))
+        if isinstance(command, ResetCircuit):
+            after = replace(after, circuit_state="closed", circuit_open_for_s=None)
+        shape = [
+            {"status": entry.status, "enabled": entry.enabled, "circuit_state": entry.circuit_state}
+            for entry in (was, after)
+        ]
+        if dry_run:
+            return Receipt(command.name, name, shape[0], shape[1], dry_run=True)
+        others = tuple(after if entry.name == name else entry for entry in self.now.providers)
+        self.now = replace(self.now, providers=others)
+        number = len(self.audit_rows) + 1
+        self.audit_rows.append(AuditRow(number, at(number), actor, command.name, name, shape[0], shape[1]))
+        return Receipt(command.name, name, shape[0], shape[1], audit_id=number)
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""

@@ -1,0 +1,84 @@
+"""Look at the console on scripted data: `python -m tests.console.showcase [--ascii --slow --read-only --theme T --empty]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from routerconsole.console.app import RouterConsoleApp, run_console
+from routerconsole.console.options import ConsoleOptions
+from routerconsole.console.terminal import terminal_problem, wants_ascii, wants_no_color
+from routerconsole.control.port import EngineUnreachable
+from routerconsole.domain.events import EventType
+from tests.console.fake_control import FakeControl, failed, failed_over, request, running, status
+from tests.console.scenes import fleet
+
+
+class Traffic(FakeControl):
+    """The fleet with requests arriving at each look."""
+
+    def __init__(self, base: FakeControl, per_look: int) -> None:
+        super().__init__()
+        self.now = base.now
+        self.per_look = per_look
+        self.number = 100
+        self.dice = random.Random(7)
+        self.live: list[str] = []
+
+    async def requests(self, query: object) -> object:  # type: ignore[override]
+        """Let some requests end and some begin."""
+        return await super().requests(query)  # type: ignore[arg-type]
+
+    async def status(self) -> object:  # type: ignore[override]
+        """Move the traffic on."""
+        moment = datetime.now(UTC)
+        for request_id in self.live[:]:
+            if self.dice.random() < 0.3:
+                self.live.remove(request_id)
+                began = self.rows[request_id]
+                number = int(request_id[4:], 16)
+                kind = self.dice.choice([request, request, request, failed_over, failed])
+                took = (moment - datetime.fromisoformat(began.at)) / timedelta(milliseconds=1)
+                self.arrive(kind(number, at=began.at, total_ms=took))
+        for _ in range(self.per_look):
+            row = running(self.number, at=moment.isoformat())
+            self.number += 1
+            self.live.append(row.id)
+            self.arrive(row)
+        self.now = replace(self.now, in_flight=len(self.live))
+        return await super().status()
+
+
+def main() -> None:
+    """Run the showcase on this terminal."""
+    parser = argparse.ArgumentParser()
+    for flag in ("ascii", "slow", "read-only", "empty", "disconnected"):
+        parser.add_argument(f"--{flag}", action="store_true")
+    parser.add_argument("--theme", default="routerconsole-dark")
+    parser.add_argument("--per-look", type=int, default=1)
+    args = parser.parse_args()
+    if problem := terminal_problem():
+        sys.exit(f"no console here: {problem}")
+    control: FakeControl = Traffic(fleet(), args.per_look)
+    if args.empty:
+        control = FakeControl()
+        control.now = status()
+    if args.disconnected:
+        control.fails = EngineUnreachable("nothing listens on http://127.0.0.1:8808")
+    options = ConsoleOptions(
+        title="prod",
+        theme=args.theme,
+        read_only=args.read_only,
+        ascii=args.ascii or wants_ascii(),
+        slow=args.slow,
+        no_color=wants_no_color(),
+    )
+    print(run_console(control, options))
+
+
+if __name__ == "__main__":
+    main()

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.acceptance.lab import Lab
-from tests.acceptance.live import Json, answers, free_port, router_command, wait_until
+from tests.acceptance.live import Json
 from tests.acceptance.live_engine import Engine, MakeEngine
+from tests.acceptance.live_simulator import simulator
 
 SDKS = Path(os.environ.get("ROUTERCONSOLE_SDKS", "~/.cache/routerconsole-sdks")).expanduser()
 
@@ -51,25 +51,10 @@ def make_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeEngine
 
 
 @pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Json], str]]:
-    """Start stand-alone simulators from scripts; gives their base URL."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(script: Json) -> str:
-        home = tmp_path_factory.mktemp("simulator")
-        (home / "script.yaml").write_text(json.dumps(script))
-        port = free_port()
-        command = [*router_command(), "simulate", "--port", str(port), "--script", str(home / "script.yaml")]
-        with (home / "log").open("wb") as log:
-            running.append(subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL))
-        url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: answers(f"{url}/v1/models"), "the simulator")
-        return url
-
-    yield start
-    for process in running:
-        process.terminate()
-        process.wait(20)
+def upstream(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A simulator with the models the test module names in BEHAVIOURS; its URL."""
+    with simulator(tmp_path_factory.mktemp("simulator"), request.module.BEHAVIOURS) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

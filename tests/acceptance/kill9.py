@@ -14,19 +14,18 @@ import json
 import random
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from pathlib import Path
 
-from tests.acceptance.live import Client, Json, Load, answers, free_port, router_command, wait_until
+from tests.acceptance.live import Client, Json, Load, free_port, wait_until
 from tests.acceptance.live_engine import Engine
+from tests.acceptance.live_simulator import simulator
 
 TARGETS = ("alpha", "beta", "gamma")  # the providers whose admin state keeps changing
 RESTART_S = 5.0  # faults.md D01
@@ -72,34 +71,16 @@ class Report:
         return sum(len(getattr(self, name)) for name in self.__slots__ if isinstance(getattr(self, name), list))
 
 
-def settings(simulator: str) -> Json:
+def settings(upstream: str) -> Json:
     """A steady provider, three to administer, one that refuses connections and one that answers 500."""
     quiet = {"discovery": {"enabled": False}, "health": {"enabled": False}, "kind": "openai_compatible"}
     slow = {"recovery_timeout": FOREVER, "recovery_cap": FOREVER, "failure_threshold": 3}
     dead = {"name": "dead", "base_url": f"http://127.0.0.1:{free_port()}", "priority": 1, "circuit": slow}
-    sick = {"name": "sick", "base_url": simulator, "priority": 2, "circuit": slow, "models": [{"id": "sick"}]}
-    steady = {"name": "steady", "base_url": simulator, "priority": 90, "models": [{"id": "steady"}]}
-    targets = [{"name": n, "base_url": simulator, "priority": 50, "models": [{"id": n}]} for n in TARGETS]
+    sick = {"name": "sick", "base_url": upstream, "priority": 2, "circuit": slow, "models": [{"id": "sick"}]}
+    steady = {"name": "steady", "base_url": upstream, "priority": 90, "models": [{"id": "steady"}]}
+    targets = [{"name": n, "base_url": upstream, "priority": 50, "models": [{"id": n}]} for n in TARGETS]
     rows = [{**dead, "models": [{"id": "dead"}]}, sick, *targets, steady]
     return {"version": 1, "providers": [{**quiet, **row} for row in rows]}
-
-
-@contextmanager
-def simulator(home: Path) -> Iterator[str]:
-    """A stand-alone simulator in a process of its own, so that it survives the engine; gives its URL."""
-    script = home / "script.yaml"
-    healthy = {name: {"tokens": 4} for name in (*TARGETS, "steady")}
-    script.write_text(json.dumps({"models": {**healthy, "sick": {"statuses": [500]}}}))
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [*router_command(), "simulate", "--port", url.rpartition(":")[2], "--script", str(script)]
-    with (home / "simulator.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: answers(f"{url}/v1/models"), "the simulator")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def next_state(state: Admin, rng: random.Random) -> tuple[Json, Admin]:
@@ -209,7 +190,8 @@ def rounds(home: Path, count: int, seed: int) -> Report:
     """All rounds on one state directory."""
     report, rng = Report(), random.Random(seed)
     targets, seen_open, audited = [Target(name) for name in TARGETS], set[str](), set[str]()
-    with simulator(home) as url:
+    healthy = {name: {"tokens": 4} for name in (*TARGETS, "steady")}
+    with simulator(home, {**healthy, "sick": {"statuses": [500]}}) as url:
         (home / "providers.yaml").write_text(json.dumps(settings(url)))
         for _ in range(count):
             engine = Engine(home / "providers.yaml", home / "state").start()

@@ -44,8 +44,10 @@ class Terminal:
         """Read until the program is gone or the terminal hangs up; only this thread closes the terminal's side."""
         with suppress(OSError):  # EIO is how a pty says that the other side is gone
             while not self._hung_up.is_set():
+                if not self._reading.wait(0.05):
+                    continue
                 ready, _, _ = select.select([self._master], [], [], 0.02)
-                if self._reading.is_set() and ready:
+                if ready:
                     self.seen += os.read(self._master, 65536)
         self._hung_up.wait()
         os.close(self._master)

@@ -24,12 +24,6 @@ BEHAVIOURS: Json = {
 CAPABILITIES = {"sim-embed": ["embeddings"], "sim-eyes": ["text", "vision"]}
 
 
-@pytest.fixture(scope="module")
-def upstream(simulator: Callable[[Json], str]) -> str:
-    """The simulator's address."""
-    return simulator({"models": BEHAVIOURS})
-
-
 def closes(upstream: str) -> list[Json]:
     """The replies of sim-slow that the simulator's peer left before their end."""
     rows: list[Json] = Client(upstream, "").get("/__sim/closes")["closes"]

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from tests.acceptance.live_terminal import Terminal
 
 STALL_S = 12.0  # issue: a terminal that reads nothing for 12 s
 NOTICED_S = 1.0  # a request that took this long waited for a terminal
+BEHAVIOURS: Json = {"sim-ok": {"tokens": 12}}
 BODY: Json = {"model": "sim-ok", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -27,12 +28,6 @@ def settings(upstream: str) -> Json:
     """One provider with one fast model."""
     sim = {"name": "sim", "kind": "openai_compatible", "base_url": upstream, "models": [{"id": "sim-ok"}]}
     return {"providers": [{**sim, "discovery": {"enabled": False}}]}
-
-
-@pytest.fixture(scope="module")
-def upstream(simulator: Callable[[Json], str]) -> str:
-    """A simulator with one healthy model."""
-    return simulator({"models": {"sim-ok": {"tokens": 12}}})
 
 
 @pytest.fixture

@@ -1,0 +1,132 @@
+"""What the program costs as a process: start-up, memory, and the console's share of a busy engine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from bench import peers
+from bench.report import Figure, Report
+from bench.throughput import CONFIG, router, target_of
+from bench.wrk import Sample, Target, load
+from tests.acceptance.live import resident_mb, router_command, wait_until
+from tests.acceptance.live_engine import Engine
+from tests.acceptance.live_terminal import Terminal
+
+PAINTED = b"Overview"  # the first view's name
+LOGGED = 50_000
+PACE = 500.0  # requests per second while the console is compared
+PIN = ["taskset", "-c", str(peers.SERVER_CORE)]
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """A console with its own engine on a terminal nobody looks at, and how to ask that engine."""
+
+    terminal: Terminal
+    target: Target
+    painted_s: float
+
+
+@contextmanager
+def console(home: Path, name: str) -> Iterator[Console]:
+    """The console on a pseudo-terminal of 120 × 40, pinned to the server's core together with its engine."""
+    home = home / name
+    home.mkdir()
+    settings = CONFIG.read_text().replace("version: 1\n", "version: 1\nserver: {port: 0}\n", 1)
+    (home / "providers.yaml").write_text(settings)
+    where = ["--config", str(home / "providers.yaml"), "--state-dir", str(home / "state")]
+    terminal = Terminal([*PIN, *router_command(), *where, "console"], rows=40, columns=120)
+    try:
+        wait_until(lambda: PAINTED in terminal.seen, "the console's first paint", every=0.002)
+        painted = time.monotonic() - terminal.started
+        run_file = json.loads((home / "state/engine.json").read_text())
+        token = (home / "state/client.token").read_text().strip()
+        yield Console(terminal, target_of(run_file["url"], token), painted)
+    finally:
+        terminal.kill()
+
+
+def start_up(report: Report, home: Path, *, times: int = 5) -> None:
+    """Cold start of `--version`, of the headless engine, and of the console up to its first paint."""
+
+    def version() -> float:
+        begun = time.monotonic()
+        subprocess.run([*PIN, *router_command(), "--version"], check=True, capture_output=True)
+        return time.monotonic() - begun
+
+    def headless(n: int) -> float:
+        engine = Engine(CONFIG, home / f"start{n}", core=peers.SERVER_CORE).start()
+        engine.stop()
+        return engine.started_in
+
+    def paint(n: int) -> float:
+        with console(home, f"paint{n}") as shown:
+            return shown.painted_s
+
+    note = f"median of {times}, warm disk cache"
+    report.add(
+        Figure("start: --version", median(version() for _ in range(2 * times)), 0.15, 0.08, " s", note=note),
+        Figure("start: headless ready", median(headless(n) for n in range(times)), 1.0, 0.6, " s", note=note),
+        Figure("start: first paint", median(paint(n) for n in range(times)), 1.5, 1.0, " s", note=note),
+    )
+
+
+def memory(report: Report, home: Path) -> None:
+    """Resident memory: headless after the same traffic, and with the console and 50,000 logged requests."""
+    engine, target = router(home, "memory")
+    try:
+        idle = engine.resident_mb()
+        sent = _send(target, LOGGED)
+        note = f"{idle:.0f} MB idle; after {sent:,} requests"
+        report.add(Figure("memory: headless", engine.resident_mb(), 110, 80, " MB", note=note))
+    finally:
+        engine.stop()
+    with console(home, "memory-console") as shown:
+        sent = _send(shown.target, LOGGED)
+        used = resident_mb(shown.terminal.pid)
+        report.add(Figure("memory: console", used, 180, 130, " MB", note=f"after {sent:,} logged requests"))
+
+
+def _send(target: Target, count: int) -> int:
+    """Send at least so many requests as fast as they go; returns how many succeeded."""
+    sent = 0
+    while sent < count:
+        sample = load(target, connections=32, seconds=5)
+        if sample.requests == sample.failed:
+            raise RuntimeError(f"no request succeeds: {sample}")
+        sent += sample.requests - sample.failed
+    return sent
+
+
+def with_and_without(report: Report, home: Path, *, seconds: float) -> None:
+    """The engine headless and under its console at 500 req/s, then flat out."""
+
+    def both(target: Target) -> tuple[Sample, Sample]:
+        load(target, connections=4, seconds=2)
+        paced = load(target, connections=50, seconds=2 * seconds, pace=PACE)
+        return paced, load(target, connections=32, seconds=seconds)
+
+    engine, target = router(home, "without-console")
+    try:
+        off = both(target)
+    finally:
+        engine.stop()
+    with console(home, "with-console") as shown:
+        on = both(shown.target)
+        painted = len(shown.terminal.seen)
+    for name, sample in (("off paced", off[0]), ("off flat out", off[1]), ("on paced", on[0]), ("on flat out", on[1])):
+        report.sample(f"console {name}: {sample.rps:,.1f}/s, p50 {sample.p50_ms:.3f} ms, p99 {sample.p99_ms:.3f} ms")
+    kept = 100 * on[0].rps / off[0].rps
+    slower = on[0].p99_ms / off[0].p99_ms
+    flat = f"flat out {100 * on[1].rps / off[1].rps:.0f} % kept; {painted / 1000:,.0f} KB painted"
+    report.add(
+        Figure("console on, 500 req/s: throughput kept", kept, 80, 92, " %", at_least=True, note=flat),
+        Figure("console on, 500 req/s: p99 against headless", slower, 2.0, 1.3, " ×"),
+    )

@@ -120,5 +120,8 @@ class Exchange(Protocol):
 class Chat(Protocol):
     """The data plane. Cancelling the task that awaits `open` or iterates `deltas` cancels the upstream call."""
 
+    def new_id(self) -> str:
+        """Return a fresh request id; given before parsing, so that every error can name it."""
+
     async def open(self, request: ChatRequest) -> Exchange:
         """Route and serve; return at the whole reply or at a stream's commit; raise RoutingFailed."""

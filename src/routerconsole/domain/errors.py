@@ -99,7 +99,10 @@ _DEFAULTS: dict[ErrorCode, tuple[int, ErrorType]] = {
 
 
 class RouterError(Exception):
-    """An error with a public face. `retry_after` is seconds; `should_retry` False tells SDKs to stop."""
+    """An error with a public face. `retry_after` is seconds; `should_retry` False tells SDKs to stop.
+
+    `allow` names the methods a path has, for a wrong one.
+    """
 
     def __init__(
         self,
@@ -111,6 +114,7 @@ class RouterError(Exception):
         param: str | None = None,
         retry_after: float | None = None,
         should_retry: bool | None = None,
+        allow: str | None = None,
     ) -> None:
         super().__init__(message)
         default_status, default_type = _DEFAULTS[code]
@@ -118,6 +122,7 @@ class RouterError(Exception):
         self.status = status or default_status
         self.type = type or default_type
         self.retry_after, self.should_retry = retry_after, should_retry
+        self.allow = allow
 
 
 class RequestRejected(RouterError):

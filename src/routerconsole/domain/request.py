@@ -53,6 +53,7 @@ NO_HINTS = Hints()
 class ChatRequest:
     """A request to one endpoint. `size` is the body's bytes; `forward` are the client headers an upstream may see."""
 
+    id: str
     endpoint: Endpoint
     body: JsonObject
     size: int

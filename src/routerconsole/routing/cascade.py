@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import random
 
     from routerconsole.domain.errors import RoutingFailed
-    from routerconsole.domain.policy import RoutingPolicy, Timeouts
+    from routerconsole.domain.policy import RoutingPolicy
     from routerconsole.domain.route import Route
 
     from .board import Board, Refusal
@@ -39,7 +39,7 @@ GATE_JITTER = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """Ask this route now. Timers are seconds; `wait_full` says the configured timeout itself is waited, so it counts."""
+    """Ask this route now. Timers are seconds; `wait_full`: the configured timeout itself is waited, so it counts."""
 
     ranked: Ranked
     lease: Lease
@@ -110,17 +110,17 @@ class Cascade:
         if self._stale is not None:  # 3
             ranked, self._stale = self._stale, None
             admitted = self._admit(ranked, now)
-            if isinstance(admitted, Lease):
-                return self._try(ranked, admitted, now)
+            if isinstance(admitted, Try):
+                return admitted
         if self._counted >= limit:
             return self._give_up(now)
         for ranked in self._order(now):  # 4
             if not self._may_spend(ranked, now):
                 return self._give_up(now)
             admitted = self._admit(ranked, now)
-            if isinstance(admitted, Lease):
+            if isinstance(admitted, Try):
                 self._spend(ranked, now)
-                return self._try(ranked, admitted, now)
+                return admitted
         again = self._same_route(now)  # 5
         if again is not None:
             return again
@@ -162,12 +162,33 @@ class Cascade:
         unknown = [item for item in left if not item.model.context_window]
         return larger + unknown
 
-    def _admit(self, ranked: Ranked, now: float) -> Lease | Refusal:
-        sole = len(self.plan.ranked) == 1 or self._others_refused(ranked, now)
-        outcome = self.board.admit(ranked.route, now, deadline=self.deadline, sole=sole, size=self.plan.needs.size)
+    def _admit(self, ranked: Ranked, now: float, *, last_resort: bool = False) -> Try | Refusal:
+        """Take a lease with the timers of this attempt; a refusal is kept for the roll-call."""
+        timeouts = ranked.provider.timeouts
+        configured = timeouts.first_token if self.stream else timeouts.total
+        allowed = (self.deadline - now) * (SHARE_WHILE_ALTERNATIVES if self._alternatives(ranked, now) else 1.0)
+        wait = min(configured, allowed)
+        outcome = self.board.admit(
+            ranked.route,
+            now,
+            deadline=now + wait,
+            sole=last_resort or self._others_refused(ranked, now),
+            size=self.plan.needs.size,
+            forced=self.plan.needs.forced,
+            last_resort=last_resort,
+        )
         if not isinstance(outcome, Lease):
             self.skipped[ranked.route] = outcome
-        return outcome
+            return outcome
+        self._asked.add(ranked.route)
+        return Try(
+            ranked,
+            outcome,
+            connect=min(timeouts.connect, allowed),
+            wait=wait,
+            wait_full=configured <= allowed,
+            idle=timeouts.idle,
+        )
 
     def _others_refused(self, ranked: Ranked, now: float) -> bool:
         return all(item is ranked or self.board.refusal(item.route, now) is not None for item in self.plan.ranked)
@@ -186,27 +207,12 @@ class Cascade:
             return
         self.budget.take(ranked.provider.name, now)
 
-    def _try(self, ranked: Ranked, lease: Lease, now: float) -> Try:
-        self._asked.add(ranked.route)
-        remaining = self.deadline - now
-        timeouts: Timeouts = ranked.provider.timeouts
-        configured = timeouts.first_token if self.stream else timeouts.total
-        share = SHARE_WHILE_ALTERNATIVES if self._alternatives(now) else 1.0
-        allowed = remaining * share
-        return Try(
-            ranked,
-            lease,
-            connect=min(timeouts.connect, allowed),
-            wait=min(configured, allowed),
-            wait_full=configured <= allowed,
-            idle=timeouts.idle,
-        )
-
-    def _alternatives(self, now: float) -> bool:
+    def _alternatives(self, ranked: Ranked, now: float) -> bool:
         if self.no_fallback or self._counted + 1 >= self.policy.max_attempts:
             return False
         return any(
-            item.route not in self._asked and self.board.refusal(item.route, now) is None for item in self.plan.ranked
+            item is not ranked and item.route not in self._asked and self.board.refusal(item.route, now) is None
+            for item in self.plan.ranked
         )
 
     def _plan_retry(self, ranked: Ranked, failure: Failure, now: float) -> _Retry | None:
@@ -239,12 +245,12 @@ class Cascade:
         if not self.budget.available(retry.ranked.provider.name, now):
             return self._give_up(now)
         admitted = self._admit(retry.ranked, now)
-        if not isinstance(admitted, Lease):
+        if not isinstance(admitted, Try):
             return None
         self.budget.take(retry.ranked.provider.name, now)
         self._same_tries += 1
         self._retry = None
-        return self._try(retry.ranked, admitted, now)
+        return admitted
 
     def _last_resort(self, now: float) -> Try | None:
         """Ask the rate- or overload-gated route that frees soonest, once per gated period, never one gated by us."""
@@ -260,13 +266,11 @@ class Cascade:
         if not gated or not self._may_spend(min(gated)[2], now):
             return None
         ranked = min(gated, key=lambda item: item[:2])[2]
-        lease = self.board.admit(
-            ranked.route, now, deadline=self.deadline, sole=True, size=self.plan.needs.size, last_resort=True
-        )
-        if not isinstance(lease, Lease):
+        admitted = self._admit(ranked, now, last_resort=True)
+        if not isinstance(admitted, Try):
             return None
         self._spend(ranked, now)
-        return self._try(ranked, lease, now)
+        return admitted
 
     def _give_up(self, now: float) -> Stop:
         if self.tried and all(item.failure.cls is OutcomeClass.CONTEXT for item in self.tried):

@@ -1,0 +1,86 @@
+"""Control from another thread: each call runs on the engine's loop, its result comes back to the caller's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+from .commands import Command, Receipt
+from .port import Control, EngineUnreachable, EventPage, RequestQuery
+from .views import (
+    AuditRow,
+    Explanation,
+    FailureView,
+    ModelCard,
+    ProviderMetrics,
+    RequestDetail,
+    RequestPage,
+    Status,
+)
+
+T = TypeVar("T")
+
+
+class ThreadedControl:
+    """Implements Control over one that lives on `loop`, the loop of another thread; raises EngineUnreachable once it ended."""
+
+    def __init__(self, inner: Control, loop: asyncio.AbstractEventLoop) -> None:
+        self._inner, self._loop = inner, loop
+
+    async def status(self) -> Status:
+        """See Control."""
+        return await self._over(self._inner.status())
+
+    async def metrics(self) -> tuple[ProviderMetrics, ...]:
+        """See Control."""
+        return await self._over(self._inner.metrics())
+
+    async def requests(self, query: RequestQuery) -> RequestPage:
+        """See Control."""
+        return await self._over(self._inner.requests(query))
+
+    async def request(self, request_id: str) -> RequestDetail | None:
+        """See Control."""
+        return await self._over(self._inner.request(request_id))
+
+    async def failures(self, limit: int = 100) -> tuple[FailureView, ...]:
+        """See Control."""
+        return await self._over(self._inner.failures(limit))
+
+    async def audit(self, limit: int = 100) -> tuple[AuditRow, ...]:
+        """See Control."""
+        return await self._over(self._inner.audit(limit))
+
+    async def config(self) -> Mapping[str, Any]:
+        """See Control."""
+        return await self._over(self._inner.config())
+
+    async def models(self) -> tuple[ModelCard, ...]:
+        """See Control."""
+        return await self._over(self._inner.models())
+
+    async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
+        """See Control."""
+        return await self._over(self._inner.explain(body, headers))
+
+    async def events(self, after: int, limit: int = 1000) -> EventPage:
+        """See Control."""
+        return await self._over(self._inner.events(after, limit))
+
+    async def do(
+        self, command: Command, *, actor: str = "operator", dry_run: bool = False, if_version: int | None = None
+    ) -> Receipt:
+        """See Control."""
+        return await self._over(self._inner.do(command, actor=actor, dry_run=dry_run, if_version=if_version))
+
+    async def aclose(self) -> None:
+        """Let go; the engine's thread is not ours to end."""
+
+    async def _over(self, call: Coroutine[Any, Any, T]) -> T:
+        try:
+            future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        except RuntimeError as exc:
+            call.close()
+            raise EngineUnreachable("The engine has stopped.") from exc
+        return await asyncio.wrap_future(future)

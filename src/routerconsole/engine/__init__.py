@@ -1,0 +1,1 @@
+"""The one interpreter: acts on what routing decides, owns upstream calls, tasks, time and what is recorded."""

@@ -1,0 +1,34 @@
+"""The last request bodies, kept in memory for inspection and replay; bounded in count and bytes, never on disk."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from routerconsole.domain.request import ChatRequest
+
+MAX_BODIES = 200
+MAX_BYTES = 32 << 20
+"""interface.md §2, `log.bodies: memory`."""
+
+
+class BodyStore:
+    """Request bodies by request id, oldest dropped first."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self.enabled = enabled
+        self._kept: OrderedDict[str, ChatRequest] = OrderedDict()
+        self._bytes = 0
+
+    def keep(self, request: ChatRequest) -> None:
+        """Remember a request; one bigger than the whole store is not kept."""
+        if not self.enabled or request.size > MAX_BYTES:
+            return
+        self._kept[request.id] = request
+        self._bytes += request.size
+        while len(self._kept) > MAX_BODIES or self._bytes > MAX_BYTES:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= dropped.size
+
+    def get(self, request_id: str) -> ChatRequest | None:
+        """Return a kept request, or None."""
+        return self._kept.get(request_id)

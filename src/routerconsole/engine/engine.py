@@ -1,0 +1,216 @@
+"""The chat entry: one request in, one exchange out, everything recorded. Decides nothing: it asks routing and acts.
+
+A bug in here costs one request (500 with its id), never the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from itertools import count
+from typing import TYPE_CHECKING
+
+from routerconsole.domain.errors import ErrorCode, RequestRejected, RouterError, RoutingFailed
+from routerconsole.domain.outcome import Abandoned, OutcomeClass, Success
+from routerconsole.domain.trace import Attempt, RequestStatus, Terminal, Trace
+from routerconsole.routing.cascade import Cascade, Stop, Try, Wait
+from routerconsole.routing.needs import needs_of
+from routerconsole.routing.plan import Plan, plan
+from routerconsole.routing.resolve import resolve
+
+from .attempt import AttemptRunner, Refused, WholeAnswer
+from .exchange import StreamExchange, WholeExchange
+from .inflight import CancelReason, InFlight
+from .settle import Settlement
+
+if TYPE_CHECKING:
+    import random
+
+    from routerconsole.control.port import Exchange
+    from routerconsole.domain.registry import Registry
+    from routerconsole.domain.request import ChatRequest
+    from routerconsole.routing.board import Board
+    from routerconsole.routing.budget import RetryBudget
+
+    from .bodies import BodyStore
+    from .bus import Bus
+    from .clock import Clock
+    from .recorder import Recorder
+    from .upstreams import Upstreams
+
+log = logging.getLogger(__name__)
+
+
+class ChatEngine:
+    """Serves requests on the loop it was made on; implements the Chat port."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        board: Board,
+        budget: RetryBudget,
+        upstreams: Upstreams,
+        recorder: Recorder,
+        bus: Bus,
+        bodies: BodyStore,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self.registry, self.board, self.budget = registry, board, budget
+        self.upstreams, self.recorder, self.bus, self.bodies = upstreams, recorder, bus, bodies
+        self.clock, self._rng = clock, rng
+        self.in_flight: dict[str, InFlight] = {}
+        self.closing = False
+        self._boot = secrets.token_hex(3)
+        self._numbers = count(1)
+        self._turns = count()
+
+    def new_id(self) -> str:
+        """Return a request id: this start's six hex digits and a running number."""
+        return f"{self._boot}-{next(self._numbers):05x}"
+
+    async def open(self, request: ChatRequest) -> Exchange:
+        """Route and serve; return at the whole reply or a stream's commit; raise RoutingFailed or RequestRejected."""
+        if self.closing:
+            raise RoutingFailed(ErrorCode.SHUTTING_DOWN, "The router is shutting down.", retry_after=1.0)
+        now = self.clock.monotonic()
+        trace = Trace(
+            id=request.id,
+            at=self.clock.wall(),
+            began=now,
+            origin=request.origin,
+            endpoint=request.endpoint,
+            model=request.model,
+            stream=request.stream,
+            agent=request.hints.agent,
+            client_retry=request.client_retry,
+        )
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("open() needs a running task")
+        flight = InFlight(trace, task)
+        self.in_flight[request.id] = flight
+        self.recorder.begin(trace)
+        settlement = Settlement(self, flight)
+        try:
+            decision = self.decide(request, now=now, trace=trace)
+            self.recorder.received(trace)
+            self.bodies.keep(request)
+            if decision.error is not None:
+                raise decision.error
+            return await self._serve(request, decision, flight, settlement)
+        except RouterError as exc:
+            if isinstance(exc, RoutingFailed):
+                exc.trace = trace
+            settlement.failed(exc)
+            raise
+        except asyncio.CancelledError:
+            stopped = settlement.cancelled()
+            if stopped is None:
+                raise
+            task.uncancel()
+            raise stopped from None
+        except Exception as exc:
+            log.exception("request %s hit a bug", request.id)
+            failure = RoutingFailed(ErrorCode.INTERNAL_ERROR, f"Internal error; the request id is {request.id}.")
+            failure.trace = trace
+            settlement.failed(failure)
+            raise failure from exc
+
+    def decide(self, request: ChatRequest, *, now: float, trace: Trace | None = None, peek: bool = False) -> Plan:
+        """Take the decision of routing.md §2 steps 2 to 11; `peek` leaves the account rotation where it is."""
+        registry = self.registry
+        needs = needs_of(request, registry.tree)
+        if trace is not None:
+            trace.needed = tuple(word.value for word in needs.needed)
+            trace.forced = tuple(word.value for word in needs.forced)
+            trace.estimate_tokens = needs.estimate_tokens
+        resolution = resolve(request.model, registry)
+        if trace is not None:
+            trace.resolved, trace.resolved_kind = resolution.id, resolution.kind.value
+        turn = self._peek_turn() if peek else self._next_turn()
+        decision = plan(resolution, needs, registry, self.board, now=now, turn=turn)
+        if trace is not None:
+            trace.candidates = decision.candidates
+        return decision
+
+    async def _serve(self, request: ChatRequest, decision: Plan, flight: InFlight, settlement: Settlement) -> Exchange:
+        """Walk the cascade until something serves or it stops."""
+        policy = self.registry.policy
+        trace = flight.trace
+        deadline = trace.began + min(policy.request_deadline, request.hints.timeout or policy.request_deadline)
+        self.budget.deposit({item.provider.name for item in decision.ranked}, trace.began)
+        cascade = Cascade(
+            decision,
+            policy,
+            self.board,
+            self.budget,
+            deadline,
+            self._rng,
+            request.stream,
+            no_fallback=request.hints.no_fallback,
+        )
+        kept: Refused | None = None
+        while True:
+            step = cascade.next(self.clock.monotonic())
+            if isinstance(step, Wait):
+                flight.waited += step.seconds
+                await asyncio.sleep(step.seconds)
+                continue
+            if isinstance(step, Stop):
+                if step.return_last and kept is not None and kept.kept is not None:
+                    return self._undelivered(kept, settlement)
+                raise step.error
+            result, attempt = await self._attempt(request, decision, step, flight)
+            if isinstance(result, Refused):
+                kept = result if result.kept is not None else kept
+                settlement.attempt_failed(step, attempt, result.failure)
+                cascade.report(step.ranked, result.failure, self.clock.monotonic())
+                continue
+            if isinstance(result, WholeAnswer):
+                settlement.attempt_served(step, attempt, result.reply.data)
+                settlement.served_whole(step)
+                return WholeExchange(trace, result.reply.raw, result.headers)
+            settlement.committed(step, attempt, result)
+            return StreamExchange(
+                trace, result, settlement=settlement, step=step, attempt=attempt, deadline=deadline, clock=self.clock
+            )
+
+    async def _attempt(
+        self, request: ChatRequest, decision: Plan, step: Try, flight: InFlight
+    ) -> tuple[object, Attempt]:
+        """Make one upstream call and give back its lease however it ends."""
+        trace = flight.trace
+        route = step.ranked.route
+        attempt = Attempt(
+            n=len(trace.attempts) + 1,
+            route=route,
+            started_ms=(self.clock.monotonic() - trace.began) * 1000,
+            circuit_before=self.board.circuit(route),
+        )
+        trace.attempts.append(attempt)
+        flight.step = step
+        self.recorder.attempt_started(trace, attempt)
+        target = self.upstreams.target(route)
+        runner = AttemptRunner(
+            request=request,
+            needs=decision.needs,
+            step=step,
+            target=target,
+            sender=self.upstreams.sender,
+            clock=self.clock,
+            began=trace.began,
+        )
+        try:
+            result = await runner.run(attempt)
+        except BaseException:
+            attempt.cls = OutcomeClass.IGNORED
+            attempt.ended_ms = (self.clock.monotonic() - trace.began) * 1000
+            self.bus.publish_all(self.board.settle(step.lease, Abandoned(), self.clock.monotonic()))
+            raise
+        finally:
+            flight.step = None
+        attempt.ended_ms = (self.clock.monotonic() - trace.began) * 1000
+        return result, attempt

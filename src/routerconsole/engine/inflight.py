@@ -1,0 +1,35 @@
+"""A request under way: its trace, the task that serves it, and why that task was told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from routerconsole.domain.trace import Trace
+    from routerconsole.routing.cascade import Try
+
+
+class CancelReason(StrEnum):
+    """Who stopped a request, where it was not its client."""
+
+    OPERATOR = "operator"
+    SHUTDOWN = "shutting_down"
+
+
+@dataclass(slots=True)
+class InFlight:
+    """`waited` are seconds spent in back-off; `step` is the attempt under way."""
+
+    trace: Trace
+    task: asyncio.Task[object]
+    waited: float = 0.0
+    reason: CancelReason | None = None
+    step: Try | None = None
+
+    def cancel(self, reason: CancelReason) -> None:
+        """Stop the request; its task sees a cancellation and asks `reason`."""
+        self.reason = reason
+        self.task.cancel()

@@ -1,0 +1,138 @@
+"""From a trace to the frozen rows that faces and the request log show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from routerconsole.control.views import AttemptView, CandidateView, RequestDetail, RequestRow
+from routerconsole.domain.outcome import OutcomeClass
+from routerconsole.domain.trace import cause_code, chain_text
+
+from .clock import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from routerconsole.domain.trace import Attempt, Candidate, Trace
+
+
+def row_of(trace: Trace) -> RequestRow:
+    """Return the log line of a request, finished or in flight."""
+    selected = trace.selected
+    return RequestRow(
+        id=trace.id,
+        at=iso(trace.at),
+        origin=trace.origin.value,
+        model=trace.model,
+        resolved=trace.resolved,
+        needed=trace.needed,
+        forced=trace.forced,
+        stream=trace.stream,
+        status=trace.status.value,
+        http_status=trace.http_status,
+        provider=selected.provider if selected else None,
+        served_model=selected.model if selected else None,
+        attempts=len(trace.attempts),
+        chain=chain_text(trace),
+        total_ms=_ms(trace.total_ms),
+        ttft_ms=_ms(trace.ttft_ms),
+        prompt_tokens=trace.prompt_tokens,
+        completion_tokens=trace.completion_tokens,
+        cost_usd=trace.cost_usd,
+        usage_source=trace.usage_source,
+        agent=trace.agent,
+        error_code=trace.error_code,
+        flags=tuple(trace.flags),
+        endpoint=trace.endpoint.value,
+    )
+
+
+def detail_of(trace: Trace, *, replayable: bool = False) -> RequestDetail:
+    """Return everything known of a request."""
+    return RequestDetail(
+        row=row_of(trace),
+        candidates=candidate_views(trace.candidates),
+        attempts_detail=tuple(_attempt(attempt) for attempt in trace.attempts),
+        finish_reason=trace.finish_reason,
+        router_ms=_ms(trace.router_ms),
+        terminal=trace.terminal.value,
+        estimate_tokens=trace.estimate_tokens,
+        replayable=replayable,
+    )
+
+
+def candidate_views(candidates: Iterable[Candidate]) -> tuple[CandidateView, ...]:
+    """Return candidates as shown by traces and `explain` alike."""
+    return tuple(
+        CandidateView(
+            provider=item.route.provider,
+            model=item.route.model,
+            decision=item.decision.value,
+            reasons=tuple(item.reasons),
+            sort_key=tuple(float(part) for part in item.sort_key),
+            account=item.route.account,
+        )
+        for item in candidates
+    )
+
+
+def detail_json(detail: RequestDetail) -> dict[str, Any]:
+    """Return a detail as its wire object: the row's fields inlined, `class` spelt as on the wire."""
+    data: dict[str, Any] = orjson.loads(orjson.dumps(detail))
+    row = data.pop("row")
+    for attempt in data["attempts_detail"]:
+        attempt["class"] = attempt.pop("class_")
+    return {**row, **data}
+
+
+def detail_from_json(data: dict[str, Any]) -> RequestDetail:
+    """Read back what `detail_json` wrote."""
+    row_fields = RequestRow.__dataclass_fields__
+    row = RequestRow(**{name: _tupled(data[name]) for name in row_fields if name in data})
+    attempts = tuple(
+        AttemptView(**{("class_" if name == "class" else name): value for name, value in item.items()})
+        for item in data["attempts_detail"]
+    )
+    candidates = tuple(
+        CandidateView(**{name: _tupled(value) for name, value in item.items()}) for item in data["candidates"]
+    )
+    return RequestDetail(
+        row=row,
+        candidates=candidates,
+        attempts_detail=attempts,
+        finish_reason=data["finish_reason"],
+        router_ms=data["router_ms"],
+        terminal=data["terminal"],
+        estimate_tokens=data["estimate_tokens"],
+        replayable=data["replayable"],
+    )
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _attempt(attempt: Attempt) -> AttemptView:
+    return AttemptView(
+        n=attempt.n,
+        provider=attempt.route.provider,
+        model=attempt.route.model,
+        started_ms=round(attempt.started_ms, 2),
+        connect_ms=_ms(attempt.connect_ms),
+        first_byte_ms=_ms(attempt.first_byte_ms),
+        first_token_ms=_ms(attempt.first_token_ms),
+        ended_ms=_ms(attempt.ended_ms),
+        status=attempt.status,
+        class_=attempt.cls.value if attempt.cls else None,
+        detail=attempt.detail,
+        circuit_before=attempt.circuit_before,
+        circuit_after=attempt.circuit_after,
+        account=attempt.route.account,
+        cause="" if attempt.cls in (None, OutcomeClass.OK) else cause_code(attempt),
+    )
+
+
+def _ms(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

@@ -1,0 +1,192 @@
+"""Synchronous endings: what an attempt or a request leaves on the board, in its trace and on the bus.
+
+No await anywhere: a disconnect cancels every await, and an ending must be recorded exactly once all the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from routerconsole.domain.errors import ErrorCode, RoutingFailed, StreamIncomplete
+from routerconsole.domain.events import EventType, Fact
+from routerconsole.domain.outcome import Abandoned, Failure, OutcomeClass, Success
+from routerconsole.domain.trace import RequestStatus, Terminal
+
+from .inflight import CancelReason
+
+if TYPE_CHECKING:
+    from routerconsole.domain.errors import RouterError
+    from routerconsole.domain.outcome import Ending
+    from routerconsole.domain.registry import Model
+    from routerconsole.domain.trace import Attempt
+    from routerconsole.routing.cascade import Try
+
+    from .engine import ChatEngine
+    from .inflight import InFlight
+
+CLIENT_GONE = 499
+"""nginx's status for a client that closed the connection; shown in the log, never sent."""
+MTOK = 1_000_000
+
+
+class Settlement:
+    """The ending of one request; every method may be called when it applies, the request ends only once."""
+
+    def __init__(self, engine: ChatEngine, flight: InFlight) -> None:
+        self._engine, self._flight = engine, flight
+        self._trace = flight.trace
+        self._over = False
+
+    def attempt_failed(self, step: Try, attempt: Attempt, failure: Failure) -> None:
+        """Record a failed attempt on the board, in the trace and as an event."""
+        attempt.cls, attempt.detail = failure.cls, failure.detail
+        attempt.status = failure.status or attempt.status
+        self._on_board(step, attempt, failure)
+        self._engine.recorder.attempt_failed(self._trace, attempt)
+
+    def attempt_served(self, step: Try, attempt: Attempt, usage: Usage) -> None:
+        """Record a served attempt: its usage and times."""
+        attempt.cls = OutcomeClass.OK
+        trace = self._trace
+        attempt.prompt_tokens, attempt.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+        attempt.served_model = usage.model
+        trace.selected = step.ranked.route
+        trace.finish_reason = usage.finish_reason
+        trace.prompt_tokens, trace.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+        trace.usage_source = "missing" if usage.completion_tokens is None else "reported"
+        trace.cost_usd = cost(step.ranked.model, usage.prompt_tokens, usage.completion_tokens)
+        ended = attempt.ended_ms or attempt.started_ms
+        ttft = None if attempt.first_token_ms is None else attempt.first_token_ms - attempt.started_ms
+        success = Success(
+            total_ms=ended - attempt.started_ms,
+            ttft_ms=ttft,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+        )
+        self._on_board(step, attempt, success)
+        self._engine.recorder.attempt_succeeded(trace, attempt)
+
+    def abandoned(self, step: Try, attempt: Attempt, reason: str) -> None:
+        """Give the lease of an attempt nobody waits for back; neutral."""
+        attempt.cls, attempt.detail = OutcomeClass.IGNORED, reason
+        attempt.ended_ms = self._elapsed_ms()
+        self._on_board(step, attempt, Abandoned(reason))
+
+    def committed(self, step: Try, attempt: Attempt) -> None:
+        """A stream reached its first content: a half-open probe is answered."""
+        attempt.first_token_ms = self._elapsed_ms()
+        self._trace.selected = step.ranked.route
+        self._trace.ttft_ms = attempt.first_token_ms
+        now = self._engine.clock.monotonic()
+        self._engine.bus.publish_all(self._engine.board.commit(step.lease, now))
+        self._engine.recorder.attempt_first_token(self._trace, attempt)
+
+    def served(self, terminal: Terminal = Terminal.NONE) -> None:
+        """The client has its answer."""
+        self._trace.terminal = terminal
+        self._end(RequestStatus.OK, 200)
+
+    def truncated(self, failure: StreamIncomplete) -> None:
+        """A committed stream broke; the client was told in-band."""
+        self._trace.terminal = Terminal.TRUNCATED
+        self._trace.error_code = failure.code.value
+        self._end(RequestStatus.TRUNCATED, 200)
+
+    def failed(self, error: RouterError) -> None:
+        """The request is answered with an error."""
+        self._trace.error_code = error.code.value
+        if error.code is ErrorCode.NO_ROUTABLE_CANDIDATE and not self._trace.attempts:
+            self._engine.bus.publish(
+                Fact(
+                    EventType.POOL_EXHAUSTED,
+                    {"id": self._trace.id, "pool": self._trace.resolved, "reason": error.message},
+                )
+            )
+        self._end(RequestStatus.FAILED, error.status)
+
+    def cancelled(self) -> RoutingFailed | None:
+        """The serving task was cancelled; return the error to answer with where it was not the client who left."""
+        reason = self._flight.reason
+        trace = self._trace
+        if reason is CancelReason.SHUTDOWN:
+            error = RoutingFailed(ErrorCode.SHUTTING_DOWN, "The router is shutting down.", retry_after=1.0)
+        elif reason is CancelReason.OPERATOR:
+            error = RoutingFailed(ErrorCode.CANCELLED, "An operator cancelled this request.", should_retry=False)
+        else:
+            trace.terminal = Terminal.CLIENT_CANCEL
+            self._end(RequestStatus.CANCELLED, CLIENT_GONE)
+            return None
+        error.trace = trace
+        trace.error_code = error.code.value
+        self._end(RequestStatus.CANCELLED, error.status)
+        return error
+
+    def _on_board(self, step: Try, attempt: Attempt, ending: Ending) -> None:
+        engine = self._engine
+        engine.bus.publish_all(engine.board.settle(step.lease, ending, engine.clock.monotonic()))
+        attempt.circuit_after = engine.board.circuit(attempt.route)
+
+    def _elapsed_ms(self) -> float:
+        return (self._engine.clock.monotonic() - self._trace.began) * 1000
+
+    def _end(self, status: RequestStatus, http_status: int) -> None:
+        if self._over:
+            return
+        self._over = True
+        trace = self._trace
+        trace.status, trace.http_status = status, http_status
+        trace.total_ms = self._elapsed_ms()
+        upstream = sum((item.ended_ms or trace.total_ms) - item.started_ms for item in trace.attempts)
+        trace.router_ms = max(0.0, trace.total_ms - upstream - self._flight.waited * 1000)
+        self._engine.in_flight.pop(trace.id, None)
+        self._engine.recorder.finish(trace)
+
+
+class Usage:
+    """What an answer says of itself: its model, finish reason and token counts, None where it does not."""
+
+    __slots__ = ("completion_tokens", "finish_reason", "model", "prompt_tokens")
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        finish_reason: str | None = None,
+        prompt_tokens: int | None = None,
+        completion_tokens: int | None = None,
+    ) -> None:
+        self.model, self.finish_reason = model, finish_reason
+        self.prompt_tokens, self.completion_tokens = prompt_tokens, completion_tokens
+
+    @classmethod
+    def of_reply(cls, data: Any) -> Usage:
+        """Read a whole reply; wrong types count as not said."""
+        if not isinstance(data, dict):
+            return cls()
+        usage = data.get("usage")
+        counts = usage if isinstance(usage, dict) else {}
+        choices = data.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        return cls(
+            model=_text(data.get("model")),
+            finish_reason=_text(first.get("finish_reason")),
+            prompt_tokens=_count(counts.get("prompt_tokens")),
+            completion_tokens=_count(counts.get("completion_tokens")),
+        )
+
+
+def cost(model: Model, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
+    """Return USD from prices per million tokens, None where a price or a count is unknown."""
+    if model.usd_per_mtok_in is None or model.usd_per_mtok_out is None:
+        return None
+    if prompt_tokens is None or completion_tokens is None:
+        return None
+    return (prompt_tokens * model.usd_per_mtok_in + completion_tokens * model.usd_per_mtok_out) / MTOK
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

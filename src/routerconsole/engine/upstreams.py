@@ -1,0 +1,42 @@
+"""Who can be called: one ready Target per provider and account, rebuilt when the registry is swapped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from routerconsole.providers.client import Sender, Target, target
+from routerconsole.providers.kinds import dialect_of
+
+if TYPE_CHECKING:
+    from routerconsole.domain.registry import Registry
+    from routerconsole.domain.route import Route
+
+
+class Upstreams:
+    """Looks up the Target of a route; a provider that cannot be used has none and its reason is on the board."""
+
+    def __init__(self, sender: Sender) -> None:
+        self.sender = sender
+        self._targets: dict[tuple[str, str | None], Target] = {}
+        self.broken: dict[str, str] = {}
+
+    def configure(self, registry: Registry) -> None:
+        """Build the targets of a new registry; a `ca_file` that cannot be used is noted in `broken`."""
+        targets: dict[tuple[str, str | None], Target] = {}
+        broken: dict[str, str] = {}
+        for provider in registry.providers.values():
+            if provider.unavailable is not None:
+                continue
+            dialect = dialect_of(provider.kind)
+            for account in provider.accounts:
+                if account.unavailable is not None:
+                    continue
+                try:
+                    targets[provider.name, account.name] = target(provider, account, dialect)
+                except (OSError, ValueError) as exc:
+                    broken[provider.name] = f"ca_file cannot be used: {type(exc).__name__}"
+        self._targets, self.broken = targets, broken
+
+    def target(self, route: Route) -> Target | None:
+        """Return the target of a route, None where it cannot be called."""
+        return self._targets.get((route.provider, route.account))

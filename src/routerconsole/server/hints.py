@@ -1,0 +1,88 @@
+"""From request headers to hints; none of these headers is ever forwarded upstream (interface.md §4)."""
+
+from __future__ import annotations
+
+from routerconsole.domain.errors import ErrorCode, RequestRejected
+from routerconsole.domain.request import NO_HINTS, Hints
+
+from .errors import Headers
+
+MAX_VALUE = 256
+"""Characters of a forwarded or kept header value."""
+MAX_TIMEOUT_MS = 24 * 3600 * 1000
+_FORWARDED = frozenset({b"traceparent", b"tracestate", b"x-request-id"})
+
+Parsed = tuple[Hints, tuple[tuple[str, str], ...], int]
+
+
+def hints_of(headers: Headers) -> Parsed:
+    """Return the hints, the headers an upstream may see, and the client's retry count; raise RequestRejected."""
+    found: dict[bytes, str] = {}
+    forward: list[tuple[str, str]] = []
+    for name, value in headers:
+        if name.startswith((b"x-router-", b"x-stainless-r")):
+            found[name] = value.decode("latin-1").strip()
+        elif name in _FORWARDED:
+            clean = _clean(value)
+            if clean:
+                forward.append((name.decode(), clean))
+    if not found:
+        return NO_HINTS, tuple(forward), 0
+    timeouts = [
+        seconds
+        for seconds in (
+            _timeout(found.get(b"x-router-timeout-ms")),
+            _read_timeout(found.get(b"x-stainless-read-timeout")),
+        )
+        if seconds is not None
+    ]
+    hints = Hints(
+        agent=found.get(b"x-router-agent") or None,
+        session=found.get(b"x-router-session") or None,
+        tags=_words(found.get(b"x-router-tags")),
+        require=_words(found.get(b"x-router-require")),
+        timeout=min(timeouts, default=None),
+        no_fallback=_flag(found.get(b"x-router-no-fallback")),
+        early_headers=_flag(found.get(b"x-router-early-headers")),
+        trace=_flag(found.get(b"x-router-trace")),
+    )
+    retry = found.get(b"x-stainless-retry-count", "")
+    return hints, tuple(forward), int(retry) if retry.isascii() and retry.isdigit() and len(retry) < 4 else 0
+
+
+def _timeout(value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        ms = float(value)
+    except ValueError:
+        ms = float("nan")
+    if not 0 < ms <= MAX_TIMEOUT_MS:
+        raise RequestRejected(
+            ErrorCode.INVALID_REQUEST,
+            "`x-router-timeout-ms` must be a number of milliseconds above 0.",
+            param="x-router-timeout-ms",
+        )
+    return ms / 1000
+
+
+def _read_timeout(value: str | None) -> float | None:
+    """The openai SDK's own deadline in seconds; anything odd in it is ignored, the SDK set it, not a person."""
+    try:
+        seconds = float(value) if value else 0.0
+    except ValueError:
+        return None
+    return seconds if 0 < seconds <= MAX_TIMEOUT_MS / 1000 else None
+
+
+def _words(value: str | None) -> tuple[str, ...]:
+    return tuple(word for part in (value or "").split(",") if (word := part.strip()))
+
+
+def _flag(value: str | None) -> bool:
+    return value is not None and value.lower() in ("1", "true", "yes")
+
+
+def _clean(value: bytes) -> str:
+    text = value.decode("latin-1")
+    return text if len(text) <= MAX_VALUE and text.isascii() and text.isprintable() else ""

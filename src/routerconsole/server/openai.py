@@ -1,0 +1,232 @@
+"""The data plane: /v1 for stock OpenAI clients. Plain ASGI, one JSON parse a request, reply bytes handed on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from routerconsole.domain.errors import ErrorCode, RequestRejected, RouterError, RoutingFailed, StreamIncomplete
+from routerconsole.domain.request import ChatRequest, Endpoint, Origin
+
+from .errors import Headers, attempts_of, dumps, error_body, error_headers, skipped_of, trace_headers
+from .hints import hints_of
+from .protocol import scope_watch
+from .strict_json import parse_object
+
+if TYPE_CHECKING:
+    from routerconsole.control.port import Chat, Exchange
+    from routerconsole.domain.trace import Trace
+
+Scope = Any
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+ENDPOINTS = {
+    b"/v1/chat/completions": Endpoint.CHAT,
+    b"/v1/completions": Endpoint.COMPLETIONS,
+    b"/v1/embeddings": Endpoint.EMBEDDINGS,
+}
+HEARTBEAT_S = 10.0
+"""Between comments that keep an early-headers client waiting before commit."""
+_JSON = (b"content-type", b"application/json")
+_SSE = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+_DONE = b"data: [DONE]\n\n"
+
+
+class OpenAIFace:
+    """Serves the three completion endpoints over the Chat port."""
+
+    def __init__(self, chat: Chat, *, max_body: int) -> None:
+        self._chat, self._max_body = chat, max_body
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, endpoint: Endpoint) -> None:
+        """Answer one request; a client that leaves cancels everything done for it."""
+        request_id = self._chat.new_id()
+        watch = scope_watch(scope)
+        task = asyncio.current_task()
+        if watch is not None and task is not None:
+            watch.on_gone(task.cancel)
+        try:
+            await self._answer(scope, receive, send, endpoint, request_id=request_id)
+        except RouterError as exc:
+            await send_error(send, exc, request_id)
+        except asyncio.CancelledError:
+            if watch is None or not watch.gone:
+                raise
+            # the client is gone and everything is settled: nobody is left to answer
+        finally:
+            if watch is not None:
+                watch.on_gone(None)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, endpoint: Endpoint, *, request_id: str) -> None:
+        headers: Headers = scope["headers"]
+        raw = await read_json_body(headers, receive, self._max_body)
+        request = chat_request(request_id, endpoint, raw, headers)
+        if request.stream and request.hints.early_headers:
+            await self._early(request, send)
+            return
+        exchange = await self._chat.open(request)
+        if exchange.reply is not None:
+            await _send_whole(send, exchange, request)
+        else:
+            await _start_stream(send, trace_headers(request_id, exchange.trace), exchange.headers)
+            await _send_stream(send, exchange, request)
+
+    async def _early(self, request: ChatRequest, send: Send) -> None:
+        """Send the 200 at once and comments until the commit; whatever fails then is told in-band."""
+        await _start_stream(send, [(b"x-router-request-id", request.id.encode())], ())
+        opening = asyncio.ensure_future(self._chat.open(request))  # noqa: TID251 - awaited below, in every case
+        try:
+            while not opening.done():
+                await _body(send, b": waiting\n\n")
+                await asyncio.wait({opening}, timeout=HEARTBEAT_S)
+            await _send_stream(send, opening.result(), request)
+        except RouterError as exc:
+            await _body(send, in_band(exc, request.id), more=False)
+        finally:
+            if not opening.done():
+                opening.cancel()
+                await asyncio.wait({opening})
+
+
+def chat_request(request_id: str, endpoint: Endpoint, raw: bytes, headers: Headers) -> ChatRequest:
+    """Parse a body and its headers; raise RequestRejected. Shape rules for single fields are routing's."""
+    body = parse_object(raw)
+    model, stream = body.get("model"), body.get("stream")
+    if model is not None and not isinstance(model, str):
+        raise RequestRejected(ErrorCode.INVALID_REQUEST, "`model` must be a string.", param="model")
+    if stream is not None and not isinstance(stream, bool):
+        raise RequestRejected(ErrorCode.INVALID_REQUEST, "`stream` must be true or false.", param="stream")
+    hints, forward, retry = hints_of(headers)
+    return ChatRequest(
+        id=request_id,
+        endpoint=endpoint,
+        body=body,
+        size=len(raw),
+        model=model,
+        stream=bool(stream),
+        hints=hints,
+        origin=Origin.HTTP,
+        forward=forward,
+        client_retry=retry,
+    )
+
+
+async def read_json_body(headers: Headers, receive: Receive, limit: int) -> bytes:
+    """Read a whole JSON body; raise RequestRejected for another media type or more than `limit` bytes."""
+    announced = None
+    media = b""
+    for name, value in headers:
+        if name == b"content-type":
+            media = value.partition(b";")[0].strip().lower()
+        elif name == b"content-length":
+            announced = int(value)
+    if announced is not None and announced > limit:
+        raise _too_large(limit)
+    if media != b"application/json":
+        raise RequestRejected(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Send the body as `application/json`.")
+    message = await receive()
+    chunk: bytes = message.get("body", b"")
+    if message["type"] == "http.request" and not message.get("more_body"):
+        return chunk
+    chunks, size = [chunk], len(chunk)
+    while message["type"] != "http.disconnect" and message.get("more_body"):
+        message = await receive()
+        chunk = message.get("body", b"")
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+    if message["type"] == "http.disconnect":
+        raise asyncio.CancelledError
+    return b"".join(chunks)
+
+
+async def send_error(send: Send, error: RouterError, request_id: str) -> None:
+    """Send an error as a whole answer; one that leaves body bytes unread closes the connection."""
+    body = dumps(error_body(error, request_id))
+    trace = error.trace if isinstance(error, RoutingFailed) else None
+    headers = [_JSON, (b"content-length", str(len(body)).encode()), *trace_headers(request_id, trace)]
+    headers.extend(error_headers(error))
+    if error.code is ErrorCode.PAYLOAD_TOO_LARGE:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def in_band(error: RouterError, request_id: str) -> bytes:
+    """Return an error as the last event of a stream."""
+    return b"data: " + dumps(error_body(error, request_id)) + b"\n\n"
+
+
+async def _send_whole(send: Send, exchange: Exchange, request: ChatRequest) -> None:
+    trace = exchange.trace
+    body = exchange.reply or b""
+    if request.hints.trace:
+        body = _with_trace(body, trace)
+    headers = [_JSON, (b"content-length", str(len(body)).encode()), *trace_headers(request.id, trace)]
+    headers.append((b"x-router-overhead-ms", f"{trace.router_ms or 0.0:.2f}".encode()))
+    if trace.undelivered:
+        headers.append((b"x-router-undelivered", ",".join(trace.undelivered).encode()))
+    headers.extend((name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in exchange.headers)
+    await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _start_stream(send: Send, ours: Headers, theirs: Sequence[tuple[str, str]]) -> None:
+    headers = [*_SSE, *ours]
+    headers.extend((name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in theirs)
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+async def _send_stream(send: Send, exchange: Exchange, request: ChatRequest) -> None:
+    """Frame the committed stream; it ends with [DONE], or with one error event and no [DONE]."""
+    try:
+        async for batch in exchange.deltas():
+            if batch:
+                await _body(send, b"data: " + b"\n\ndata: ".join(batch) + b"\n\n")
+    except StreamIncomplete as exc:
+        await _body(send, in_band(exc, request.id), more=False)
+        return
+    last = b""
+    if request.hints.trace:
+        last = b"data: " + dumps({"choices": [], "routerconsole": _told(exchange.trace)}) + b"\n\n"
+    await _body(send, last + _DONE, more=False)
+
+
+async def _body(send: Send, data: bytes, *, more: bool = True) -> None:
+    await send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+def _with_trace(body: bytes, trace: Trace) -> bytes:
+    data = orjson.loads(body)
+    return orjson.dumps({**data, "routerconsole": _told(trace)}) if isinstance(data, dict) else body
+
+
+def _told(trace: Trace) -> dict[str, Any]:
+    route = trace.selected
+    return {
+        "request_id": trace.id,
+        "provider": route.provider if route else None,
+        "model": route.model if route else None,
+        "attempts": attempts_of(trace),
+        "skipped": skipped_of(trace),
+        "candidates": [
+            {
+                "provider": item.route.provider,
+                "model": item.route.model,
+                "decision": item.decision.value,
+                "reasons": item.reasons,
+            }
+            for item in trace.candidates
+        ],
+    }
+
+
+def _too_large(limit: int) -> RequestRejected:
+    return RequestRejected(
+        ErrorCode.PAYLOAD_TOO_LARGE, f"The body is over {limit // (1024 * 1024)} MB (`server.max_body_mb`)."
+    )

@@ -1,0 +1,218 @@
+"""uvicorn's HTTP protocol with our limits, timers and disconnect hook; uvicorn itself has none of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from routerconsole.domain.errors import ErrorCode, RequestRejected
+
+from .door import Door, Phase
+from .errors import dumps, error_body
+
+WATCH = "routerconsole.watch"
+"""Where a request's Watch stands in its ASGI scope."""
+
+_REASONS = {
+    400: b"Bad Request",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
+}
+
+
+class Watch:
+    """Tells one request that its client has gone: set `on_gone` to be called once, at once if it already has."""
+
+    __slots__ = ("_on_gone", "gone")
+
+    def __init__(self) -> None:
+        self.gone = False
+        self._on_gone: Callable[[], object] | None = None
+
+    def on_gone(self, call: Callable[[], object] | None) -> None:
+        """Be called when the client leaves; None stops listening."""
+        self._on_gone = call
+        if self.gone and call is not None:
+            call()
+
+    def leave(self) -> None:
+        """The client is gone."""
+        if not self.gone:
+            self.gone = True
+            if self._on_gone is not None:
+                self._on_gone()
+
+
+def protocol_class(door: Door) -> type[HttpToolsProtocol]:
+    """Return the protocol class bound to a door; uvicorn makes the instances."""
+
+    class BoundProtocol(GuardedProtocol):
+        the_door = door
+
+    return BoundProtocol
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One client connection."""
+
+    the_door: Door
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own narrowing
+        """Count the connection; one too many is told so and closed."""
+        super().connection_made(transport)
+        self.phase, self.fresh = Phase.IDLE, True
+        self.since = self.the_door.now()
+        self.stalled_since: float | None = None
+        self.peer = self.client[0] if self.client else ""
+        self._header_bytes = self._header_fields = 0
+        self._watches: list[Watch] = []
+        self._refused = False
+        if not self.the_door.admit(self):
+            self._refuse(429, RequestRejected(ErrorCode.OVERLOADED, "Too many connections.", retry_after=1.0))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection and tell its request."""
+        self.the_door.connections.discard(self)
+        super().connection_lost(exc)
+        self._client_gone()
+
+    def eof_received(self) -> None:
+        """A FIN is a disconnect in every phase; the transport closes itself when this returns."""
+        self._disconnect_cycle()
+        self._client_gone()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, noting that bytes came."""
+        if self._refused:
+            return
+        if self.phase is not Phase.HEADERS:  # headers have one deadline, bodies an idle limit
+            self.since = self.the_door.now()
+            if self.phase is Phase.IDLE:
+                self.phase = Phase.HEADERS
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._header_bytes = self._header_fields = 0
+        self.fresh = False
+
+    def on_url(self, url: bytes) -> None:
+        """Count the request line toward the header limit."""
+        self._header_bytes += len(url)
+        self._check_headers()
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count fields and bytes."""
+        self._header_bytes += len(name) + len(value) + 4
+        self._header_fields += 1
+        self._check_headers()
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the app, with a watch on its client."""
+        if self._refused:
+            return
+        if self.parser.get_method() == b"CONNECT":  # its target is no path, so it never reaches the app
+            self._refuse(405, RequestRejected(ErrorCode.METHOD_NOT_ALLOWED, "This is not a proxy."))
+            return
+        watch = Watch()
+        self._watches.append(watch)
+        self.scope[WATCH] = watch  # type: ignore[literal-required]  # ASGI lets servers add keys
+        if self.phase is not Phase.ANSWERING:  # a pipelined request waits behind the one being answered
+            self.phase, self.since = Phase.BODY, self.the_door.now()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The whole request is here."""
+        if self._refused:
+            return
+        self.phase = Phase.ANSWERING
+        super().on_message_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take body bytes of a request that is still wanted."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        """The answer is out; the door's sweep ends idle connections, so no timer is armed per request."""
+        if self._watches:
+            self._watches.pop(0)  # answers leave in the order their requests came
+        super().on_response_complete()
+        self._unset_keepalive_if_required()
+        if not self.pipeline:
+            self.phase, self.since = Phase.IDLE, self.the_door.now()
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly; from now it has 30 s to read on."""
+        self.stalled_since = self.the_door.now()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self.stalled_since = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that are not HTTP in the one error shape."""
+        self._refuse(400, RequestRejected(ErrorCode.INVALID_REQUEST, "This is not a valid HTTP request."))
+
+    def expel(self, reason: str) -> None:
+        """See Doorstep."""
+        if self.phase is Phase.BODY:
+            self._disconnect_cycle()
+        self._refuse(408, RequestRejected(ErrorCode.REQUEST_TIMEOUT, reason))
+
+    def cut(self) -> None:
+        """See Doorstep."""
+        self.transport.abort()
+        self._client_gone()
+
+    def leave(self) -> None:
+        """See Doorstep."""
+        self.transport.close()
+
+    def _check_headers(self) -> None:
+        limits = self.the_door.limits
+        if self._refused or (
+            self._header_bytes <= limits.max_header_bytes and self._header_fields <= limits.max_header_fields
+        ):
+            return
+        told = f"Headers are limited to {limits.max_header_bytes // 1024} KB and {limits.max_header_fields} fields."
+        self._refuse(431, RequestRejected(ErrorCode.HEADERS_TOO_LARGE, told))
+
+    def _disconnect_cycle(self) -> None:
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn types it as always there
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+
+    def _client_gone(self) -> None:
+        for watch in self._watches:
+            watch.leave()
+
+    def _refuse(self, status: int, error: RequestRejected) -> None:
+        """Answer without the app and close; used before or outside a request."""
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        body = dumps(error_body(error, "none"))
+        retry = b"retry-after: 1\r\n" if error.retry_after else b""
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n%s"
+            % (status, _REASONS[status], len(body), retry, body)
+        )
+        self.transport.close()
+
+
+def scope_watch(scope: Any) -> Watch | None:
+    """Return the watch of a request; None under another server (tests over ASGI)."""
+    found = scope.get(WATCH)
+    return found if isinstance(found, Watch) else None

@@ -1,0 +1,106 @@
+"""Runs the app on uvicorn inside the engine's loop: sockets bound beforehand, signals left to others, our own drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Coroutine, Iterator
+from typing import Any, Protocol
+
+import uvicorn
+
+from .door import Door, DoorLimits
+from .protocol import protocol_class
+
+BACKLOG = 2048
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raise OSError. Bound on the main thread, before anything else starts."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host.strip("[]"), port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class TaskStarter(Protocol):
+    """Whoever owns background tasks here."""
+
+    def start(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """Run a coroutine in the background."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its signal handlers (the process owns signals), saying when it accepts."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then tell."""
+        try:
+            await super().startup(sockets)
+        finally:
+            self.accepting.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+class HttpServer:
+    """One listening server; `start` returns once it accepts, `stop` once the last connection is gone."""
+
+    def __init__(self, app: object, sock: socket.socket, limits: DoorLimits) -> None:
+        self._door = Door(limits)
+        self._sock = sock
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]  # an ASGI app; uvicorn's own alias is narrower than the spec
+            http=protocol_class(self._door),
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=2,
+            backlog=BACKLOG,
+        )
+        self._server = _Server(config)
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._door.connections)
+
+    async def start(self, owner: TaskStarter) -> None:
+        """Serve in a task of the owner; return when connections are accepted."""
+        loop = asyncio.get_running_loop()
+        self._door.open(loop)
+        self._serving = owner.start(self._server.serve(sockets=[self._sock]), name="http server")
+        await self._server.accepting.wait()
+
+    def stop_accepting(self) -> None:
+        """Close the listening sockets; connections go on."""
+        for listener in getattr(self._server, "servers", []):
+            listener.close()
+        self._sock.close()
+
+    async def stop(self) -> None:
+        """End every connection and the server's task; idempotent."""
+        self._server.should_exit = True
+        if self._serving is not None:
+            await asyncio.wait({self._serving})
+        self._door.close()

@@ -12,12 +12,20 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import uvloop
 
 from routerconsole.providers.client import USER_AGENT
 from routerconsole.providers.transport import Transport
 
 Handler = Callable[["Peer"], Awaitable[None]]
 OK_BODY = b'{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hi"}}]}'
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Both loops: the engine runs on uvloop, whose errors and transports differ from asyncio's."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @dataclass

@@ -152,6 +152,7 @@ BODIES: dict[str, Canned] = {
     "openai_bad_request": _openai(
         400, "'temperature' must be less than or equal to 2.", "invalid_request_error", None, "temperature"
     ),
+    "openai_no_model": _openai(400, "you must provide a model parameter", "invalid_request_error"),
     "openai_forbidden": _openai(
         403, "Your account is not active, billing is required.", "permission", "billing_not_active"
     ),

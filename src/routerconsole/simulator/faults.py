@@ -17,8 +17,8 @@ Headers = list[tuple[str, str]]
 # Faults of a reply with a length; a stream asked for under them is answered whole.
 WHOLE_ONLY = frozenset(
     {
-        Wire.BODY_HANG, Wire.LONG_LENGTH, Wire.SHORT_LENGTH, Wire.DOUBLE_LENGTH, Wire.CONFLICTING_LENGTH, Wire.BAD_CHUNK,
-        Wire.TRUNCATED_CHUNKS, Wire.EXTRA_BYTES, Wire.NO_CONTENT, Wire.PARTIAL, Wire.GZIP_LIE,
+        Wire.BODY_HANG, Wire.LONG_LENGTH, Wire.SHORT_LENGTH, Wire.DOUBLE_LENGTH, Wire.CONFLICTING_LENGTH,
+        Wire.BAD_CHUNK, Wire.TRUNCATED_CHUNKS, Wire.EXTRA_BYTES, Wire.NO_CONTENT, Wire.PARTIAL, Wire.GZIP_LIE,
     }
 )  # fmt: skip
 

@@ -120,28 +120,31 @@ class OpenAIChat:
                 yield Event(Kind.META, usage)
             elif word == "empty":
                 yield Event(Kind.META, frame({}, None, 0))
-        for thought in answer.thoughts:
-            for i in choices:
-                yield Event(Kind.CONTENT, frame({"reasoning_content": thought}, None, i))
-        half = len(answer.pieces) // 2
         early = frozenset(choices[1:] if behaviour.uneven else ())
-        for number, piece in enumerate(answer.pieces):
+        half = len(answer.pieces) // 2
+        for kind, delta, number in _chat_deltas(answer, behaviour):
             for i in choices:
-                if number == half and i in early:
+                if number == half and i in early and kind is Kind.CONTENT:
                     yield Event(Kind.FINISH, frame({}, "length", i))
                 if number < half or i not in early:
-                    yield Event(Kind.CONTENT, frame({"content": piece}, None, i))
-        for delta in _call_deltas(answer.calls, behaviour):
-            for i in choices:
-                yield Event(Kind.TOOL, frame({"tool_calls": [delta]}, None, i))
-        if behaviour.finish:
-            for i in choices:
-                if i not in early:
-                    yield Event(Kind.FINISH, frame({}, answer.finish, i))
+                    yield Event(kind, frame(delta, None, i))
+        for i in choices if behaviour.finish else ():
+            if i not in early:
+                yield Event(Kind.FINISH, frame({}, answer.finish, i))
         if behaviour.usage == "always" or (behaviour.usage == "asked" and ask.usage):
             yield Event(Kind.USAGE, usage)
         if behaviour.done:
             yield Event(Kind.DONE, b"[DONE]")
+
+
+def _chat_deltas(answer: Answer, behaviour: Behaviour) -> Iterator[tuple[Kind, dict[str, object], int]]:
+    """Every delta of one choice, with its kind and the number of its text piece (-1 before the text)."""
+    for thought in answer.thoughts:
+        yield Kind.CONTENT, {"reasoning_content": thought}, -1
+    for number, piece in enumerate(answer.pieces):
+        yield Kind.CONTENT, {"content": piece}, number
+    for delta in _call_deltas(answer.calls, behaviour):
+        yield Kind.TOOL, {"tool_calls": [delta]}, -1
 
 
 def content_of(answer: Answer, behaviour: Behaviour) -> object:

@@ -98,7 +98,8 @@ def model_steps(context: Context, route: str) -> Iterator[Step]:
     face = _FACES[route]
     behaviour = context.behaviour
     if behaviour is None:
-        return canned_steps(Behaviour(), missing(context.model or "", face.name))
+        unknown = BODIES["openai_no_model"] if context.model is None else missing(context.model, face.name)
+        return canned_steps(Behaviour(), unknown)
     if plain(behaviour):
         steps = _chosen(context, face, behaviour)
     else:

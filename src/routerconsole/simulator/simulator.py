@@ -83,13 +83,14 @@ class Simulator:
     # --- life ---
     async def start(self, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
         """Listen; a port of 0 takes a free one (the same again on a restart); raises OSError if it is taken."""
-        if self._server is not None:
+        if self._server is not None or self._held is not None:
             return
         self.host, self._tls = host, tls
         self._held = _bound(host, port or self.port)
         self.port = self._held.getsockname()[1]
-        await self.resume_listening()
         self._started = asyncio.get_running_loop().time()
+        if not any(window.holds(0.0) for window in self.script.refusing):
+            await self.resume_listening()
         if self.script.refusing:
             self._flap = asyncio.get_running_loop().create_task(self._follow(self.script.refusing))
 
@@ -115,7 +116,7 @@ class Simulator:
         await self.stop()
 
     async def pause_listening(self, *, drop: bool = False) -> None:
-        """Refuse new connections, end idle ones now and busy ones after their reply (`drop`: now); the port stays ours."""
+        """Refuse connections, end idle ones now and busy ones after their reply (`drop`: now); the port stays ours."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -278,7 +279,8 @@ class Simulator:
         model = named if isinstance(named, str) else None
         key = model if model is not None and face not in _PATHS else f"{request.method} {path}"
         n = self._enter(request, model, key)
-        behaviour = self._behaviours.get(key, self.script.default if key == model else Behaviour())
+        otherwise = self.script.default if face not in _PATHS else Behaviour()
+        behaviour = self._behaviours.get(key, otherwise)
         if behaviour is not None:
             behaviour = behaviour.at(self.elapsed)
             if behaviour.wire in _STALE and not request.reused:

@@ -142,6 +142,8 @@ class Board:
         for node in list(journal.timed):
             if not effects.sweep(node, now, journal):
                 del journal.timed[node]
+            if isinstance(node, RouteNode | ProviderNode):
+                effects.publish(node, _word(node, now), journal)
         for target in list(journal.unwell):
             effects.publish(target, _word(target, now), journal)
         return journal.take()
@@ -322,7 +324,8 @@ class Board:
     def dirty(self, now: float, wall: float) -> list[saved.Record]:
         """Return the records that changed since last asked, plain ones included: they replace what was stored."""
         changed, self._journal.changed = self._journal.changed, {}
-        return [saved.record(node, now, wall) for node in changed]
+        alive = set(self._nodes()) if changed else set()
+        return [saved.record(node, now, wall) for node in changed if node in alive]
 
     def restore(self, records: Iterable[saved.Record], now: float, wall: float) -> None:
         """Put the nodes that still exist back as they were; call it once, after the first `configure`."""

@@ -110,6 +110,8 @@ def told(node: Target, move: Move | None, now: float, journal: Journal, *, reaso
     journal.changed[node] = None
     if move.after is CircuitState.CLOSED:
         node.window.clear()
+        for route in node.routes.values() if isinstance(node, ProviderNode) else ():
+            route.window.clear()
     opened = {"open_for_s": round(node.breaker.remaining(now), 3)} if move.after is CircuitState.OPEN else {}
     journal.note(_CIRCUIT_FACT[move.after], node, before=move.before, reason=reason, **opened)
 

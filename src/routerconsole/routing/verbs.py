@@ -89,13 +89,23 @@ def carry_out(nodes: Sequence[Target], change: Change, now: float, journal: Jour
     before = picture(nodes, now)
     if dry_run:
         scratch = Journal()
-        copies = [copy.deepcopy(node) for node in nodes]
+        copies = [_scratch(node) for node in nodes]
         for node in copies:
             change(node, now, scratch)
         return Changed(before, picture(copies, now), ())
     for node in nodes:
         change(node, now, journal)
     return Changed(before, picture(nodes, now), ())
+
+
+def _scratch(node: Target) -> Target:
+    """Return a copy a verb may change; the bulky samples, which no verb touches, are shared."""
+    owner = node if isinstance(node, ProviderNode) else node.owner
+    everyone: list[Target] = [owner, *owner.routes.values()]
+    shared: dict[int, object] = {id(each.stats): each.stats for each in everyone}
+    if isinstance(node, RouteNode):
+        shared[id(owner.routes)] = {}  # its siblings are out of reach of the verb
+    return copy.deepcopy(node, shared)
 
 
 def picture(nodes: Sequence[Target], now: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The health word of a route or provider, derived from its layers; it is shown, and never gates routing (routing.md §1)."""
+"""The health word of a route or provider, derived from its layers; shown, and never gates routing (routing.md §1)."""
 
 from __future__ import annotations
 

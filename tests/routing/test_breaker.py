@@ -552,7 +552,7 @@ class Pair:
         if breaker.state is OPEN:
             assert breaker.exponent == min(model.k, 32)  # the cap is reached long before
             length = min(self.policy.recovery_timeout * 2 ** (model.k - 1), self.policy.recovery_cap)
-            assert breaker.remaining(now) <= min(1.2 * length, self.policy.recovery_cap)
+            assert breaker.remaining(now) <= min(1.2 * length, self.policy.recovery_cap) + 1e-6  # float sums
 
     def recovers(self) -> None:
         """From here a healthy upstream with traffic is closed within cap + 2 probes, hung probes aside."""

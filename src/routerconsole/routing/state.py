@@ -176,6 +176,11 @@ class Lease:
         self.committed = self.ended = False
 
     @property
+    def circuit(self) -> CircuitState:
+        """The state of this route's circuit now, also where a reload has dropped the route meanwhile."""
+        return self.node.breaker.state
+
+    @property
     def probing(self) -> bool:
         """Whether this attempt is a half-open circuit's probe."""
         return bool(self.of_route.ticket or self.of_provider.ticket)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from urllib.parse import unquote, urlsplit
 
 from routerconsole.domain.address import is_local
 from routerconsole.domain.capability import CapabilityTree, Layer, Source, Tri
@@ -47,6 +48,7 @@ from .urls import DEFAULT_URLS, check_proxy, host_of, normalise_base_url
 LOCAL_FIRST_TOKEN = 180.0
 HOSTED_CONCURRENCY, LOCAL_CONCURRENCY = 64, 2
 _KEY_VARIABLES = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
+_MIN_PART = 8
 _NO_ADDRESS = "http://localhost"
 _KEY_LIKE = ("key", "token", "secret", "auth", "cookie", "password", "credential", "signature")
 
@@ -61,13 +63,21 @@ def build_registry(settings: Settings, env: Mapping[str, str], *, version: int =
     return assemble(version=version, policy=policy, providers=providers, pools=pools, tree=tree)
 
 
-def secret_values(registry: Registry) -> Iterable[Secret]:
-    """Yield every resolved secret of a registry."""
+def secret_values(registry: Registry) -> Iterator[Secret]:
+    """Yield every resolved secret of a registry, and the parts of longer ones that are secrets by themselves."""
     for provider in registry.providers.values():
         yield from (account.api_key for account in provider.accounts if account.api_key is not None)
-        yield from (value for _, value in provider.headers if isinstance(value, Secret))
+        for _, value in provider.headers:
+            if isinstance(value, Secret):
+                yield value
+                # of "Bearer abc…" the second word is the credential, and may turn up without the first
+                yield from (Secret(word) for word in value.reveal().split() if len(word) >= _MIN_PART)
         if isinstance(provider.proxy, Secret):
             yield provider.proxy
+            password = urlsplit(provider.proxy.reveal()).password
+            if password:
+                yield Secret(unquote(password))
+                yield Secret(password)
 
 
 def build_redactor(registry: Registry, extra: Iterable[Secret] = ()) -> Redactor:

@@ -1,0 +1,82 @@
+"""Writing configuration files."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+from pathlib import Path
+
+import pytest
+
+from routerconsole.config.export import ExportRefusedError, export_text, write_new
+from routerconsole.config.load import load_text
+
+TEXT = """\
+version: 1
+server: {host: "${HOST:-127.0.0.1}"}
+providers:
+  - {name: a, kind: openai, api_key: "env:K", models: [{id: "3.5"}, {id: "0o17"}, {id: "1e3"}, {id: "no"}, {id: "12:30"}]}
+  - {name: b, kind: openai, api_key: hunter2literal, headers: {X-Key: hunter2header}}
+"""
+
+
+def test_G21_an_export_loads_again_with_the_same_meaning_and_its_references() -> None:
+    """Texts that look like numbers stay texts; env: and ${} stand as written."""
+    loaded = load_text(TEXT, "f", {})
+    text = export_text(loaded)
+    again = load_text(text, "g", {})
+    assert [model.id for model in again.settings.providers[0].models] == ["3.5", "0o17", "1e3", "no", "12:30"]
+    assert again.settings.server == loaded.settings.server
+    assert again.settings.providers[0] == loaded.settings.providers[0]
+    assert "env:K" in text
+    assert "${HOST:-127.0.0.1}" in text
+
+
+def test_X22_resolved_and_literal_secrets_are_never_written() -> None:
+    """Neither an environment value nor a plain-text key leaves the program."""
+    text = export_text(load_text(TEXT, "f", {"K": "canary-value", "HOST": "canary-host"}))
+    assert "canary" not in text
+    assert "hunter2" not in text
+
+
+def test_X21_a_new_file_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    """Mode 0600 with umask 000."""
+    before = os.umask(0)
+    try:
+        write_new(tmp_path / "new.yaml", "version: 1\n")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new.yaml").stat().st_mode) == 0o600
+
+
+def test_G19_existing_files_and_links_are_never_written_over(tmp_path: Path) -> None:
+    """A file, a link to a file and a dangling link are refused, and left as they were."""
+    target = tmp_path / "target"
+    target.write_text("mine")
+    (tmp_path / "link").symlink_to(target)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for name in ("target", "link", "dangling"):
+        with pytest.raises(ExportRefusedError, match="already exists"):
+            write_new(tmp_path / name, "theirs")
+    assert target.read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_G19_a_missing_directory_is_an_error(tmp_path: Path) -> None:
+    """Nothing is created on the way."""
+    with pytest.raises(ExportRefusedError, match="cannot be created"):
+        write_new(tmp_path / "no" / "new.yaml", "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_G19_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
+    """What cannot be written whole is removed and said."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(ExportRefusedError, match="could not be written"):
+            write_new(tmp_path / "new.yaml", "x" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "new.yaml").exists()

@@ -52,12 +52,30 @@ def provider(name: str, **changes: Any) -> ProviderStatus:
     """Return a healthy provider with changes."""
     models = changes.pop("models", (f"{name}-large",))
     base = ProviderStatus(
-        name=name, kind="openai_compatible", enabled=True, status="healthy", priority=10, default_model=models[0] if models else None,
-        circuit_state="closed", circuit_open_for_s=None, gate=None, gate_ends_in_s=None, fault=None, reason=None,
-        routes=tuple(route(name, model) for model in models), total_requests=120, successful=118, failed=2, error_rate=0.016,
-        in_flight=1, rps=1.4, p50_ms=420.0, p95_ms=1900.0, history=tuple((n % 7, 1 if n % 11 == 0 else 0) for n in range(60)),
+        name=name,
+        kind="openai_compatible",
+        enabled=True,
+        status="healthy",
+        priority=10,
+        default_model=models[0] if models else None,
+        circuit_state="closed",
+        circuit_open_for_s=None,
+        gate=None,
+        gate_ends_in_s=None,
+        fault=None,
+        reason=None,
+        routes=tuple(route(name, model) for model in models),
+        total_requests=120,
+        successful=118,
+        failed=2,
+        error_rate=0.016,
+        in_flight=1,
+        rps=1.4,
+        p50_ms=420.0,
+        p95_ms=1900.0,
+        history=tuple((n % 7, 1 if n % 11 == 0 else 0) for n in range(60)),
         models=models,
-    )  # fmt: skip
+    )
     return replace(base, **changes)
 
 
@@ -65,20 +83,48 @@ def status(*providers: ProviderStatus, **changes: Any) -> Status:
     """Return the engine's status for some providers."""
     up = sum(entry.status == "healthy" for entry in providers)
     base = Status(
-        total=len(providers), healthy=up, degraded=0, unhealthy=len(providers) - up, uptime_s=300.0,
-        in_flight=sum(entry.in_flight for entry in providers), providers=tuple(providers), version="0.1.0",
-        endpoint="http://127.0.0.1:8808/v1", rps=7.2, failover_ratio=0.038, error_ratio=0.002, p95_ms=1900.0,
-    )  # fmt: skip
+        total=len(providers),
+        healthy=up,
+        degraded=0,
+        unhealthy=len(providers) - up,
+        uptime_s=300.0,
+        in_flight=sum(entry.in_flight for entry in providers),
+        providers=tuple(providers),
+        version="0.1.0",
+        endpoint="http://127.0.0.1:8808/v1",
+        rps=7.2,
+        failover_ratio=0.038,
+        error_ratio=0.002,
+        p95_ms=1900.0,
+    )
     return replace(base, **changes)
 
 
 def request(number: int, **changes: Any) -> RequestRow:
     """Return the n-th request: served by its first choice unless changed."""
     base = RequestRow(
-        id=f"req_{number:06x}", at=at(number), origin="http", model="auto", resolved="pool auto", needed=("tools",), forced=(),
-        stream=True, status="ok", http_status=200, provider="groq", served_model="llama-3.3-70b", attempts=1, chain="groq✓ 412ms",
-        total_ms=1320.0, ttft_ms=310.0, prompt_tokens=812, completion_tokens=64, cost_usd=0.0012, usage_source="reported", agent="cli-2",
-    )  # fmt: skip
+        id=f"req_{number:06x}",
+        at=at(number),
+        origin="http",
+        model="auto",
+        resolved="pool auto",
+        needed=("tools",),
+        forced=(),
+        stream=True,
+        status="ok",
+        http_status=200,
+        provider="groq",
+        served_model="llama-3.3-70b",
+        attempts=1,
+        chain="groq✓ 412ms",
+        total_ms=1320.0,
+        ttft_ms=310.0,
+        prompt_tokens=812,
+        completion_tokens=64,
+        cost_usd=0.0012,
+        usage_source="reported",
+        agent="cli-2",
+    )
     return replace(base, **changes)
 
 
@@ -90,17 +136,37 @@ def failed_over(number: int, **changes: Any) -> RequestRow:
 def failed(number: int, **changes: Any) -> RequestRow:
     """Return a request nobody could serve."""
     return request(
-        number, status="failed", http_status=502, provider=None, served_model=None, attempts=2, chain="groq✗503 › ollama✗CON",
-        error_code="all_candidates_failed", completion_tokens=None, cost_usd=None, ttft_ms=None, **changes,
-    )  # fmt: skip
+        number,
+        status="failed",
+        http_status=502,
+        provider=None,
+        served_model=None,
+        attempts=2,
+        chain="groq✗503 › ollama✗CON",
+        error_code="all_candidates_failed",
+        completion_tokens=None,
+        cost_usd=None,
+        ttft_ms=None,
+        **changes,
+    )
 
 
 def running(number: int, **changes: Any) -> RequestRow:
     """Return a request still in flight."""
     return request(
-        number, status="in_flight", http_status=None, provider=None, served_model=None, chain="groq…", total_ms=None, ttft_ms=None,
-        prompt_tokens=None, completion_tokens=None, cost_usd=None, **changes,
-    )  # fmt: skip
+        number,
+        status="in_flight",
+        http_status=None,
+        provider=None,
+        served_model=None,
+        chain="groq…",
+        total_ms=None,
+        ttft_ms=None,
+        prompt_tokens=None,
+        completion_tokens=None,
+        cost_usd=None,
+        **changes,
+    )
 
 
 def detail(row: RequestRow) -> RequestDetail:
@@ -113,10 +179,58 @@ def detail(row: RequestRow) -> RequestDetail:
         CandidateView("local", "phi", "dropped", ("known no: tools",), (1, 50)),
     )
     attempts = (
-        AttemptView(1, "anthropic", "claude-x", 0.0, 40.0, 540.0, None, 550.0, 429, "rate", "retry-after 20s", "closed", "closed", "key2", "429"),
-        AttemptView(2, "ollama", "llama3.1:8b", 552.0, 640.0, 1300.0, None, 1370.0, 200, "undelivered", "no tool call in the reply", "closed", "closed", None, "CAP"),
-        AttemptView(3, "groq", "llama-3.3-70b", 1520.0, 1560.0, 1800.0, 1830.0, 2840.0, 200, "ok", "", "closed", "closed", None, ""),
-    )  # fmt: skip
+        AttemptView(
+            1,
+            "anthropic",
+            "claude-x",
+            0.0,
+            40.0,
+            540.0,
+            None,
+            550.0,
+            429,
+            "rate",
+            "retry-after 20s",
+            "closed",
+            "closed",
+            "key2",
+            "429",
+        ),
+        AttemptView(
+            2,
+            "ollama",
+            "llama3.1:8b",
+            552.0,
+            640.0,
+            1300.0,
+            None,
+            1370.0,
+            200,
+            "undelivered",
+            "no tool call in the reply",
+            "closed",
+            "closed",
+            None,
+            "CAP",
+        ),
+        AttemptView(
+            3,
+            "groq",
+            "llama-3.3-70b",
+            1520.0,
+            1560.0,
+            1800.0,
+            1830.0,
+            2840.0,
+            200,
+            "ok",
+            "",
+            "closed",
+            "closed",
+            None,
+            "",
+        ),
+    )
     if row.status == "in_flight":
         attempts = (
             *attempts[:2],

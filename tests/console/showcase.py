@@ -1,21 +1,20 @@
-"""Look at the console on scripted data: `python -m tests.console.showcase [--ascii --slow --read-only --theme T --empty]`."""
+"""Look at the console on scripted data: `python -m tests.console.showcase` (see --help)."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import random
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from routerconsole.console.app import RouterConsoleApp, run_console
+from tests.console.fake_control import FakeControl, failed, failed_over, request, running, status
+from tests.console.scenes import fleet
+
+from routerconsole.console.app import run_console
 from routerconsole.console.options import ConsoleOptions
 from routerconsole.console.terminal import terminal_problem, wants_ascii, wants_no_color
 from routerconsole.control.port import EngineUnreachable
-from routerconsole.domain.events import EventType
-from tests.console.fake_control import FakeControl, failed, failed_over, request, running, status
-from tests.console.scenes import fleet
 
 
 class Traffic(FakeControl):

@@ -37,7 +37,7 @@ LABEL: Final[Mapping[Context, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing the console can do. `keys` are Textual key names; `hint` is the footer's word, empty to stay out of it."""
+    """One thing the console can do. `keys` are Textual key names; `hint` is the footer's word, or empty."""
 
     id: str
     keys: tuple[str, ...]
@@ -62,7 +62,14 @@ def _actions() -> tuple[Action, ...]:
         Action("pop", ("escape",), "", "close the detail, clear the filter", everywhere, fixed=True),
         Action("log.show", ("at",), "log", "action log: every operator change, before and after", everywhere),
         Action("repaint", ("ctrl+l",), "", "draw the whole screen again", everywhere),
-        Action("interrupt", ("ctrl+c",), "", "quit with exit code 130; asks when requests are in flight", everywhere, fixed=True),
+        Action(
+            "interrupt",
+            ("ctrl+c",),
+            "",
+            "quit with exit code 130; asks when requests are in flight",
+            everywhere,
+            fixed=True,
+        ),
         Action("cursor.down", ("j", "down"), "", "next row", lists),
         Action("cursor.up", ("k", "up"), "", "previous row; freezes a following list", lists),
         Action("cursor.top", ("g", "home"), "", "first row", lists),
@@ -71,10 +78,31 @@ def _actions() -> tuple[Action, ...]:
         Action("cursor.page_up", ("ctrl+u", "pageup"), "", "half a page up", lists),
         Action("open", ("enter",), "open", "open the detail", lists),
         Action("into", ("l", "right"), "", "into the detail", lists),
-        Action("provider.probe", ("t",), "probe", "probe: check reachability now, changes nothing", providers, mutating=True),
+        Action(
+            "provider.probe",
+            ("t",),
+            "probe",
+            "probe: check reachability now, changes nothing",
+            providers,
+            mutating=True,
+        ),
         Action("provider.reset", ("r",), "reset", "reset the breaker and clear faults", providers, mutating=True),
-        Action("provider.drain", ("d",), "drain/on", "drain: no new requests; enables again what is out", providers, mutating=True),
-        Action("provider.disable", ("D",), "disable", "disable now, remembered over restarts; enables again", providers, mutating=True),
+        Action(
+            "provider.drain",
+            ("d",),
+            "drain/on",
+            "drain: no new requests; enables again what is out",
+            providers,
+            mutating=True,
+        ),
+        Action(
+            "provider.disable",
+            ("D",),
+            "disable",
+            "disable now, remembered over restarts; enables again",
+            providers,
+            mutating=True,
+        ),
         Action("log.freeze", ("f",), "freeze", "freeze the log, or follow it again", requests),
         Action("log.filter", ("slash",), "filter", "filter by text; '-' before a word excludes it", requests),
         Action("log.invert", ("exclamation_mark",), "", "turn the filter into its opposite", requests),
@@ -89,7 +117,14 @@ def _actions() -> tuple[Action, ...]:
         Action("detail.back", ("h", "left"), "back", "back to the list", detail),
         Action("confirm.yes", ("y", "enter"), "yes", "do it", confirm, fixed=True),
         Action("confirm.no", ("n", "escape"), "no", "leave everything as it is", confirm, fixed=True),
-        Action("quit.drain", ("q",), "drain and quit", "let running requests finish (10 s), then quit", quitting, fixed=True),
+        Action(
+            "quit.drain",
+            ("q",),
+            "drain and quit",
+            "let running requests finish (10 s), then quit",
+            quitting,
+            fixed=True,
+        ),
         Action("quit.handoff", ("h",), "hand off", "leave the screen, keep serving headless", quitting, fixed=True),
         Action("quit.stay", ("escape", "n"), "stay", "stay here", quitting, fixed=True),
         Action("note.down", ("j", "down"), "", "scroll down", note),
@@ -97,17 +132,33 @@ def _actions() -> tuple[Action, ...]:
         Action("note.page_down", ("ctrl+d", "pagedown", "space"), "", "half a page down", note),
         Action("note.page_up", ("ctrl+u", "pageup"), "", "half a page up", note),
         Action("note.close", ("escape", "q", "enter", "at", "question_mark"), "close", "close", note, fixed=True),
-    )  # fmt: skip
+    )
 
 
 ACTIONS: Final = _actions()
 BY_ID: Final[Mapping[str, Action]] = {action.id: action for action in ACTIONS}
 
 SHOWN_AS: Final[Mapping[str, str]] = {
-    "minus": "-", "at": "@", "question_mark": "?", "slash": "/", "exclamation_mark": "!", "escape": "Esc", "enter": "Enter",
-    "tab": "Tab", "shift+tab": "S-Tab", "space": "Space", "up": "Up", "down": "Down", "left": "Left", "right": "Right",
-    "home": "Home", "end": "End", "pagedown": "PgDn", "pageup": "PgUp", "f1": "F1",
-}  # fmt: skip
+    "minus": "-",
+    "at": "@",
+    "question_mark": "?",
+    "slash": "/",
+    "exclamation_mark": "!",
+    "escape": "Esc",
+    "enter": "Enter",
+    "tab": "Tab",
+    "shift+tab": "S-Tab",
+    "space": "Space",
+    "up": "Up",
+    "down": "Down",
+    "left": "Left",
+    "right": "Right",
+    "home": "Home",
+    "end": "End",
+    "pagedown": "PgDn",
+    "pageup": "PgUp",
+    "f1": "F1",
+}
 
 
 def shown_key(key: str) -> str:
@@ -116,7 +167,7 @@ def shown_key(key: str) -> str:
 
 
 class Bindings:
-    """Keys to actions for one console: the registry with the keymap applied and, read-only, without mutating actions."""
+    """Keys to actions for one console: the registry under a keymap and, read-only, without what changes things."""
 
     def __init__(self, keymap: Mapping[str, tuple[str, ...]] | None = None, *, read_only: bool = False) -> None:
         changed = keymap or {}

@@ -1,4 +1,4 @@
-"""The console application: hands keys to the desk in order, looks at the engine on a tick, draws, and says how it ended."""
+"""The console application: hands keys to the desk in order, looks at the engine on a tick, draws, says how it ended."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def _same(frame: Screen[None]) -> Screen[None]:
 
 
 def _chosen(themes: dict[str, ConsoleTheme], options: ConsoleOptions, problems: list[str]) -> ConsoleTheme:
-    """Return the theme to draw with; `NO_COLOR` decides before the setting, an unknown name is reported and replaced."""
+    """Return the theme to draw with: `NO_COLOR` decides first, an unknown name is reported and replaced."""
     if options.no_color:
         return themes[COLOURLESS]
     if options.theme not in themes:
@@ -234,7 +234,8 @@ def _signals(app: RouterConsoleApp) -> Iterator[None]:
 def run_console(control: Control, options: ConsoleOptions) -> ConsoleExit:
     """Draw the console on this process's terminal until it ends; main thread only.
 
-    A console that failed ends like a lost terminal (code 1): its traceback is on stderr and the engine is not its to stop.
+    A console that failed ends like a lost terminal (code 1): its traceback is on stderr, and the engine is not its to
+    stop.
     """
     app = RouterConsoleApp(control, options)
     with _signals(app):

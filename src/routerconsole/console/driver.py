@@ -1,6 +1,6 @@
-"""The terminal driver: a writer that never blocks the UI loop, drops whole frames while the terminal is slow and repaints after.
+"""The terminal driver: its writer never blocks the UI loop and drops whole frames while the terminal is slow.
 
-It ends the console when the terminal is gone, ignores invalid input bytes, never stops the process, and restores every mode.
+It ends the console when the terminal is gone, ignores invalid input, never stops the process and restores every mode.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DEEP_BYTES: Final = 256 * 1024
 CHUNK: Final = 4096
 POLL_MS: Final = 100
 CLOSE_POLLS: Final = 10
-"""Polls (1 s) a closing console waits for a terminal that takes no bytes before it leaves without the restoring sequences."""
+"""Polls (1 s) a closing console waits for a terminal that takes nothing before it leaves without restoring it."""
 PASTE_POLLS: Final = 8
 """Idle polls (0.8 s) after which an unterminated paste is ended, so that keys work again (T03)."""
 PASTE_LIMIT: Final = 64 * 1024
@@ -100,7 +100,7 @@ class FrameWriter(threading.Thread):
                 os.close(self._fd)
 
     def close(self, last: bytes) -> None:
-        """Write `last` (the restoring sequences) after at most one unfinished frame, and stop; returns within the grace."""
+        """Write `last` (the restoring sequences) after at most one unfinished frame, and stop within the grace."""
         with self._ready:
             self._queue.clear()
             self._queued_bytes = 0
@@ -203,7 +203,7 @@ class ConsoleDriver(LinuxDriver):
         return self._writer.dropped if self._writer is not None else 0
 
     def _continued(self, _signum: int, _frame: FrameType | None) -> None:
-        """After an outside SIGSTOP and SIGCONT the shell may have reset the terminal: take the modes again and repaint."""
+        """After an outside SIGSTOP and SIGCONT the shell may have reset the terminal: take its modes again."""
         if self._writer is not None and not self._writer.lost:
             self._raw_mode()
             self._put("\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[?2004h", droppable=False)
@@ -326,7 +326,7 @@ class ConsoleDriver(LinuxDriver):
 
 
 class PasteLimiter:
-    """Cuts a bracketed paste to `PASTE_LIMIT` characters while it streams in, and ends one that was never terminated."""
+    """Cuts a bracketed paste to `PASTE_LIMIT` characters while it streams in; ends one never terminated."""
 
     START: Final = "\x1b[200~"
     END: Final = "\x1b[201~"

@@ -15,20 +15,61 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RESERVED: Final = frozenset({"ctrl+c", "ctrl+z", "escape", "ctrl+s", "ctrl+m", "ctrl+i", "ctrl+j", "ctrl+h"})
-"""Keys that always mean the same, never arrive (`ctrl+s` on some lines) or are another key on the wire (`ctrl+m` is Enter)."""
+"""Keys that always mean the same, may never arrive (`ctrl+s`) or are another key on the wire (`ctrl+m` is Enter)."""
 _NAMED: Final = frozenset(
     {
-        "enter", "tab", "space", "backspace", "delete", "insert", "up", "down", "left", "right", "home", "end", "pageup", "pagedown",
-        "minus", "plus", "at", "question_mark", "slash", "exclamation_mark", "colon", "semicolon", "comma", "full_stop",
-        "less_than_sign", "greater_than_sign", "left_square_bracket", "right_square_bracket", "underscore", "equals_sign",
+        "enter",
+        "tab",
+        "space",
+        "backspace",
+        "delete",
+        "insert",
+        "up",
+        "down",
+        "left",
+        "right",
+        "home",
+        "end",
+        "pageup",
+        "pagedown",
+        "minus",
+        "plus",
+        "at",
+        "question_mark",
+        "slash",
+        "exclamation_mark",
+        "colon",
+        "semicolon",
+        "comma",
+        "full_stop",
+        "less_than_sign",
+        "greater_than_sign",
+        "left_square_bracket",
+        "right_square_bracket",
+        "underscore",
+        "equals_sign",
         *(f"f{number}" for number in range(1, 13)),
     }
-)  # fmt: skip
+)
 _SYMBOLS: Final = {
-    "-": "minus", "+": "plus", "@": "at", "?": "question_mark", "/": "slash", "!": "exclamation_mark", ":": "colon",
-    ";": "semicolon", ",": "comma", ".": "full_stop", "<": "less_than_sign", ">": "greater_than_sign",
-    "[": "left_square_bracket", "]": "right_square_bracket", "_": "underscore", "=": "equals_sign", " ": "space",
-}  # fmt: skip
+    "-": "minus",
+    "+": "plus",
+    "@": "at",
+    "?": "question_mark",
+    "/": "slash",
+    "!": "exclamation_mark",
+    ":": "colon",
+    ";": "semicolon",
+    ",": "comma",
+    ".": "full_stop",
+    "<": "less_than_sign",
+    ">": "greater_than_sign",
+    "[": "left_square_bracket",
+    "]": "right_square_bracket",
+    "_": "underscore",
+    "=": "equals_sign",
+    " ": "space",
+}
 _TOGETHER: Final = (
     frozenset({Context.LIST, Context.PROVIDERS}),
     frozenset({Context.LIST, Context.REQUESTS}),

@@ -22,7 +22,7 @@ _OUT = frozenset({"draining", "disabled", "isolated"})
 
 @dataclass(slots=True)
 class Question:
-    """A sheet waiting for an answer. `ready` False: the engine has not said yet what would change, so `y` does nothing."""
+    """A sheet waiting for an answer; until the engine has said what would change it is not `ready` and `y` is deaf."""
 
     title: str
     context: Context
@@ -84,7 +84,7 @@ def _effect(command: Command, provider: ProviderStatus) -> str:
         case Enable():
             return "takes new requests again, at once"
         case ResetCircuit():
-            return "closes its circuits, clears gates and faults: live requests go there at once, and fail if it is still broken"
+            return "closes its circuits, clears gates and faults: requests go there at once, broken or not"
         case _:
             return ""
 
@@ -149,10 +149,13 @@ def quit_question(running: int, *, interrupted: bool) -> Question:
     return Question(
         title=f"{running} {noun} in flight. Quit?",
         context=Context.QUIT,
-        paragraphs=[("drain", "running requests get 10 s to finish, then the engine stops"), ("hand off", "the screen ends, the engine serves on in this terminal")],
+        paragraphs=[
+            ("drain", "running requests get 10 s to finish, then the engine stops"),
+            ("hand off", "the screen ends, the engine serves on in this terminal"),
+        ],
         keys=[("q", "drain and quit"), ("h", "hand off to headless"), ("Esc", "stay")],
         interrupted=interrupted,
-    )  # fmt: skip
+    )
 
 
 def result_text(receipt: Receipt) -> str:
@@ -177,6 +180,7 @@ def _probe_text(receipt: Receipt) -> str:
             word = "ok" if item.get("healthy") else "failed"
             detail = visible(str(item.get("detail") or ""), 80)
             parts.append(
-                f"{visible(str(item.get('name')), 40)} {word} ({visible(str(item.get('depth', 'reach')), 12)}{took}) {detail}"
+                f"{visible(str(item.get('name')), 40)} {word}"
+                f" ({visible(str(item.get('depth', 'reach')), 12)}{took}) {detail}"
             )
     return ("probe " + "; ".join(parts)).rstrip()

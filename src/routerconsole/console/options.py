@@ -27,7 +27,7 @@ class ConsoleExit:
 
 @dataclass(frozen=True, slots=True)
 class ConsoleOptions:
-    """Flags and settings of one console. `owns_engine` False (attach) means quitting leaves the engine alone, unasked."""
+    """Flags and settings of one console. `owns_engine` False (attach): quitting leaves the engine alone, unasked."""
 
     title: str = "router"
     theme: str = "routerconsole-dark"

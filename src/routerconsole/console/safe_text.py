@@ -1,6 +1,6 @@
 """The one door for untrusted text: what passes it holds no byte a terminal could act on and no markup.
 
-Also the two line filters that run over every strip just before it leaves: the control-character backstop and the ASCII form.
+Also the two line filters every strip passes before it leaves: the control-character backstop and the ASCII form.
 """
 
 from __future__ import annotations
@@ -99,19 +99,19 @@ def visible_uncached(text: str, limit: int) -> str:
 
 
 def visible(text: str | None, limit: int = CELL_LIMIT) -> str:
-    """Return one line of at most `limit` characters in which nothing is hidden and nothing is active; None gives "–"."""
+    """Return one line of at most `limit` characters, nothing in it hidden or active; None gives "–"."""
     if text is None:
         return "–"
     return _visible_cached(text, limit) if len(text) <= CELL_LIMIT else visible_uncached(text, limit)
 
 
 def safe_text(text: str | None, limit: int = BLOCK_LIMIT) -> Content:
-    """Return untrusted text as Textual `Content`: literal, escaped, at most `limit` characters, without any style or link."""
+    """Return untrusted text as Textual `Content`: literal, escaped, at most `limit` characters, no style, no link."""
     return Content(visible(text, limit))
 
 
 def to_ascii(text: str) -> str:
-    """Return text in ASCII with every glyph on the same columns; foreign characters become `?`, two where they were wide."""
+    """Return text in ASCII, every glyph on the same columns; foreign characters become `?`, wide ones `??`."""
     if text.isascii():
         return text
     text = text.translate(ASCII_FORMS)

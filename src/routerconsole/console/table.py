@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class TableModel(Generic[T]):
-    """Rows in order, the cursor and the first visible row both held by record key, so that arriving rows move neither."""
+    """Rows in order; cursor and first visible row are held by record key, so that arriving rows move neither."""
 
     def __init__(self, key: Callable[[T], str], *, follows: bool = False) -> None:
         self._key = key

@@ -43,7 +43,13 @@ PAIRS: Final = (
 _ANSI_WORDS: Final = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 # xterm's default palette: a terminal may have another, but a theme that fails here fails on most of them.
 _ANSI_RGB: Final = {
-    **dict(zip(_ANSI_WORDS, ("#000000", "#cd0000", "#00cd00", "#cdcd00", "#0000ee", "#cd00cd", "#00cdcd", "#e5e5e5"), strict=True)),
+    **dict(
+        zip(
+            _ANSI_WORDS,
+            ("#000000", "#cd0000", "#00cd00", "#cdcd00", "#0000ee", "#cd00cd", "#00cdcd", "#e5e5e5"),
+            strict=True,
+        )
+    ),
     **dict(
         zip(
             (f"bright_{word}" for word in _ANSI_WORDS),

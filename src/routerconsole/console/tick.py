@@ -1,4 +1,4 @@
-"""One look at the engine: event pages by cursor, snapshots, and what the open panes want; never raises, never blocks long.
+"""One look at the engine: event pages by cursor, snapshots, what the open panes want; never raises, never blocks long.
 
 The app asks four times a second (once with `--slow`) and draws what came back in one batch.
 """

@@ -1,4 +1,4 @@
-"""The two lines every view has: the top bar with the engine at a glance, the bottom line with keys and the last result."""
+"""The lines every view has: top bar with the engine at a glance, banners, bottom line with keys and the last result."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def notice_lines(state: ConsoleState, width: int) -> list[Line]:
     """Return the banners under the top bar: a lost engine with what happens next, then the engine's own notices."""
     lines: list[Line] = []
     if state.link is Link.DISCONNECTED:
-        text = f" ✗ disconnected: {state.problem or 'no engine answers'}. What you see is old. Retrying; start one with `routerconsole serve`."
+        why = state.problem or "no engine answers"
+        text = f" ✗ disconnected: {why}. What you see is old. Retrying; start one with `routerconsole serve`."
         lines.append(((fit(text, width), Role.BAD),))
     elif state.link is Link.STALE:
         lines.append(((fit(f" ◐ stale: {state.problem}. What you see is old. Retrying.", width), Role.WARN),))

@@ -61,7 +61,8 @@ def audit_lines(rows: Sequence[AuditRow] | None, width: int) -> list[Line]:
         )
     lines: list[Line] = []
     for entry in rows:
-        head = f"{quantity.clock(entry.at)} #{entry.id} {visible(entry.actor, 20)} {visible(entry.command, 30)} {visible(entry.target, 60)}"
+        what = f"{visible(entry.command, 30)} {visible(entry.target, 60)}"
+        head = f"{quantity.clock(entry.at)} #{entry.id} {visible(entry.actor, 20)} {what}"
         lines.append(((fit(head + (" (undone)" if entry.undone else ""), width), Role.TEXT),))
         lines.extend(wrap(changes(entry.before, entry.after), width, indent=9, role=Role.DIM))
     return lines
@@ -70,7 +71,7 @@ def audit_lines(rows: Sequence[AuditRow] | None, width: int) -> list[Line]:
 def question(title: str, paragraphs: Sequence[tuple[str, str]], width: int) -> list[Line]:
     """Return a question sheet: title and labelled paragraphs; the bottom line below it has the keys that answer."""
     inner = max(20, width - 2)
-    lines: list[Line] = [((fit(f" {title}", width), Role.BAR),)]
+    lines: list[Line] = [((fit(f" {title}", width), Role.CURSOR),)]
     for label, text in paragraphs:
         lines.extend(((" ", Role.TEXT), *line) for line in labelled(label, text, inner, pad=9))
     return lines

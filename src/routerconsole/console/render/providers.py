@@ -131,7 +131,12 @@ def provider_detail(provider: ProviderStatus, width: int) -> list[Line]:
     state, state_role = breaker(provider.circuit_state, provider.circuit_open_for_s)
     lines: list[Line] = [
         merge([(f"{status}  ", role), ("breaker ", Role.DIM), (state, state_role)]),
-        *labelled("kind", f"{visible(provider.kind, 30)} · priority {provider.priority} · {'local' if provider.local else 'hosted'}", width, pad=9),
+        *labelled(
+            "kind",
+            f"{visible(provider.kind, 30)} · priority {provider.priority} · {'local' if provider.local else 'hosted'}",
+            width,
+            pad=9,
+        ),
         *labelled("default", visible(provider.default_model, 120), width, pad=9),
         *labelled(
             "traffic",
@@ -147,7 +152,7 @@ def provider_detail(provider: ProviderStatus, width: int) -> list[Line]:
             width,
             pad=9,
         ),
-    ]  # fmt: skip
+    ]
     text, why_role = note(provider.gate, provider.gate_ends_in_s, provider.fault, provider.reason)
     if text:
         lines.extend(labelled("why", text, width, role=why_role, pad=9))

@@ -69,6 +69,10 @@ def tokens(record: RequestRow) -> str:
     return f"{quantity.count(record.prompt_tokens)}>{quantity.count(record.completion_tokens)}"
 
 
+def _http(record: RequestRow) -> Run:
+    return str(record.http_status or STATUS_GLYPH.get(record.status, "?")), Role.TEXT
+
+
 def _columns(elapsed: Callable[[RequestRow], float | None]) -> tuple[Column[RequestRow], ...]:
     return (
         Column("time", 8, lambda r: (quantity.clock(r.at), Role.TEXT)),
@@ -77,13 +81,13 @@ def _columns(elapsed: Callable[[RequestRow], float | None]) -> tuple[Column[Requ
         Column("client", 7, lambda r: (client(r), Role.TEXT), drop=6),
         Column("model", 10, lambda r: (visible(r.model or r.resolved, 60), Role.TEXT), drop=8, grow=1),
         Column("chain", 28, chain, grow=4),
-        Column("http", 4, lambda r: (str(r.http_status or STATUS_GLYPH.get(r.status, "?")), Role.TEXT), "right", drop=4),
+        Column("http", 4, _http, "right", drop=4),
         Column("total", 6, lambda r: (quantity.ms(elapsed(r)), Role.TEXT), "right"),
         Column("ttft", 6, lambda r: (quantity.ms(r.ttft_ms), Role.TEXT), "right", drop=7),
         Column("tokens", 9, lambda r: (tokens(r), Role.TEXT), "right", drop=9),
         Column("cost", 8, lambda r: (quantity.cost(r.cost_usd), Role.TEXT), "right", drop=10),
         Column("flags", 14, lambda r: (flags(r), Role.WARN), drop=11, grow=1),
-    )  # fmt: skip
+    )
 
 
 class RequestLines:

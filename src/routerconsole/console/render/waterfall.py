@@ -45,7 +45,8 @@ def title(detail: RequestDetail, elapsed_ms: float | None, width: int) -> list[L
     """Return what was asked and how it stands."""
     record = detail.row
     path = _PATH.get(record.endpoint, visible(record.endpoint, 40))
-    asked = f"{short_id(record.id)} {path} model={visible(record.model or '(none)', 60)} need={needs(record)} client={client(record)}"
+    model = visible(record.model or "(none)", 60)
+    asked = f"{short_id(record.id)} {path} model={model} need={needs(record)} client={client(record)}"
     by = f" via {visible(record.provider, 40)}/{visible(record.served_model, 80)}" if record.provider else ""
     if record.status == "in_flight":
         ended, role = f"▶ running for {quantity.ms(elapsed_ms)}{by}", Role.INFO
@@ -234,7 +235,8 @@ def ending(detail: RequestDetail, width: int) -> list[Line]:
     record = detail.row
     if record.status == "in_flight":
         return []
-    usage = f"{quantity.count(record.prompt_tokens)} in, {quantity.count(record.completion_tokens)} out ({visible(record.usage_source, 20)})"
+    usage = f"{quantity.count(record.prompt_tokens)} in, {quantity.count(record.completion_tokens)} out"
+    usage += f" ({visible(record.usage_source, 20)})"
     text = (
         f"finish {visible(detail.finish_reason, 30)} · stream end {visible(detail.terminal, 20)} · tokens {usage}"
         f" · cost {quantity.cost(record.cost_usd)} · router {quantity.ms(detail.router_ms)}"

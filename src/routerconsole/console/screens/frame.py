@@ -147,8 +147,8 @@ class Frame(Screen[None]):
             return self.view.detail.paint(width, height, focused=focused)
         lines = self.view.detail.paint(max(1, width - 2), height, focused=focused)
         lines += [()] * (height - len(lines))
-        edged: list[Line] = [(("│ ", Role.DIM), *line) for line in lines]
-        return edged
+        edge: Line = (("│ ", Role.DIM),)
+        return [edge + line for line in lines]
 
     def _paint_page(self, width: int, height: int) -> list[Line]:
         page = self._host.page

@@ -14,7 +14,7 @@ from routerconsole.domain.registry import ProviderKind
 from routerconsole.domain.request import Endpoint, Needs
 from routerconsole.routing import error_body, phrases, rules
 from routerconsole.routing.error_body import ErrorBody
-from routerconsole.routing.faults import TimeoutPhase, TransportFault
+from routerconsole.routing.faults import Phase, TransportFault
 from routerconsole.routing.usable import unusable
 
 _CHAT: Final = Needs(Endpoint.CHAT)
@@ -74,14 +74,14 @@ def transport_failure(
     return Failure(OutcomeClass.CONNECT, said, code=str(fault), provider_counts=True)
 
 
-def timeout_failure(*, phase: TimeoutPhase, zero_bytes: bool, waited_full: bool, detail: str = "") -> Failure:
+def timeout_failure(*, phase: Phase, zero_bytes: bool, waited_full: bool, detail: str = "") -> Failure:
     """Return the failure of a timer of ours; not `waited_full` (cut short by a deadline) leaves the breakers alone."""
-    if phase is TimeoutPhase.CONNECT:
+    if phase is Phase.CONNECT:
         said = detail or "connect timeout"
         return Failure(OutcomeClass.CONNECT, said, provider_counts=waited_full, counted=waited_full)
-    if phase is TimeoutPhase.IDLE:
+    if phase is Phase.IDLE:
         return Failure(OutcomeClass.CUT, detail or "the stream stalled", counted=waited_full)
-    said = detail or ("no first content in time" if phase is TimeoutPhase.FIRST else "no whole answer in time")
+    said = detail or ("no whole answer in time" if phase is Phase.WHOLE else "no first content in time")
     return Failure(OutcomeClass.TIMEOUT_FIRST, said, provider_counts=zero_bytes and waited_full, counted=waited_full)
 
 
@@ -142,14 +142,22 @@ def inner_error(data: object) -> Mapping[str, Any] | None:
     return None
 
 
-def undecodable(body: bytes, *, needs: Needs, status: int = 200, detail: str = "") -> Failure:
-    """Return the failure of a 2xx body that is not what was asked for (HTML, text, broken or foreign JSON)."""
+def not_json(status: int, media_type: str | None, body: bytes, detail: str = "") -> Failure:
+    """Return the failure of a 2xx body that is not what was asked for (HTML, text, broken or foreign JSON, nothing)."""
+    if status == 204 or not body:
+        return Failure(OutcomeClass.BAD_200, "empty body", status=status)
     if body.lstrip()[:1] in (b"{", b"["):
         try:
             inner = inner_error(orjson.loads(body))
         except (orjson.JSONDecodeError, RecursionError):
             inner = None
         if inner is not None:
-            return replace(stream_error(inner, needs), status=status)
-    seen = scrub(body[: error_body.SCANNED].decode("utf-8", "replace")) if body else "empty body"
-    return Failure(OutcomeClass.BAD_200, f"{detail}: {seen}" if detail else seen, status=status)
+            return replace(stream_error(inner), status=status)
+    seen = scrub(body[: error_body.SCANNED].decode("utf-8", "replace"))
+    what = detail or f"not JSON ({scrub(media_type, 60) if media_type else 'no content type'})"
+    return Failure(OutcomeClass.BAD_200, f"{what}: {seen}", status=status)
+
+
+def bad_stream(status: int, detail: str, *, committed: bool = False) -> Failure:
+    """Return the failure of a stream that is garbled or ended short: `bad_200` before the commit, `cut` after it."""
+    return Failure(OutcomeClass.CUT if committed else OutcomeClass.BAD_200, scrub(detail), status=status)

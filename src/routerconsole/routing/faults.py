@@ -23,10 +23,11 @@ class TransportFault(StrEnum):
     TOO_LARGE = "too_large"  # a body over our limit
 
 
-class TimeoutPhase(StrEnum):
-    """Which timer ran out."""
+class Phase(StrEnum):
+    """Where an attempt stood when a timer ran out."""
 
     CONNECT = "connect"
-    FIRST = "first"  # stream: first byte or first content
+    FIRST_BYTE = "first_byte"
+    FIRST_TOKEN = "first_token"  # noqa: S105 - a model's token, not a secret
     IDLE = "idle"  # a gap inside a committed stream
-    TOTAL = "total"  # a whole, non-streamed attempt
+    WHOLE = "whole"  # a whole, non-streamed answer

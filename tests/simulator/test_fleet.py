@@ -8,8 +8,10 @@ from itertools import islice
 from typing import Any
 
 import orjson
+import yaml
 from tests.simulator.wire import ask, chat
 
+from routerconsole.config.load import load_text
 from routerconsole.simulator import Answering, Behaviour, Wire
 from routerconsole.simulator.fleet import PERIOD_S, demo_fleet
 from routerconsole.simulator.traffic import CHAT, EMBEDDINGS, TrafficItem, traffic, traffic_for
@@ -126,3 +128,12 @@ def _kinds(item: TrafficItem) -> list[str]:
         "agent": "x-router-agent" in item.headers,
     }
     return [kind for kind, found in kinds.items() if found]
+
+
+async def test_the_configuration_is_one_the_loader_takes() -> None:
+    """Providers and routing go through the real loader without a complaint."""
+    async with demo_fleet(7) as fleet:
+        document = {"version": 1, "routing": fleet.routing_config, "providers": fleet.provider_configs}
+    text = yaml.safe_dump(orjson.loads(orjson.dumps(document)), sort_keys=False)
+    loaded = load_text(text, "demo.yaml", {})
+    assert [provider.name for provider in loaded.settings.providers] == list(fleet.simulators)

@@ -21,6 +21,10 @@ _PROSE = (
 )
 WORDS = tuple(_PROSE.split())
 _DEPTH = 12  # of a schema that is followed
+_REFERENCE = 3  # levels a reference counts, so that a recursive schema stays small
+_MOST = 1_000  # characters, items and choices, whatever a schema or a request asks for
+_FEW = 20  # items of an array inside another value
+_BIGGEST = 2.0**53  # numbers beyond are not exact in JSON
 _CHARS_PER_TOKEN = 4
 
 
@@ -229,7 +233,7 @@ def instance(schema: object, *, root: object = None, depth: int = 0, number: int
     if isinstance(schema.get("enum"), list) and schema["enum"]:
         return schema["enum"][0]
     if isinstance(schema.get("$ref"), str):
-        return instance(_resolve(top, schema["$ref"]), root=top, depth=depth + 1, number=number)
+        return instance(_resolve(top, schema["$ref"]), root=top, depth=depth + _REFERENCE, number=number)
     for word in ("anyOf", "oneOf"):
         options = schema.get(word)
         if isinstance(options, list) and options:
@@ -253,13 +257,13 @@ def instance(schema: object, *, root: object = None, depth: int = 0, number: int
 def _scalar(schema: Mapping[str, object], kind: object, *, top: object, depth: int, number: int) -> object:
     """An instance of an array, string, number, boolean or null schema."""
     if kind == "array":
-        count = max(_number(schema.get("minItems"), 1), 1)
-        return [instance(schema.get("items", {}), root=top, depth=depth + 1, number=number) for _ in range(int(count))]
+        count = min(max(int(_number(schema.get("minItems"), 1)), 1), _MOST if depth == 0 else _FEW)
+        return [instance(schema.get("items", {}), root=top, depth=depth + 1, number=number) for _ in range(count)]
     if kind == "string":
         text = _FORMATS.get(str(schema.get("format")), f"{WORDS[number % len(WORDS)]} {number + 1}")
-        text = text.ljust(int(_number(schema.get("minLength"), 0)), "x")
+        text = text.ljust(min(int(_number(schema.get("minLength"), 0)), _MOST), "x")
         limit = schema.get("maxLength")
-        return text[:limit] if isinstance(limit, int) else text
+        return text[: max(limit, 0)] if isinstance(limit, int) else text
     if kind in {"integer", "number"}:
         low = _number(
             schema.get("minimum"), _number(schema.get("exclusiveMinimum"), 0) + ("exclusiveMinimum" in schema)
@@ -268,6 +272,7 @@ def _scalar(schema: Mapping[str, object], kind: object, *, top: object, depth: i
         step = _number(schema.get("multipleOf"), 0)
         if step:
             value = -(-value // step) * step
+        value = min(max(value, -_BIGGEST), _BIGGEST)
         return int(value) if kind == "integer" else float(value)
     return True if kind == "boolean" else None
 
@@ -287,5 +292,6 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 def _number(value: object, default: float) -> float:
-    """The value if it is a number, else the default."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else default
+    """The value if it is a number of a usual size, else the default."""
+    usual = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _BIGGEST
+    return value if usual and isinstance(value, int | float) else default

@@ -17,6 +17,7 @@ from routerconsole.simulator.http import Request
 CREATED = 1_760_000_000  # a fixed time, so that replies are the same in every run
 _IMAGES = frozenset({"image_url", "input_image"})
 _AUDIO = frozenset({"input_audio"})
+_CHOICES = 100
 
 
 def tools_of(body: dict[str, object]) -> list[Tool]:
@@ -26,6 +27,11 @@ def tools_of(body: dict[str, object]) -> list[Tool]:
         function = mapping(entry.get("function"))
         found.append(Tool(text_of(function.get("name"), "unnamed"), mapping(function.get("parameters"))))
     return found
+
+
+def choices_of(body: dict[str, object]) -> int:
+    """How many choices a request wants; a simulator gives no more than a hundred."""
+    return min(max(int_of(body.get("n"), 1) or 1, 1), _CHOICES)
 
 
 def prompt_of(messages: list[dict[str, object]]) -> tuple[str, str]:
@@ -68,7 +74,7 @@ class OpenAIChat:
             audio=sum(count_parts(message.get("content"), _AUDIO) for message in messages),
             system=any(message.get("role") in {"system", "developer"} for message in messages),
             reasoning=body.get("reasoning_effort") is not None or bool(body.get("reasoning")),
-            n=int_of(body.get("n"), 1) or 1,
+            n=choices_of(body),
             usage=mapping(body.get("stream_options")).get("include_usage") is True,
             max_tokens=int_of(body.get("max_completion_tokens"), int_of(body.get("max_tokens"))),
             prompt=prompt,
@@ -211,7 +217,7 @@ class OpenAICompletions:
             model=text_of(body.get("model")),
             kind="completion",
             stream=body.get("stream") is True,
-            n=int_of(body.get("n"), 1) or 1,
+            n=choices_of(body),
             usage=mapping(body.get("stream_options")).get("include_usage") is True,
             max_tokens=int_of(body.get("max_tokens")),
             prompt=prompt,

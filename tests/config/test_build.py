@@ -140,7 +140,8 @@ def test_timeouts_and_circuit_are_overridden_per_provider() -> None:
     """What is left out follows routing."""
     there = built(
         "routing: {idle_timeout: 7s, circuit: {failure_threshold: 9, min_samples: 4}}\n"
-        "providers: [{name: a, kind: ollama, timeouts: {connect_timeout: 1s, total_timeout: 2s}, circuit: {failure_threshold: 1}}]"
+        "providers: [{name: a, kind: ollama, timeouts: {connect_timeout: 1s, total_timeout: 2s},\n"
+        "  circuit: {failure_threshold: 1}}]"
     ).providers["a"]
     assert (there.timeouts.connect, there.timeouts.idle, there.timeouts.total) == (1.0, 7.0, 2.0)
     assert (there.circuit.failure_threshold, there.circuit.min_samples) == (1, 4)

@@ -27,7 +27,7 @@ def only_error(text: str) -> str:
         f"providers:\n  - {A}}}\n  - {A}}}",
         "pools:\n  - {id: a, node: tools}\n  - {id: a, node: tools}",
         f"providers: [{A}}}, {{name: b, kind: ollama, models: [\n{{id: M}},\n{{id: m}}]}}]",
-        f"providers: [{{name: o, kind: openai, accounts: [\n{{name: x, api_key: 'env:A'}},\n{{name: x, api_key: 'env:B'}}]}}]",
+        "providers: [{name: o, kind: openai, accounts: [\n{name: x, api_key: 'env:A'},\n{name: x, api_key: 'env:B'}]}]",
     ],
 )
 def test_G05_duplicate_ids_name_both_lines(text: str) -> None:
@@ -37,7 +37,8 @@ def test_G05_duplicate_ids_name_both_lines(text: str) -> None:
 
 def test_G05_profiles_differing_by_case_are_duplicates() -> None:
     """Profile names are case-insensitive."""
-    text = f"providers: [{A}, models: [{{id: m}}]}}]\nprofiles:\n- {{id: Fast, provider: a, model: m}}\n- {{id: fast, provider: a, model: m}}"
+    entry = "- {id: %s, provider: a, model: m}\n"
+    text = f"providers: [{A}, models: [{{id: m}}]}}]\nprofiles:\n" + entry % "Fast" + entry % "fast"
     assert "on lines 4 and 5" in only_error(text)
 
 

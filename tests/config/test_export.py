@@ -16,7 +16,8 @@ TEXT = """\
 version: 1
 server: {host: "${HOST:-127.0.0.1}"}
 providers:
-  - {name: a, kind: openai, api_key: "env:K", models: [{id: "3.5"}, {id: "0o17"}, {id: "1e3"}, {id: "no"}, {id: "12:30"}]}
+  - {name: a, kind: openai, api_key: "env:K", models: [{id: "3.5"}, {id: "0o17"}, {id: "1e3"}, {id: "no"},
+     {id: "12:30"}]}
   - {name: b, kind: openai, api_key: hunter2literal, headers: {X-Key: hunter2header}}
 """
 

@@ -20,12 +20,32 @@ def test_durations_read_as_seconds(written: object, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    [0, -1, "0s", "-5s", "25h", 86_401, True, None, [], "30", "s", "12:30:00", "5 minutes", "1d", float("nan"),
-     float("inf"), 10**400, "9" * 500 + "s", "1e3s", "５s"],
-)  # fmt: skip
+    [
+        0,
+        -1,
+        "0s",
+        "-5s",
+        "25h",
+        86_401,
+        True,
+        None,
+        [],
+        "30",
+        "s",
+        "12:30:00",
+        "5 minutes",
+        "1d",
+        float("nan"),
+        float("inf"),
+        10**400,
+        "9" * 500 + "s",
+        "1e3s",
+        "５s",
+    ],
+)
 def test_durations_outside_the_rule_are_refused(written: object) -> None:
     """More than 0, at most 24 h, and no other forms."""
-    with pytest.raises(ValueError, match="duration|more than 0"):
+    with pytest.raises(ValueError, match=r"duration|more than 0"):
         parse_duration(written)
 
 
@@ -52,7 +72,7 @@ def test_bad_provider_ids_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "a b", "a__b", "Router", "a\u200bb", "a\x1b"])
 def test_bad_profile_ids_are_refused(name: str) -> None:
     """Profiles may be any text without spaces, but not the reserved ones."""
-    with pytest.raises(ValueError, match="profile|reserved|must not"):
+    with pytest.raises(ValueError, match=r"profile|reserved|must not"):
         check_profile_id(name)
 
 

@@ -107,18 +107,24 @@ def test_all_problems_are_reported_at_once_with_file_line_and_path() -> None:
         ("version: 1\nproviders: [{name: null, kind: ollama}]", "providers.0.name"),
         ("version: 1\nproviders: [{name: a, kind: ollama, enabled: no}]", "providers.0.enabled"),
         ("version: 1\nproviders: [{name: a, kind: ollama, models: [{id: 3.5}]}]", "providers.0.models.0.id"),
-        ("version: 1\nproviders: [{name: a, kind: ollama, models: [{id: m, usd_per_mtok_in: -1}]}]",
-         "providers.0.models.0.usd_per_mtok_in"),
-        ("version: 1\nproviders: [{name: a, kind: ollama, models: [{id: m, usd_per_mtok_in: .nan}]}]",
-         "providers.0.models.0.usd_per_mtok_in"),
-        ("version: 1\nproviders: [{name: a, kind: ollama, models: [{id: m, limits: {rpm: 0}}]}]",
-         "providers.0.models.0.limits.rpm"),
+        (
+            "version: 1\nproviders: [{name: a, kind: ollama, models: [{id: m, usd_per_mtok_in: -1}]}]",
+            "providers.0.models.0.usd_per_mtok_in",
+        ),
+        (
+            "version: 1\nproviders: [{name: a, kind: ollama, models: [{id: m, usd_per_mtok_in: .nan}]}]",
+            "providers.0.models.0.usd_per_mtok_in",
+        ),
+        (
+            "version: 1\nproviders: [{name: a, kind: ollama, models: [{id: m, limits: {rpm: 0}}]}]",
+            "providers.0.models.0.limits.rpm",
+        ),
         ("version: 1\nproviders: [{kind: ollama}]", "providers.0.name"),
         ("version: 1\nproviders: [3]", "providers.0"),
         ("version: 1\nproviders: {}", "providers"),
         ("version: 1\nserver:", "server"),
     ],
-)  # fmt: skip
+)
 def test_G06_wrong_types_are_errors_never_other_values(text: str, path: str) -> None:
     """A value of the wrong type is named with its path; nothing is coerced."""
     assert any(f": {path}: " in line for line in errors(text + "\n"))

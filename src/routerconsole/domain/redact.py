@@ -206,6 +206,8 @@ def _forms(value: str) -> set[str]:
         escaped.replace("/", "\\/"),
         repr(value)[1:-1],
     }
+    # JSON inside JSON: an upstream's error body quoted in a log record
+    forms.add(json.dumps(escaped)[1:-1])
     forms |= {html.escape(value), *quoted, *(_lower_hex(text) for text in quoted)}
     if len(raw) >= _MIN_ENCODED:
         forms |= {raw.hex(), raw.hex().upper()}

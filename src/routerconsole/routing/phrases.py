@@ -44,7 +44,7 @@ QUOTA_TEXT: Final = _any(
 )
 SAYS_QUOTA: Final = _any(r"\bquota\b", r"(?<![/.\w])billing\b(?!/)")
 """Enough in a 429; not elsewhere, where the words may be the client's."""
-ZERO_LIMIT: Final = re.compile(r"\blimit: ?0(?![.\d])")
+ZERO_LIMIT: Final = re.compile(r"\blimit: ?0(?!\.?\d)")
 ZERO_CODES: Final = frozenset({"quotavalue=0"})
 DAILY: Final = _any(r"per[ _-]?day\b", r"perday", r"daily (?:rate |token |request )?(?:quota|limit|allowance|cap)")
 RATE_CODES: Final = frozenset({"rate_limit_exceeded", "ratelimitreached", "rate_limit_reached_error"})

@@ -45,7 +45,7 @@ class GateState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One step's verdict. `committed`: the commit (the first token's moment) fell into this step, even if it then failed.
+    """One step's verdict. `committed`: the commit (first token) fell into this step, even if it then failed.
 
     `ended` says the stream is over for the client; the payloads then end with `[DONE]` unless it failed.
     """
@@ -95,7 +95,7 @@ class StreamGate:
         self._choices: dict[int, _Choice] = {}
         self._kept = 0
         self._last: Mapping[str, Any] = {}
-        self._prose = False
+        self._prose = self._white = False
         self._failure: Failure | None = None
         self.committed = False
         self.ended = False
@@ -270,6 +270,7 @@ class StreamGate:
         if self.committed:
             return True
         if text.isspace():
+            self._white = True
             return False
         choice.spoke = self._prose = True
         return True
@@ -302,9 +303,9 @@ class StreamGate:
             self._commit(out)
         if self.committed or (len(self._held) < MAX_HELD_EVENTS and self._held_bytes < MAX_HELD_BYTES):
             return
-        if self._proof is not None and self._prose:
+        if self._proof is not None and (self._prose or self._other_calls()):
             raise _Stop(*self._lacking())
-        if self._spoken() or self._held_text():
+        if self._spoken() or self._white:
             # reasoning proves nothing either way, and white space is an answer's own: neither may be dropped
             self._commit(out)
             return
@@ -342,15 +343,19 @@ class StreamGate:
 
     def _lacking(self, detail: str = "") -> tuple[Failure, tuple[Word, ...]]:
         word = self._proof or Word.TOOLS
-        said = detail or ("no tool call" if word is Word.TOOLS else "not JSON")
-        return Failure(OutcomeClass.UNDELIVERED, said, status=200), (word,)
+        if not detail:
+            detail = "not JSON" if word is not Word.TOOLS else "no tool call"
+            if word is Word.TOOLS and self._other_calls():
+                detail = "a different tool was called"
+        return Failure(OutcomeClass.UNDELIVERED, detail, status=200), (word,)
 
     def _spoken(self) -> bool:
         return any(choice.spoke for choice in self._choices.values())
 
-    def _held_text(self) -> bool:
-        """Whether white space that belongs to the answer is among what is held."""
-        return any(b'"content":"\\n' in held or b'"content":" ' in held for held in self._held)
+    def _other_calls(self) -> bool:
+        """Whether tools were called, every one by name, and (as nothing is proven) none is the one that was forced."""
+        calls = [call for choice in self._choices.values() if choice.tools is not None for call in choice.tools.calls]
+        return bool(calls) and all(call.name is not None for call in calls)
 
     def _commit(self, out: list[bytes]) -> None:
         self.committed = True

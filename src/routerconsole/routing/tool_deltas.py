@@ -1,7 +1,7 @@
 """Puts streamed tool-call fragments together, and repairs their indices (routing.md §7.5).
 
 1 a known id wins over the index
-2 a new id is a new call, whatever index it carries (Ollama sends 0 for all), unless the call at that index has no id yet
+2 a new id is a new call, whatever its index (Ollama sends 0 for all), unless the call at that index has no id yet
 3 without an id the index decides, else the last call
 4 without an id, a named fragment that follows complete arguments is a new call: two calls are never merged silently
 5 calls are numbered densely, in order of arrival

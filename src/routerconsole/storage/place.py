@@ -1,43 +1,28 @@
-"""The state directory: ours alone (0700, files 0600 whatever the umask), its tokens, and one engine at a time.
+"""The state directory: ours alone (0700, files 0600 whatever the umask), and its tokens.
 
-Links and other people's directories are refused; rights that are too wide are taken away and told. A directory that cannot
-be written still works: tokens then live in memory.
+Links and other people's directories are refused; rights that are too wide are taken away and told. A directory that
+cannot be written still works: tokens then live in memory.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import json
 import os
 import re
 import secrets
 import stat
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from routerconsole.domain.secret import Secret
 
 from . import files
-from .errors import AlreadyRunning, Notice, UnsafePlace
+from .errors import Notice, UnsafePlace
 
 TOKEN_BYTES = 32
-_TOKEN = re.compile(
-    r"[\x21-\x7e]{16,512}"
-)  # what a file may hold: our own have 43 characters, an operator's at least 16
-_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-_LOCK_TRIES, _LOCK_PAUSE = 5, 0.02  # `running_engine` holds the lock for microseconds
-
-
-@dataclass(frozen=True, slots=True)
-class RunningEngine:
-    """What engine.json says of the engine that holds the directory."""
-
-    pid: int
-    url: str
-    version: str
+_TOKEN = re.compile(r"[\x21-\x7e]{16,512}")  # our own have 43 characters, an operator's own at least 16
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +76,7 @@ class Place:
             except FileExistsError:
                 continue  # another process was first: its token counts
             except OSError as error:
-                if error.errno not in _UNWRITABLE:
+                if error.errno not in UNWRITABLE:
                     raise
                 self.notices.append(
                     Notice("token_not_saved", f"{path} cannot be written; its token ends with this run")
@@ -100,7 +85,7 @@ class Place:
         raise UnsafePlace(f"{path} holds no usable token and cannot be replaced")
 
     def _held_token(self, path: Path) -> Secret | None:
-        text = _read_private(path)
+        text = read_private(path)
         if text is None:
             return None
         if files.keep_private(path):
@@ -124,7 +109,7 @@ def open_place(root: Path) -> Place:
         try:
             _make_directories(inner)
         except OSError as error:
-            if error.errno not in _UNWRITABLE:
+            if error.errno not in UNWRITABLE:
                 raise
             place.notices.append(Notice("read_only", f"{root} cannot be written"))
             break
@@ -163,7 +148,7 @@ def _check_directory(path: Path, notices: list[Notice]) -> None:
         notices.append(Notice("rights_fixed", f"{path} was open to others; it is 0700 now"))
 
 
-def _read_private(path: Path) -> str | None:
+def read_private(path: Path) -> str | None:
     """Read a small file of ours without following links; None where there is none."""
     if not files.regular_file(path):
         return None
@@ -177,15 +162,20 @@ def _read_private(path: Path) -> str | None:
 
 def _create_whole(path: Path, text: str) -> None:
     """Put a new private file in place in one step; raise FileExistsError where there is one already."""
-    temporary = _write_temporary(path, text)
+    temporary = write_temporary(path, text)
     try:
         os.link(temporary, path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK) or os.path.lexists(path):
+            raise
+        temporary.rename(path)  # a file system without hard links
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
     files.sync_directory(path.parent)
 
 
-def _write_temporary(path: Path, text: str) -> Path:
+def write_temporary(path: Path, text: str) -> Path:
+    """Write a private file beside `path`, safe on disk, to be renamed over it or linked to it."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     files.make_private(temporary)
     try:
@@ -197,105 +187,3 @@ def _write_temporary(path: Path, text: str) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
-
-
-class EngineLock:
-    """Held by the one engine of a state directory; the kernel frees it however the process ends."""
-
-    def __init__(self, place: Place) -> None:
-        """Take the lock; raise AlreadyRunning naming the holder's pid."""
-        self._run_file = place.root / "engine.json"
-        self._descriptor: int | None = _open_lock(place.root)
-        for turn in range(_LOCK_TRIES):
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if turn == _LOCK_TRIES - 1:
-                    pid = _holder(place.root)
-                    self.release()
-                    raise AlreadyRunning(place.root, pid) from None
-                time.sleep(_LOCK_PAUSE)  # on start only, before there is a loop
-        with contextlib.suppress(OSError):  # a directory's descriptor, or a full disk: engine.json names the pid too
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-        with contextlib.suppress(OSError):
-            self._run_file.unlink(missing_ok=True)  # nobody holds the lock, so it is stale
-        self._published = False
-
-    def publish(self, *, url: str, version: str) -> bool:
-        """Write engine.json whole; return False where the directory cannot be written."""
-        text = json.dumps({"pid": os.getpid(), "url": url, "version": version})
-        try:
-            _write_temporary(self._run_file, text + "\n").rename(self._run_file)
-        except OSError:
-            return False
-        self._published = True
-        return True
-
-    def release(self) -> None:
-        """Remove engine.json and free the directory; idempotent."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is None:
-            return
-        if getattr(self, "_published", False):
-            with contextlib.suppress(OSError):
-                self._run_file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            os.ftruncate(descriptor, 0)
-        os.close(descriptor)
-
-
-def running_engine(root: Path) -> RunningEngine | None:
-    """Return the engine that holds a state directory; None where none does, an engine.json left by a dead one included."""
-    try:
-        text = _read_private(root / "engine.json")
-        found = json.loads(text) if text else None
-    except (OSError, UnsafePlace, ValueError):
-        return None
-    if not isinstance(found, dict) or not isinstance(found.get("pid"), int) or not isinstance(found.get("url"), str):
-        return None
-    return RunningEngine(found["pid"], found["url"], str(found.get("version", ""))) if _held(root) else None
-
-
-def _open_lock(root: Path) -> int:
-    """Open the lock file; in a directory that cannot be written an old one, or the directory itself, serves as well."""
-    path = root / "engine.lock"
-    flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
-        os.fchmod(descriptor, 0o600)
-        return descriptor
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UnsafePlace(f"{path} is a symbolic link") from error
-        if error.errno not in _UNWRITABLE:
-            raise
-    return _open_lock_for_reading(root)
-
-
-def _open_lock_for_reading(root: Path) -> int:
-    path = root / "engine.lock"
-    return os.open(path if path.exists() else root, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-
-
-def _held(root: Path) -> bool:
-    try:
-        descriptor = _open_lock_for_reading(root)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _holder(root: Path) -> int | None:
-    for name in ("engine.lock", "engine.json"):
-        with contextlib.suppress(OSError, UnsafePlace, ValueError, TypeError, KeyError):
-            text = _read_private(root / name) or ""
-            return int(text) if name == "engine.lock" else int(json.loads(text)["pid"])
-    return None

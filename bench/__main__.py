@@ -4,8 +4,9 @@
     python -m bench throughput --no-peers    one part, beside the bare pass-through only
     python -m bench --quick --out /tmp/r.md  seconds per sample instead of many: to see that it works, not to quote
 
-Parts: throughput streams start memory console failover cancel outage. Needs nginx-light, libnginx-mod-http-echo and wrk
-(apt), node and npm (Portkey), two cores, and an otherwise idle machine. $ROUTERCONSOLE_COMMAND measures another build.
+Parts: throughput streams start memory console failover cancel outage integrity. Needs nginx-light, wrk and
+libnginx-mod-http-echo (apt), node and npm (Portkey), two cores, and an otherwise idle machine. $ROUTERCONSOLE_COMMAND
+measures another build.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import failing, peers, process, throughput, upstream
+from bench import failing, integrity, peers, process, throughput, upstream
 from bench.report import Report
 from bench.wrk import LOAD_CORE
 
-PARTS = ("throughput", "streams", "start", "memory", "console", "failover", "cancel", "outage")
+PARTS = ("throughput", "streams", "start", "memory", "console", "failover", "cancel", "outage", "integrity")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -66,6 +67,8 @@ def measure(given: argparse.Namespace, report: Report, home: Path) -> None:
         failing.cancellation(report, home)
     if "outage" in parts:
         failing.outage(report, home)
+    if "integrity" in parts:
+        integrity.streams(report, home)
 
 
 def main() -> int:

@@ -118,12 +118,13 @@ def streams(run: Run) -> None:
         ending.callback(engine.stop)
         for count in STREAMS:
             run.take(OURS, target, connections=count, stream=True, seconds=seconds)
-    carried = 0
+    carried, carrying = 0, True
     for count in STREAMS:
         mine, plain = run.quantiles(f"{OURS} stream{count}"), run.quantiles(f"direct stream{count}")
         failed = sum(row.failed for row in run.samples[f"{OURS} stream{count}"])
         longer = mine[0] / plain[0]
-        carried = count if longer <= LONGER and not failed else carried
+        carrying = carrying and longer <= LONGER and not failed  # a miss at 256 is not mended by luck at 384
+        carried = count if carrying else carried
         note = f"p50 {mine[0]:.0f} ms against {plain[0]:.0f}, p99 {mine[1]:.0f} against {plain[1]:.0f}, {failed} failed"
         run.report.add(Figure(f"{count} streams: longer than direct", longer, unit=" ×", note=note))
     run.report.add(Figure("concurrent streams at ≤ 15 % longer", carried, 128, 384, at_least=True))

@@ -115,7 +115,11 @@ class Engine:
         return self._reap(seconds)
 
     def _reap(self, seconds: float) -> int:
-        code = self.process.wait(seconds)
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
         if self.process.stdout is not None:
             self.process.stdout.close()
         if self._log is not None:

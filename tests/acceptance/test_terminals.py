@@ -61,7 +61,7 @@ def attached(engine: Engine) -> Iterator[Terminal]:
 @pytest.mark.parametrize("how", ["killed", "hung up", "stalled", "quit"])
 def test_what_happens_to_an_attached_console_no_request_notices(engine: Engine, attached: Terminal, how: str) -> None:
     """kill -9, hang-up, a 12 s stall and `q` of an attached console fail and delay no request."""
-    with Load(engine.client(), BODY) as load:
+    with Load(engine.client(), BODY, pause=0.005) as load:
         before = load.succeeded
         if how == "killed":
             attached.kill(signal.SIGKILL)
@@ -100,7 +100,7 @@ def test_the_first_consoles_terminal_fails_and_its_engine_serves_on(
 ) -> None:
     """The console that carries the engine loses its terminal or stalls 12 s: nothing fails, attach finds it."""
     terminal, client = console
-    with Load(client, BODY) as load:
+    with Load(client, BODY, pause=0.005) as load:
         before = load.succeeded
         if how == "stalled":
             terminal.stall()

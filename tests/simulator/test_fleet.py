@@ -70,7 +70,7 @@ def _shown(behaviour: Behaviour) -> str | None:
 def test_a_minute_of_traffic_meets_every_fault() -> None:
     """Whatever the seed, requests to a faulty model arrive while its fault lasts."""
     wanted = {
-        "openai_rate", "stale", "blank", "html", "openai_server", "llama_loading", "slow", "payment", "503",
+        "openai_rate", "stale", "blank", "login_page", "openai_server", "llama_loading", "slow", "payment", "503",
         "openai_bad_request", "openai_missing", "openai_filter", "anthropic_overloaded", "anthropic_bad_key", "cut",
     }  # fmt: skip
     for seed in (0, 7, 99):

@@ -107,6 +107,20 @@ async def test_stop_and_start_keep_the_port(sim: Simulator) -> None:
     assert (await ask(sim, chat())).status == 200
 
 
+async def test_stop_ends_what_a_pause_left_running(sim: Simulator) -> None:
+    """A hanging reply survives a pause and ends with the stop."""
+    sim.set("m", Behaviour(wire=Wire.HANG))
+    reader, writer = await asyncio.open_connection(sim.host, sim.port)
+    writer.write(request(CHAT, chat()))
+    await sim.wait_received(1)
+    await sim.pause_listening()
+    assert sim.open_connections == 1
+    await sim.stop()
+    await drain(reader)
+    writer.close()
+    assert (sim.open_connections, sim.closes[0].by) == (0, "us")
+
+
 async def test_a_taken_port_is_an_os_error(sim: Simulator) -> None:
     """Two simulators cannot listen on one port."""
     with pytest.raises(OSError, match="in use"):

@@ -72,17 +72,17 @@ class Raw:
 
 def dechunked(raw: bytes) -> tuple[bytes, bool]:
     """The payload of a chunked body and whether its last chunk came."""
-    found = b""
-    while raw:
-        size, _, rest = raw.partition(b"\r\n")
-        if not size:
+    found, at = [], 0
+    while at < len(raw):
+        end = raw.find(b"\r\n", at)
+        if end <= at:
             break
-        length = int(size, 16)
+        length = int(raw[at:end], 16)
         if length == 0:
-            return found, True
-        found += rest[:length]
-        raw = rest[length + 2 :]
-    return found, False
+            return b"".join(found), True
+        found.append(raw[end + 2 : end + 2 + length])
+        at = end + 2 + length + 2
+    return b"".join(found), False
 
 
 def chat(model: str = "m", **more: object) -> dict[str, object]:

@@ -45,8 +45,9 @@ def aurora(seed: int) -> Script:
         _phase(3, 5, _failing("openai_rate", hint=5)),
         _phase(10, 12.5, Behaviour(latency=_QUICK, wire=Wire.STALE)),
         _phase(12.5, 14, Behaviour(latency=_QUICK, answer=Answering.BLANK)),
-        _phase(14, 15, Behaviour(latency=_QUICK, answer=Answering.HTML)),
-        _phase(16, 21, _failing("openai_server")),
+        # every other one, so that the circuit opens later, on purpose
+        _phase(14, 15.5, Behaviour(latency=_QUICK, statuses=("login_page", 200), repeat="cycle")),
+        _phase(16, 20, _failing("openai_server")),
         _phase(27, 29, _failing("llama_loading")),
         _phase(31, 34.5, Behaviour(latency=_QUICK, ttft=6.0)),
         _phase(44, 46, _failing(503, hint=3)),

@@ -101,6 +101,8 @@ class Simulator:
             flap.cancel()
             await asyncio.gather(flap, return_exceptions=True)
         await self.pause_listening(drop=True)
+        for connection in list(self._connections):  # of a pause before
+            connection.drop()
         if self._held is not None:
             self._held.close()
             self._held = None

@@ -146,7 +146,6 @@ _DECK: tuple[tuple[int, str, Callable[[Random], Body]], ...] = (
     (1, CHAT, lambda rng: _chat(rng, "borealis/guarded-8b")),
     (3, CHAT, lambda rng: _stream(rng, "borealis/glass-8b")),
     (2, CHAT, lambda rng: _chat(rng, "steady/steady-70b")),
-    (1, CHAT, lambda rng: _chat(rng, "router/tools")),
     (2, CHAT, lambda rng: _chat(rng, "auto")),
 )
 _AGENT_KIND = len(_DECK) - 1  # the last kind names an agent

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,7 @@ def test_X21_a_new_file_is_private_whatever_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "new.yaml").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["new.yaml"]
 
 
 def test_G19_existing_files_and_links_are_never_written_over(tmp_path: Path) -> None:
@@ -80,4 +83,24 @@ def test_G19_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
             write_new(tmp_path / "new.yaml", "x" * 1000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not (tmp_path / "new.yaml").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_G20_a_kill_at_any_point_of_a_save_leaves_the_whole_file_or_none(tmp_path: Path) -> None:
+    """Twenty writers are killed at different moments: what is there is complete."""
+    text = "x" * 200_000
+    program = (
+        "import sys; from pathlib import Path; from routerconsole.config.export import write_new\n"
+        "print('ready', flush=True)\n"
+        f"for n in range(10**6): write_new(Path(sys.argv[1]) / f'{{n}}.yaml', 'x' * {len(text)})\n"
+    )
+    for round_ in range(20):
+        place = tmp_path / str(round_)
+        place.mkdir()
+        with subprocess.Popen([sys.executable, "-c", program, str(place)], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"ready\n"
+            while not (place / f"{round_ % 5}.yaml").exists():
+                assert writer.poll() is None
+            writer.kill()
+        assert {path.stat().st_size for path in place.glob("[0-9]*.yaml")} == {len(text)}

@@ -101,3 +101,19 @@ def test_agents_may_name_profiles_pools_models_and_words(target: str) -> None:
     assert good(
         profiles("id: x") + f"pools: [{{id: p, members: [a/m]}}]\nagents: {{bot: '{target}'}}\n"
     ).settings.agents
+
+
+@pytest.mark.parametrize("target", ["m", "x/y:1", "a/x/y:1", "A/m", "d/m"])
+def test_fallback_models_may_be_named_with_or_without_their_provider(target: str) -> None:
+    """A bare upstream id is any provider's that declares it, slashes included."""
+    assert good(profiles(f"id: x, fallback_models: ['{target}']")).warnings == ()
+
+
+def test_a_hopeless_file_is_refused_in_bounded_time() -> None:
+    """Tens of thousands of wrong names cost no search each: only the first get suggestions."""
+    models = ", ".join(f"{{id: model-{n}}}" for n in range(2_000))
+    text = f"version: 1\nproviders: [{{name: a, kind: ollama, models: [{models}]}}]\nagents:\n"
+    with pytest.raises(ConfigError) as caught:
+        load_text(text + "".join(f"  agent{n}: model-x{n}\n" for n in range(20_000)), "f", {})
+    assert len(caught.value.problems) == 20_000
+    assert str(caught.value).endswith("and 19800 more")

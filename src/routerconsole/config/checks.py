@@ -12,8 +12,8 @@ from routerconsole.domain.address import is_local
 from routerconsole.domain.capability import NODE_OF, SHIPPED_NODES, CapabilityTree, UnknownCapability
 from routerconsole.domain.redact import PLACEHOLDERS
 
-from .fields import parse_duration
-from .problems import Loc, Problem, Severity, dotted
+from .fields import MAX_EXTENSIONS, parse_duration
+from .problems import SHOWN, Loc, Problem, Severity, dotted
 from .references import mappings, texts
 from .secrets import is_literal, names_in, subscription_token, syntax_error
 from .urls import check_proxy, normalise_base_url
@@ -41,7 +41,7 @@ def check_rules(document: Document, data: Mapping[str, Value]) -> list[Problem]:
 def declared_tree(data: Mapping[str, Value]) -> CapabilityTree:
     """Return the shipped tree with the extensions and aliases of a document that are sound."""
     capabilities = section(data, "capabilities")
-    extend = frozenset(text for _, text in texts(capabilities.get("extend")) if _sound(text))
+    extend = frozenset(text for _, text in _extensions(data) if _sound(text))
     bare = CapabilityTree(extensions=extend)
     aliases: dict[str, str] = {}
     for word, target in section(capabilities, "aliases").items():
@@ -50,6 +50,11 @@ def declared_tree(data: Mapping[str, Value]) -> CapabilityTree:
         except UnknownCapability:
             continue
     return CapabilityTree(extensions=extend, aliases=aliases)
+
+
+def _extensions(data: Mapping[str, Value]) -> list[tuple[int, str]]:
+    """Return the declared nodes with their indexes; those over the limit are reported by the models."""
+    return list(texts(section(data, "capabilities").get("extend")))[:MAX_EXTENSIONS]
 
 
 def _sound(path: str) -> bool:
@@ -61,6 +66,8 @@ class _Checks:
         self._document, self._data = document, data
         self._found: list[Problem] = []
         self._tree = declared_tree(data)
+        self._providers = {str(entry.get("name")).lower() for _, entry in mappings(data.get("providers"))}
+        self._unknown_nodes = 0
 
     def run(self) -> list[Problem]:
         self._server()
@@ -98,8 +105,8 @@ class _Checks:
 
     def _capabilities(self) -> None:
         capabilities = section(self._data, "capabilities")
-        extend = [text for _, text in texts(capabilities.get("extend"))]
-        for index, path in texts(capabilities.get("extend")):
+        extend = [text for _, text in _extensions(self._data)]
+        for index, path in _extensions(self._data):
             self._extension(("capabilities", "extend", index), path, extend)
         for word, target in section(capabilities, "aliases").items():
             loc = ("capabilities", "aliases", word)
@@ -123,9 +130,12 @@ class _Checks:
             self._say(loc, f"{leaf!r} would stand under two parents, here and as {twin!r} (choose another name)")
 
     def _node(self, loc: Loc, name: str, tree: CapabilityTree | None = None) -> str | None:
+        if self._unknown_nodes >= SHOWN:
+            return None  # finding the nearest name is slow, and nobody reads that many
         try:
             return (tree or self._tree).resolve(name)
         except UnknownCapability as error:
+            self._unknown_nodes += 1
             declare = "" if error.ambiguous else " (declare new ones under capabilities.extend)"
             self._say(loc, f"{error}{'?' if error.choices and not error.ambiguous else ''}{declare}")
             return None
@@ -261,25 +271,25 @@ class _Checks:
             self._say(loc, "has neither node nor members (write at least one)")
         if isinstance(node, str):
             self._node((*loc, "node"), node)
-        names = {str(entry.get("name")).lower() for _, entry in mappings(self._data.get("providers"))}
         for key in ("providers", "exclude_providers"):
             for index, name in texts(section(pool, "filter").get(key)):
-                if name != "*" and name.lower() not in names:
+                if name != "*" and name.lower() not in self._providers:
                     self._say((*loc, "filter", key, index), f"no provider is named {name[:60]!r}")
         self._tool((*loc, "mcp"), section(pool, "mcp"))
 
     def _tool(self, loc: Loc, tool: Mapping[str, Value]) -> None:
         args = [name for _, name in texts(tool.get("args"))]
+        first: dict[str, int] = {}
         for index, name in enumerate(args):
-            if name in args[:index]:
+            if first.setdefault(name, index) != index:
                 self._say((*loc, "args", index), f"{name[:60]!r} is listed twice (keep one)")
         template = tool.get("template")
         if not isinstance(template, str):
             return
-        for name in _PLACEHOLDER.findall(template):
-            if name not in args:
+        for name in dict.fromkeys(_PLACEHOLDER.findall(template)):
+            if name not in first:
                 self._say(
-                    (*loc, "template"), f"uses {{{name[:60]}}}, which is not in args ({', '.join(args) or 'none'})"
+                    (*loc, "template"), f"uses {{{name[:60]}}}, which is not in args ({', '.join(args[:20]) or 'none'})"
                 )
 
 

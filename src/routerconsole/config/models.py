@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from .fields import (
+    MAX_EXTENSIONS,
     Count,
     Duration,
     HeaderName,
@@ -261,7 +262,7 @@ class ProfileSettings(Section):
 class CapabilitySettings(Section):
     """Extensions of the capability tree and further words for its nodes."""
 
-    extend: list[Text] = []
+    extend: Annotated[list[Text], Field(max_length=MAX_EXTENSIONS)] = []
     aliases: dict[Name, Text] = {}
 
 

@@ -6,14 +6,16 @@ Works on the raw document, so that one run shows these problems next to all othe
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
-from .problems import Loc, Problem, Severity, dotted
+from .problems import SHOWN, Loc, Problem, Severity, dotted
 from .yaml_loader import Document, Value
 
 MAX_CHAIN = 32
 """Profiles in one fallback chain: far more than anyone can follow, and a bound on the work per request."""
+_COMPARED = 500
 _AUTO = "auto"
 _WORD_PREFIXES = ("router/", "router__", "llmproxy/", "llmproxy__")
 
@@ -35,6 +37,7 @@ class _Declared:
     """What a document declares: names by their lower-case form."""
 
     models: dict[str, set[str]] = field(default_factory=dict)
+    every_model: set[str] = field(default_factory=set)
     discovers: set[str] = field(default_factory=set)
     explicit: set[str] = field(default_factory=set)
     pools: dict[str, str] = field(default_factory=dict)
@@ -51,6 +54,7 @@ class _References:
         self._document, self._data = document, data
         self._found: list[Problem] = []
         self._known = _declared(data)
+        self._suggested = 0
 
     def run(self) -> list[Problem]:
         for index, pool in mappings(self._data.get("pools")):
@@ -85,19 +89,30 @@ class _References:
         name = provider.lower()
         known = self._known.models.get(name)
         if known is None:
-            close = _near(name, list(self._known.models))
+            close = self._near(name, self._known.models)
             self._say(loc, f"no provider is named {provider[:60]!r}{close}")
         elif model not in known:
             if name in discovered:
                 text = f"{provider}/{model[:60]} is not declared; it has no route until the provider lists it"
                 self._say(loc, text, Severity.WARNING)
             else:
-                self._say(loc, f"provider {provider!r} declares no model {model[:60]!r}{_near(model, sorted(known))}")
+                self._say(loc, f"provider {provider!r} declares no model {model[:60]!r}{self._near(model, known)}")
 
     def _suggest_model(self, text: str) -> str:
-        both = [f"{provider}/{model}" for provider, models in self._known.models.items() for model in models]
-        same = [name for name in both if name.partition("/")[2] == text]
-        return f"; did you mean {same[0]!r}?" if same else _near(text, both)
+        both = ((provider, model) for provider, models in self._known.models.items() for model in models)
+        some = [*islice(both, _COMPARED)] if self._suggested < SHOWN else []
+        same = next((f"{provider}/{model}" for provider, model in some if model == text), None)
+        if same is not None:
+            return f"; did you mean {same!r}?"
+        return self._near(text, (f"{provider}/{model}" for provider, model in some))
+
+    def _near(self, name: str, known: Iterable[str]) -> str:
+        """Return a suggestion as text; for the first problems only, and among so many names, as the search is slow."""
+        if self._suggested >= SHOWN:
+            return ""
+        self._suggested += 1
+        close = difflib.get_close_matches(name[:100], [*islice(known, _COMPARED)], n=1, cutoff=0.5)
+        return f"; did you mean {close[0]!r}?" if close else ""
 
     def _profiles(self) -> None:
         links: dict[str, list[str]] = {}
@@ -125,7 +140,7 @@ class _References:
         provider, _, model = target.partition("/")
         if model and provider.lower() in self._known.models:
             self._model(loc, provider, model, discovered=self._lenient())
-        elif not any(target in models for models in self._known.models.values()):
+        elif target not in self._known.every_model:
             self._say(loc, f"no provider declares the model {target[:60]!r}{self._suggest_model(target)}")
 
     def _fallback_profiles(self, loc: Loc, own: str, fallbacks: object) -> list[str]:
@@ -135,7 +150,7 @@ class _References:
             if target.lower() == own:
                 self._say(here, f"{target!r} is its own fallback (remove it)")
             elif target.lower() not in self._known.profiles:
-                self._say(here, f"no profile is named {target[:60]!r}{_near(target, list(self._known.profiles))}")
+                self._say(here, f"no profile is named {target[:60]!r}{self._near(target, self._known.profiles)}")
             else:
                 valid.append(target.lower())
         return valid
@@ -144,6 +159,7 @@ class _References:
         """Report each circle once, and one chain that is too long; its own stack, as chains may be very long."""
         depth: dict[str, int] = {}
         longest: str | None = None
+        circular = False
         for start in links:
             path: list[str] = [start] if start not in depth else []
             rest = {start: iter(links[start])}
@@ -155,12 +171,13 @@ class _References:
                     if depth[name] > MAX_CHAIN and longest is None:
                         longest = name
                 elif following in rest and following not in depth:
+                    circular = True
                     circle = [*path[path.index(following) :], following]
                     self._say(where[name], f"the fallbacks go in a circle: {_arrow(circle)} (remove one)")
                 elif following not in depth:
                     rest[following] = iter(links.get(following, ()))
                     path.append(following)
-        if longest is not None:
+        if longest is not None and not circular:
             self._say(where[longest], f"starts a fallback chain of more than {MAX_CHAIN} profiles (shorten it)")
 
     def _agent(self, loc: Loc, target: str) -> None:
@@ -176,8 +193,8 @@ class _References:
         if slash and provider.lower() in self._known.models:
             self._model(loc, provider, model, discovered=self._known.discovers)
             return
-        names = [*self._known.profiles, *self._known.pools]
-        self._say(loc, f"{target[:60]!r} is no profile, pool or provider/model{_near(name, names)}")
+        close = self._near(name, chain(self._known.profiles, self._known.pools))
+        self._say(loc, f"{target[:60]!r} is no profile, pool or provider/model{close}")
 
 
 def _declared(data: Mapping[str, Value]) -> _Declared:
@@ -187,9 +204,9 @@ def _declared(data: Mapping[str, Value]) -> _Declared:
         if not isinstance(name, str):
             continue
         models = known.models.setdefault(name.lower(), set())
-        models.update(
-            model for _, entry in mappings(provider.get("models")) if isinstance(model := entry.get("id"), str)
-        )
+        listed = (entry.get("id") for _, entry in mappings(provider.get("models")))
+        models.update(model for model in listed if isinstance(model, str))
+        known.every_model |= models
         discovery = provider.get("discovery")
         if not isinstance(discovery, dict) or discovery.get("enabled") is not False:
             known.discovers.add(name.lower())
@@ -202,12 +219,6 @@ def _declared(data: Mapping[str, Value]) -> _Declared:
         if isinstance(own := profile.get("id"), str):
             known.profiles.setdefault(own.lower(), index)
     return known
-
-
-def _near(name: str, known: list[str]) -> str:
-    # difflib is quadratic in the length of names and linear in their number: bounded, as the document is not trusted
-    close = difflib.get_close_matches(name[:100], known[:500], n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _arrow(names: list[str]) -> str:

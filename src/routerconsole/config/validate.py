@@ -14,6 +14,9 @@ from .models import Settings
 from .problems import Loc, Problem
 from .yaml_loader import Document, Value
 
+_WORDED = 1000
+"""Problems that are worded one by one: finding near names takes time, and nobody reads more."""
+
 _TYPES = {
     "string_type": "must be text (write it in quotes)",
     "int_type": "must be a whole number",
@@ -34,7 +37,12 @@ def validate(document: Document, data: Mapping[str, Value]) -> tuple[Settings | 
         return Settings.model_validate(data), []
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=True, include_context=True)
-    return None, [_problem(document, detail, data) for detail in found]
+    problems = [_problem(document, detail, data) for detail in found[:_WORDED]]
+    if len(found) > _WORDED:
+        problems.append(
+            Problem(document.file, 0, "", f"{len(found) - _WORDED} more values are wrong (mend these first)")
+        )
+    return None, problems
 
 
 def _problem(document: Document, detail: ErrorDetails, data: Mapping[str, Value]) -> Problem:

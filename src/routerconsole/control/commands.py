@@ -152,7 +152,7 @@ Command = (
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a command did: the state before and after (JSON-ready), whether it will survive a restart, and its audit row.
+    """What a command did: the state before and after (JSON-ready), whether it survives a restart, and its audit row.
 
     `persisted` False says the change is in force in memory only (storage is degraded). `audit_id` is None on a dry run.
     """

@@ -108,13 +108,27 @@ class Control(Protocol):
 class Exchange(Protocol):
     """One answered request. `status` and `headers` are what goes back besides the x-router-* headers (see `trace`)."""
 
-    trace: Trace
-    status: int
-    headers: Sequence[tuple[str, str]]
-    reply: bytes | None
+    @property
+    def trace(self) -> Trace:
+        """The request's record so far."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status to answer with."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, str]]:
+        """Upstream headers the client may see."""
+
+    @property
+    def reply(self) -> bytes | None:
+        """The whole reply, None for a stream."""
 
     def deltas(self) -> AsyncIterator[Sequence[bytes]]:
-        """Yield batches of event payloads (JSON bytes without framing), ending cleanly or raising StreamIncomplete."""
+        """Yield batches of event payloads (JSON bytes without framing; `[DONE]` last) or raise StreamIncomplete."""
+
+    def close(self) -> None:
+        """Let go, synchronously; a stream not read to its end is cancelled upstream. Idempotent."""
 
 
 class Chat(Protocol):

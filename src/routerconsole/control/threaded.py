@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class ThreadedControl:
-    """Implements Control over one that lives on `loop`, the loop of another thread; raises EngineUnreachable once it ended."""
+    """Implements Control over one on `loop`, another thread's; raises EngineUnreachable once that has ended."""
 
     def __init__(self, inner: Control, loop: asyncio.AbstractEventLoop) -> None:
         self._inner, self._loop = inner, loop

@@ -9,17 +9,19 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import orjson
+
 from routerconsole.domain.outcome import Failure, OutcomeClass
 from routerconsole.providers.client import Answer, passed_back
-from routerconsole.providers.dialect import Reply, Undecodable, Unsupported, WireRequest
+from routerconsole.providers.dialect import Framing, Reply, Undecodable, Unsupported
 from routerconsole.providers.frames import FrameError
 from routerconsole.providers.kinds import frame_parser
 from routerconsole.providers.transport import Timings, TransportError
 from routerconsole.routing import classify, deliver, shapes
 from routerconsole.routing.faults import Phase
-from routerconsole.routing.stream_gate import GateState, StreamGate
+from routerconsole.routing.stream_gate import Gate, StreamGate
 
-from .stream import CommittedStream, OpenStream
+from .stream import OpenStream
 
 if TYPE_CHECKING:
     from routerconsole.domain.capability import Word
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 
     from .clock import Clock
 
-OK = 200
+_WHOLE_TYPES = frozenset({"application/json", "text/html"})
+"""Media types that are no stream, whatever was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,20 @@ class WholeAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class CommittedStream:
+    """A stream whose first content is here; `first` is the verdict that committed it."""
+
+    stream: OpenStream
+    first: Gate
+    headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
-    """A failed attempt; `kept` is the body of an undelivered answer, in case a lone route's must be returned."""
+    """A failed attempt. `kept` is an undelivered answer, in case a lone route's must be returned all the same."""
 
     failure: Failure
-    kept: WholeAnswer | None = None
+    kept: WholeAnswer | CommittedStream | None = None
     undelivered: tuple[Word, ...] = ()
 
 
@@ -79,6 +91,7 @@ class AttemptRunner:
             detail = f"this dialect cannot carry it: {exc.reason}"
             return Refused(Failure(OutcomeClass.CAPABILITY, detail, message=detail))
         answer: Answer | None = None
+        result: Result | None = None
         try:
             async with asyncio.timeout(self.step.wait):
                 answer = await self._sender.open(
@@ -90,30 +103,35 @@ class AttemptRunner:
                     forward=self.request.forward,
                 )
                 attempt.status = answer.status
-                result = await self._receive(answer, wire)
+                result = await self._receive(answer)
         except TimeoutError:
             result = Refused(self._timed_out())
         except TransportError as exc:
-            result = Refused(self._transport_failure(exc))
+            failure = classify.transport_failure(
+                exc.kind, reused=exc.reused, any_bytes=exc.bytes_received, detail=exc.detail
+            )
+            result = Refused(failure)
         finally:
             self._mark(attempt)
-            if answer is not None and not isinstance(locals().get("result"), CommittedStream):
+            if answer is not None and not _still_open(result):
                 answer.abort()
         return result
 
-    async def _receive(self, answer: Answer, wire: WireRequest) -> Result:
-        if answer.status < OK or answer.status >= 300:
+    async def _receive(self, answer: Answer) -> Result:
+        if not 200 <= answer.status < 300:
             return Refused(await self._error(answer))
-        if self.request.stream:
+        if self.request.stream and answer.media_type not in _WHOLE_TYPES:
             return await self._stream(answer)
-        return await self._whole(answer)
+        judged = await self._whole(answer)
+        if self.request.stream and isinstance(judged, WholeAnswer):
+            return self._as_stream(judged, answer)
+        return judged
 
     async def _error(self, answer: Answer) -> Failure:
-        body = await answer.read()
         return classify.http_failure(
             status=answer.status,
             headers=answer.headers,
-            body=body,
+            body=await answer.read(),
             kind=self.target.provider.kind,
             endpoint=self.request.endpoint,
             needs=self.needs,
@@ -121,71 +139,75 @@ class AttemptRunner:
         )
 
     async def _whole(self, answer: Answer) -> Result:
+        """Read and judge a whole answer: shape first, then delivery."""
         body = await answer.read()
         try:
             if answer.media_type == "text/event-stream":
-                reply = shapes.whole_from_stream(body)
+                reply = self._aggregated(body)
             else:
                 reply = self.target.dialect.decode(self.request, body)
-        except Undecodable as exc:
+        except (Undecodable, FrameError) as exc:
             return Refused(classify.not_json(answer.status, answer.media_type, body, str(exc)))
-        return self.judge(reply, answer)
-
-    def judge(self, reply: Reply, answer: Answer) -> Result:
-        """Apply the shape rules and the delivery check to a whole reply."""
         failure = classify.whole_reply(
             reply.data, endpoint=self.request.endpoint, needs=self.needs, status=answer.status
         )
         if failure is not None:
             return Refused(failure)
         whole = WholeAnswer(reply, passed_back(answer.headers))
-        if self.needs.forced:
-            missing, detail = deliver.undelivered(reply.data, self.needs)
-            if missing:
-                return Refused(Failure(OutcomeClass.UNDELIVERED, detail, status=answer.status), whole, missing)
+        missing = deliver.undelivered(reply.data, self.needs)
+        if missing:
+            failure = Failure(OutcomeClass.UNDELIVERED, missing.detail, status=answer.status)
+            return Refused(failure, whole, missing.words)
         return whole
+
+    def _aggregated(self, body: bytes) -> Reply:
+        """Read an answer that was streamed although nobody asked; raise Undecodable or FrameError."""
+        parser, decoder = frame_parser(Framing.SSE), self.target.dialect.stream_decoder(self.request)
+        events = [*parser.feed(body), *parser.finish()]
+        payloads = [payload for event in events for payload in decoder.decode_delta(event.data, event.event)]
+        data = shapes.reply_from_events([*payloads, *decoder.finish()])
+        if data is None:
+            raise Undecodable("a stream came to a request for a whole answer, and it broke off")
+        return Reply(orjson.dumps(data), data)
 
     async def _stream(self, answer: Answer) -> Result:
         """Read until the gate commits or the attempt has failed; nothing of it has reached the client yet."""
-        stream = OpenStream(
-            answer,
-            self.target.dialect.stream_decoder(self.request),
-            frame_parser(self.target.dialect.framing),
-            StreamGate(self.needs, want_usage=self._wants_usage()),
-        )
-        if answer.media_type == "application/json":
-            return await self._json_to_stream(answer, stream)
+        stream = self._open_stream(answer)
         try:
             verdict = await stream.until_commit()
         except (FrameError, Undecodable) as exc:
             return Refused(classify.bad_stream(answer.status, str(exc)))
-        if verdict.state is GateState.FAILED and verdict.failure is not None:
-            return Refused(verdict.failure, undelivered=verdict.undelivered)
-        return CommittedStream(stream, verdict, passed_back(answer.headers), self.step.idle)
+        return self._verdict(stream, verdict, passed_back(answer.headers))
 
-    async def _json_to_stream(self, answer: Answer, stream: OpenStream) -> Result:
-        judged = await self._whole(answer)
-        if not isinstance(judged, WholeAnswer):
-            return judged
-        verdict = stream.from_reply(judged.reply.data)
-        return CommittedStream(stream, verdict, judged.headers, self.step.idle)
+    def _as_stream(self, whole: WholeAnswer, answer: Answer) -> Result:
+        stream = self._open_stream(answer)
+        verdict = stream.from_reply(shapes.events_from_reply(whole.reply.data))
+        return self._verdict(stream, verdict, whole.headers)
 
-    def _wants_usage(self) -> bool:
+    def _verdict(self, stream: OpenStream, verdict: Gate, headers: tuple[tuple[str, str], ...]) -> Result:
+        committed = CommittedStream(stream, verdict, headers)
+        if verdict.failure is not None and not verdict.committed:
+            kept = committed if verdict.undelivered else None
+            return Refused(verdict.failure, kept, verdict.undelivered)
+        return committed
+
+    def _open_stream(self, answer: Answer) -> OpenStream:
+        dialect = self.target.dialect
         options = self.request.body.get("stream_options")
-        return isinstance(options, dict) and bool(options.get("include_usage"))
+        want_usage = isinstance(options, dict) and options.get("include_usage") is True
+        gate = StreamGate(self.needs, want_usage=want_usage)
+        return OpenStream(answer, dialect.stream_decoder(self.request), frame_parser(dialect.framing), gate)
 
     def _timed_out(self) -> Failure:
         zero = self._timings.first_byte is None
-        phase = Phase.FIRST_BYTE if zero else (Phase.FIRST_TOKEN if self.request.stream else Phase.WHOLE)
+        what = "first token" if self.request.stream else "whole answer"
+        phase = Phase.FIRST_BYTE if zero else Phase.FIRST_TOKEN if self.request.stream else Phase.WHOLE
         return classify.timeout_failure(
             phase=phase,
             zero_bytes=zero,
             waited_full=self.step.wait_full,
-            detail=f"no {'first token' if self.request.stream else 'answer'} within {self.step.wait:.3g} s",
+            detail=f"no {what} within {self.step.wait:.3g} s",
         )
-
-    def _transport_failure(self, exc: TransportError) -> Failure:
-        return classify.transport_failure(exc.kind, reused=exc.reused, any_bytes=exc.bytes_received, detail=exc.detail)
 
     def _mark(self, attempt: Attempt) -> None:
         timings = self._timings
@@ -194,3 +216,10 @@ class AttemptRunner:
             attempt.connect_ms = (timings.connect_end - self._began) * 1000
         if timings.first_byte is not None:
             attempt.first_byte_ms = (timings.first_byte - self._began) * 1000
+
+
+def _still_open(result: Result | None) -> bool:
+    """Whether the upstream answer lives on: a committed stream, or an undelivered one kept for a lone route."""
+    return isinstance(result, CommittedStream) or (
+        isinstance(result, Refused) and isinstance(result.kept, CommittedStream)
+    )

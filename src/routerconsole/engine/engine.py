@@ -11,18 +11,18 @@ import secrets
 from itertools import count
 from typing import TYPE_CHECKING
 
-from routerconsole.domain.errors import ErrorCode, RequestRejected, RouterError, RoutingFailed
-from routerconsole.domain.outcome import Abandoned, OutcomeClass, Success
-from routerconsole.domain.trace import Attempt, RequestStatus, Terminal, Trace
+from routerconsole.domain.errors import ErrorCode, RouterError, RoutingFailed
+from routerconsole.domain.outcome import Failure, FaultScope, OutcomeClass
+from routerconsole.domain.trace import Attempt, Trace
 from routerconsole.routing.cascade import Cascade, Stop, Try, Wait
 from routerconsole.routing.needs import needs_of
 from routerconsole.routing.plan import Plan, plan
 from routerconsole.routing.resolve import resolve
 
-from .attempt import AttemptRunner, Refused, WholeAnswer
+from .attempt import AttemptRunner, CommittedStream, Refused, Result, WholeAnswer
 from .exchange import StreamExchange, WholeExchange
-from .inflight import CancelReason, InFlight
-from .settle import Settlement
+from .inflight import InFlight
+from .settle import Settlement, Usage
 
 if TYPE_CHECKING:
     import random
@@ -65,7 +65,7 @@ class ChatEngine:
         self.closing = False
         self._boot = secrets.token_hex(3)
         self._numbers = count(1)
-        self._turns = count()
+        self._turn = 0
 
     def new_id(self) -> str:
         """Return a request id: this start's six hex digits and a running number."""
@@ -130,7 +130,7 @@ class ChatEngine:
         resolution = resolve(request.model, registry)
         if trace is not None:
             trace.resolved, trace.resolved_kind = resolution.id, resolution.kind.value
-        turn = self._peek_turn() if peek else self._next_turn()
+        turn = self._turn + 1 if peek else self._next_turn()
         decision = plan(resolution, needs, registry, self.board, now=now, turn=turn)
         if trace is not None:
             trace.candidates = decision.candidates
@@ -141,7 +141,7 @@ class ChatEngine:
         policy = self.registry.policy
         trace = flight.trace
         deadline = trace.began + min(policy.request_deadline, request.hints.timeout or policy.request_deadline)
-        self.budget.deposit({item.provider.name for item in decision.ranked}, trace.began)
+        self.budget.deposit(trace.began, decision.ranked[0].provider.name)
         cascade = Cascade(
             decision,
             policy,
@@ -152,48 +152,63 @@ class ChatEngine:
             request.stream,
             no_fallback=request.hints.no_fallback,
         )
-        kept: Refused | None = None
-        while True:
-            step = cascade.next(self.clock.monotonic())
-            if isinstance(step, Wait):
-                flight.waited += step.seconds
-                await asyncio.sleep(step.seconds)
-                continue
-            if isinstance(step, Stop):
-                if step.return_last and kept is not None and kept.kept is not None:
-                    return self._undelivered(kept, settlement)
-                raise step.error
-            result, attempt = await self._attempt(request, decision, step, flight)
-            if isinstance(result, Refused):
-                kept = result if result.kept is not None else kept
-                settlement.attempt_failed(step, attempt, result.failure)
-                cascade.report(step.ranked, result.failure, self.clock.monotonic())
-                continue
-            if isinstance(result, WholeAnswer):
-                settlement.attempt_served(step, attempt, result.reply.data)
-                settlement.served_whole(step)
-                return WholeExchange(trace, result.reply.raw, result.headers)
-            settlement.committed(step, attempt, result)
-            return StreamExchange(
-                trace, result, settlement=settlement, step=step, attempt=attempt, deadline=deadline, clock=self.clock
-            )
+        kept = _Kept()
+        try:
+            while True:
+                step = cascade.next(self.clock.monotonic())
+                if isinstance(step, Wait):
+                    flight.waited += step.seconds
+                    await asyncio.sleep(step.seconds)
+                    continue
+                if isinstance(step, Stop):
+                    if step.return_last and kept.step is not None:
+                        return self._undelivered(kept, settlement, deadline)
+                    raise step.error
+                result, attempt = await self._attempt(request, decision, step, flight)
+                if isinstance(result, Refused):
+                    kept.replace(step, attempt, result)
+                    settlement.attempt_failed(step, attempt, result.failure)
+                    cascade.report(step.ranked, result.failure, self.clock.monotonic())
+                    continue
+                if isinstance(result, WholeAnswer):
+                    settlement.attempt_served(step, attempt, Usage.of_reply(result.reply.data))
+                    settlement.served()
+                    return WholeExchange(trace, result.reply.raw, result.headers)
+                settlement.committed(step, attempt)
+                return self._streaming(result, settlement, step=step, attempt=attempt, deadline=deadline)
+        finally:
+            kept.drop()
 
     async def _attempt(
         self, request: ChatRequest, decision: Plan, step: Try, flight: InFlight
-    ) -> tuple[object, Attempt]:
-        """Make one upstream call and give back its lease however it ends."""
+    ) -> tuple[Result, Attempt]:
+        """Make one upstream call; however it is cut short, its lease is given back."""
         trace = flight.trace
         route = step.ranked.route
         attempt = Attempt(
             n=len(trace.attempts) + 1,
             route=route,
             started_ms=(self.clock.monotonic() - trace.began) * 1000,
-            circuit_before=self.board.circuit(route),
+            circuit_before=step.lease.circuit.value,
         )
         trace.attempts.append(attempt)
         flight.step = step
-        self.recorder.attempt_started(trace, attempt)
-        target = self.upstreams.target(route)
+        try:
+            self.recorder.attempt_started(trace, attempt)
+            result = await self._run(request, decision, step, attempt=attempt, began=trace.began)
+        except BaseException:
+            Settlement(self, flight).abandoned(step, attempt, "client gone")
+            raise
+        finally:
+            flight.step = None
+        attempt.ended_ms = (self.clock.monotonic() - trace.began) * 1000
+        return result, attempt
+
+    async def _run(self, request: ChatRequest, decision: Plan, step: Try, *, attempt: Attempt, began: float) -> Result:
+        target = self.upstreams.target(step.ranked.route)
+        if target is None:
+            reason = self.upstreams.broken.get(step.ranked.provider.name, "the provider cannot be used")
+            return Refused(Failure(OutcomeClass.AUTH, reason, scope=FaultScope.PROVIDER))
         runner = AttemptRunner(
             request=request,
             needs=decision.needs,
@@ -201,16 +216,72 @@ class ChatEngine:
             target=target,
             sender=self.upstreams.sender,
             clock=self.clock,
-            began=trace.began,
+            began=began,
         )
-        try:
-            result = await runner.run(attempt)
-        except BaseException:
-            attempt.cls = OutcomeClass.IGNORED
-            attempt.ended_ms = (self.clock.monotonic() - trace.began) * 1000
-            self.bus.publish_all(self.board.settle(step.lease, Abandoned(), self.clock.monotonic()))
-            raise
-        finally:
-            flight.step = None
-        attempt.ended_ms = (self.clock.monotonic() - trace.began) * 1000
-        return result, attempt
+        return await runner.run(attempt)
+
+    def _streaming(
+        self, stream: CommittedStream, settlement: Settlement, *, step: Try, attempt: Attempt, deadline: float
+    ) -> StreamExchange:
+        return StreamExchange(
+            settlement.trace,
+            stream,
+            settlement=settlement,
+            step=step,
+            attempt=attempt,
+            deadline=deadline,
+            clock=self.clock,
+        )
+
+    def _undelivered(self, kept: _Kept, settlement: Settlement, deadline: float) -> Exchange:
+        """Return a lone route's answer although it lacks a forced capability; headers say so."""
+        step, attempt, answer = kept.take()
+        trace = settlement.trace
+        trace.undelivered = kept.words
+        trace.selected = attempt.route
+        trace.flags.append("undelivered")
+        if isinstance(answer, WholeAnswer):
+            usage = Usage.of_reply(answer.reply.data)
+            trace.finish_reason = usage.finish_reason
+            trace.prompt_tokens, trace.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+            settlement.served()
+            return WholeExchange(trace, answer.reply.raw, answer.headers)
+        released = CommittedStream(answer.stream, answer.stream.gate.release(), answer.headers)
+        attempt.first_token_ms = trace.ttft_ms = (self.clock.monotonic() - trace.began) * 1000
+        return self._streaming(released, settlement, step=step, attempt=attempt, deadline=deadline)
+
+    def _next_turn(self) -> int:
+        self._turn += 1
+        return self._turn
+
+
+class _Kept:
+    """The last undelivered answer of a request; a stream in it stays open until it is returned or dropped."""
+
+    def __init__(self) -> None:
+        self.step: Try | None = None
+        self._attempt: Attempt | None = None
+        self._answer: WholeAnswer | CommittedStream | None = None
+        self.words: tuple[str, ...] = ()
+
+    def replace(self, step: Try, attempt: Attempt, refused: Refused) -> None:
+        """Remember a newer one, if this refusal has one."""
+        if refused.kept is None:
+            return
+        self.drop()
+        self.step, self._attempt, self._answer = step, attempt, refused.kept
+        self.words = tuple(word.value for word in refused.undelivered)
+
+    def take(self) -> tuple[Try, Attempt, WholeAnswer | CommittedStream]:
+        """Hand it over; from here on it is not ours to drop."""
+        step, attempt, answer = self.step, self._attempt, self._answer
+        if step is None or attempt is None or answer is None:
+            raise RuntimeError("no undelivered answer is kept")
+        self._answer = None
+        return step, attempt, answer
+
+    def drop(self) -> None:
+        """Close a stream nobody will read."""
+        if isinstance(self._answer, CommittedStream):
+            self._answer.stream.abort()
+        self._answer = None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from routerconsole.domain.registry import Model
     from routerconsole.domain.trace import Attempt
     from routerconsole.routing.cascade import Try
+    from routerconsole.routing.stream_gate import StreamGate
 
     from .engine import ChatEngine
     from .inflight import InFlight
@@ -34,7 +35,7 @@ class Settlement:
 
     def __init__(self, engine: ChatEngine, flight: InFlight) -> None:
         self._engine, self._flight = engine, flight
-        self._trace = flight.trace
+        self.trace = flight.trace
         self._over = False
 
     def attempt_failed(self, step: Try, attempt: Attempt, failure: Failure) -> None:
@@ -42,12 +43,12 @@ class Settlement:
         attempt.cls, attempt.detail = failure.cls, failure.detail
         attempt.status = failure.status or attempt.status
         self._on_board(step, attempt, failure)
-        self._engine.recorder.attempt_failed(self._trace, attempt)
+        self._engine.recorder.attempt_failed(self.trace, attempt)
 
     def attempt_served(self, step: Try, attempt: Attempt, usage: Usage) -> None:
         """Record a served attempt: its usage and times."""
         attempt.cls = OutcomeClass.OK
-        trace = self._trace
+        trace = self.trace
         attempt.prompt_tokens, attempt.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         attempt.served_model = usage.model
         trace.selected = step.ranked.route
@@ -75,31 +76,50 @@ class Settlement:
     def committed(self, step: Try, attempt: Attempt) -> None:
         """A stream reached its first content: a half-open probe is answered."""
         attempt.first_token_ms = self._elapsed_ms()
-        self._trace.selected = step.ranked.route
-        self._trace.ttft_ms = attempt.first_token_ms
+        self.trace.selected = step.ranked.route
+        self.trace.ttft_ms = attempt.first_token_ms
         now = self._engine.clock.monotonic()
         self._engine.bus.publish_all(self._engine.board.commit(step.lease, now))
-        self._engine.recorder.attempt_first_token(self._trace, attempt)
+        self._engine.recorder.attempt_first_token(self.trace, attempt)
+
+    @property
+    def reason(self) -> CancelReason | None:
+        """Why the serving task was cancelled, None where its client left."""
+        return self._flight.reason
+
+    def served_stream(self, step: Try, attempt: Attempt, gate: StreamGate) -> None:
+        """A stream ended well; what the gate learned of it goes into the trace."""
+        counts = gate.usage or {}
+        usage = Usage(
+            model=gate.served_model,
+            finish_reason=gate.finish_reason,
+            prompt_tokens=_count(counts.get("prompt_tokens")),
+            completion_tokens=_count(counts.get("completion_tokens")),
+        )
+        self.trace.flags.extend(gate.flags)
+        if attempt.cls is None:  # an undelivered answer returned all the same stays what it was
+            self.attempt_served(step, attempt, usage)
+        self.served(Terminal.CLEAN)
 
     def served(self, terminal: Terminal = Terminal.NONE) -> None:
         """The client has its answer."""
-        self._trace.terminal = terminal
+        self.trace.terminal = terminal
         self._end(RequestStatus.OK, 200)
 
     def truncated(self, failure: StreamIncomplete) -> None:
         """A committed stream broke; the client was told in-band."""
-        self._trace.terminal = Terminal.TRUNCATED
-        self._trace.error_code = failure.code.value
+        self.trace.terminal = Terminal.TRUNCATED
+        self.trace.error_code = failure.code.value
         self._end(RequestStatus.TRUNCATED, 200)
 
     def failed(self, error: RouterError) -> None:
         """The request is answered with an error."""
-        self._trace.error_code = error.code.value
-        if error.code is ErrorCode.NO_ROUTABLE_CANDIDATE and not self._trace.attempts:
+        self.trace.error_code = error.code.value
+        if error.code is ErrorCode.NO_ROUTABLE_CANDIDATE and not self.trace.attempts:
             self._engine.bus.publish(
                 Fact(
                     EventType.POOL_EXHAUSTED,
-                    {"id": self._trace.id, "pool": self._trace.resolved, "reason": error.message},
+                    {"id": self.trace.id, "pool": self.trace.resolved, "reason": error.message},
                 )
             )
         self._end(RequestStatus.FAILED, error.status)
@@ -107,7 +127,7 @@ class Settlement:
     def cancelled(self) -> RoutingFailed | None:
         """The serving task was cancelled; return the error to answer with where it was not the client who left."""
         reason = self._flight.reason
-        trace = self._trace
+        trace = self.trace
         if reason is CancelReason.SHUTDOWN:
             error = RoutingFailed(ErrorCode.SHUTTING_DOWN, "The router is shutting down.", retry_after=1.0)
         elif reason is CancelReason.OPERATOR:
@@ -124,16 +144,16 @@ class Settlement:
     def _on_board(self, step: Try, attempt: Attempt, ending: Ending) -> None:
         engine = self._engine
         engine.bus.publish_all(engine.board.settle(step.lease, ending, engine.clock.monotonic()))
-        attempt.circuit_after = engine.board.circuit(attempt.route)
+        attempt.circuit_after = step.lease.circuit.value
 
     def _elapsed_ms(self) -> float:
-        return (self._engine.clock.monotonic() - self._trace.began) * 1000
+        return (self._engine.clock.monotonic() - self.trace.began) * 1000
 
     def _end(self, status: RequestStatus, http_status: int) -> None:
         if self._over:
             return
         self._over = True
-        trace = self._trace
+        trace = self.trace
         trace.status, trace.http_status = status, http_status
         trace.total_ms = self._elapsed_ms()
         upstream = sum((item.ended_ms or trace.total_ms) - item.started_ms for item in trace.attempts)

@@ -8,7 +8,7 @@ from routerconsole.providers.client import Sender, Target, target
 from routerconsole.providers.kinds import dialect_of
 
 if TYPE_CHECKING:
-    from routerconsole.domain.registry import Registry
+    from routerconsole.domain.registry import Provider, Registry
     from routerconsole.domain.route import Route
 
 
@@ -40,3 +40,8 @@ class Upstreams:
     def target(self, route: Route) -> Target | None:
         """Return the target of a route, None where it cannot be called."""
         return self._targets.get((route.provider, route.account))
+
+    def target_of(self, provider: Provider) -> Target | None:
+        """Return the first usable target of a provider, for questions about no model in particular."""
+        found = (self._targets.get((provider.name, account.name)) for account in provider.accounts)
+        return next((item for item in found if item is not None), None)

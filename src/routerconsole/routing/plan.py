@@ -29,9 +29,13 @@ SortKey = tuple[float, ...]
 class Refusal(Protocol):
     """Why a route cannot be asked right now, in words with live numbers."""
 
-    text: str
-    gated: bool
-    retry_in: float | None
+    @property
+    def text(self) -> str:
+        """The reason as shown."""
+
+    @property
+    def gated(self) -> bool:
+        """Whether only a waiting period is in the way."""
 
 
 class RouteFacts(Protocol):

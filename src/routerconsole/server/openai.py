@@ -33,7 +33,7 @@ HEARTBEAT_S = 10.0
 """Between comments that keep an early-headers client waiting before commit."""
 _JSON = (b"content-type", b"application/json")
 _SSE = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-_DONE = b"data: [DONE]\n\n"
+_DONE = b"[DONE]"
 
 
 class OpenAIFace:
@@ -72,8 +72,14 @@ class OpenAIFace:
         if exchange.reply is not None:
             await _send_whole(send, exchange, request)
         else:
-            await _start_stream(send, trace_headers(request_id, exchange.trace), exchange.headers)
-            await _send_stream(send, exchange, request)
+            ours = trace_headers(request_id, exchange.trace)
+            if exchange.trace.undelivered:
+                ours.append((b"x-router-undelivered", ",".join(exchange.trace.undelivered).encode()))
+            try:
+                await _start_stream(send, ours, exchange.headers)
+                await _send_stream(send, exchange, request)
+            finally:
+                exchange.close()
 
     async def _early(self, request: ChatRequest, send: Send) -> None:
         """Send the 200 at once and comments until the commit; whatever fails then is told in-band."""
@@ -83,7 +89,11 @@ class OpenAIFace:
             while not opening.done():
                 await _body(send, b": waiting\n\n")
                 await asyncio.wait({opening}, timeout=HEARTBEAT_S)
-            await _send_stream(send, opening.result(), request)
+            exchange = opening.result()
+            try:
+                await _send_stream(send, exchange, request)
+            finally:
+                exchange.close()
         except RouterError as exc:
             await _body(send, in_band(exc, request.id), more=False)
         finally:
@@ -186,15 +196,16 @@ async def _send_stream(send: Send, exchange: Exchange, request: ChatRequest) -> 
     """Frame the committed stream; it ends with [DONE], or with one error event and no [DONE]."""
     try:
         async for batch in exchange.deltas():
-            if batch:
-                await _body(send, b"data: " + b"\n\ndata: ".join(batch) + b"\n\n")
+            if not batch:
+                continue
+            if request.hints.trace and batch[-1] == _DONE:
+                told = dumps({"object": "chat.completion.chunk", "choices": [], "routerconsole": _told(exchange.trace)})
+                batch = [*batch[:-1], told, _DONE]  # noqa: PLW2901 - the one batch that ends the stream
+            await _body(send, b"data: " + b"\n\ndata: ".join(batch) + b"\n\n")
     except StreamIncomplete as exc:
         await _body(send, in_band(exc, request.id), more=False)
         return
-    last = b""
-    if request.hints.trace:
-        last = b"data: " + dumps({"choices": [], "routerconsole": _told(exchange.trace)}) + b"\n\n"
-    await _body(send, last + _DONE, more=False)
+    await _body(send, b"", more=False)
 
 
 async def _body(send: Send, data: bytes, *, more: bool = True) -> None:

@@ -1,0 +1,238 @@
+"""Control on the engine's own loop: reads build views, changes go to the engine's operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from routerconsole.domain.capability import NODE_OF, Tri
+from routerconsole.domain.errors import RouterError
+from routerconsole.domain.request import ChatRequest, Endpoint, Hints, Origin
+from routerconsole.engine.clock import iso
+from routerconsole.engine.overview import Overview
+from routerconsole.engine.recorder import matches
+from routerconsole.engine.rows import candidate_views, detail_from_json, detail_of
+from routerconsole.engine.service import Service
+from routerconsole.storage.errors import StorageUnavailable
+
+from .commands import Command, Receipt
+from .port import ControlError, EventPage, RequestQuery
+from .views import (
+    AuditRow,
+    Explanation,
+    FailureView,
+    ModelCard,
+    ProviderMetrics,
+    RequestDetail,
+    RequestPage,
+    RequestRow,
+    Resolved,
+    Status,
+)
+
+MAX_PAGE = 1000
+
+
+class LocalControl:
+    """Implements Control over one Service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def status(self) -> Status:
+        """See Control."""
+        service = self._service
+        rps, failovers, errors, p95 = service.recorder.rates.read(service.clock.monotonic())
+        notices = (service.storage_notice, service.config_notice, *service.loaded.notices)
+        return self._overview().status(
+            uptime_s=round(service.clock.monotonic() - service.started_at, 1),
+            in_flight=len(service.chat.in_flight),
+            version=service.version,
+            endpoint=service.endpoint,
+            config_path=service.loaded.path,
+            notices=tuple(notice for notice in notices if notice),
+            rps=round(rps, 2),
+            failover_ratio=round(failovers, 4),
+            error_ratio=round(errors, 4),
+            p95_ms=p95,
+            draining=service.chat.closing,
+        )
+
+    async def metrics(self) -> tuple[ProviderMetrics, ...]:
+        """See Control."""
+        return self._overview().metrics()
+
+    async def requests(self, query: RequestQuery) -> RequestPage:
+        """Rows in memory first, then the log; a cursor is always a sequence number of the log."""
+        limit = max(1, min(query.limit, MAX_PAGE))
+        rows: list[RequestRow] = []
+        if query.before is None:
+            rows = self._service.recorder.rows(
+                RequestQuery(
+                    limit=limit,
+                    provider=query.provider,
+                    status=query.status,
+                    text=query.text,
+                    failed_over=query.failed_over,
+                )
+            )
+        return await self._page(query, rows, limit)
+
+    async def request(self, request_id: str) -> RequestDetail | None:
+        """See Control."""
+        service = self._service
+        trace = service.recorder.find(request_id)
+        if trace is not None:
+            return detail_of(trace, replayable=service.bodies.get(request_id) is not None)
+        try:
+            kept = await service.log.get(request_id)
+        except StorageUnavailable:
+            return None
+        return None if kept is None else detail_from_json(orjson.loads(kept))
+
+    async def failures(self, limit: int = 100) -> tuple[FailureView, ...]:
+        """See Control."""
+        return self._service.recorder.failures(limit)
+
+    async def audit(self, limit: int = 100) -> tuple[AuditRow, ...]:
+        """See Control."""
+        try:
+            records = await self._service.state.audit(limit)
+        except StorageUnavailable as exc:
+            raise ControlError("storage_unavailable", f"The audit cannot be read: {exc}.", status=503) from exc
+        return tuple(
+            AuditRow(
+                id=record.id,
+                at=iso(record.entry.at),
+                actor=record.entry.actor,
+                command=record.entry.command,
+                target=record.entry.target,
+                before=record.entry.before,
+                after=record.entry.after,
+                undone=record.undone,
+            )
+            for record in records
+        )
+
+    async def config(self) -> Mapping[str, Any]:
+        """See Control."""
+        return self._service.loaded.shown
+
+    async def models(self) -> tuple[ModelCard, ...]:
+        """Every enabled model as `provider__model`, then pools that have members."""
+        registry = self._service.registry
+        cards = [
+            ModelCard(
+                id=f"{key.provider}__{key.model}",
+                owned_by=key.provider,
+                capabilities={
+                    word: standing.value.value
+                    for word, node in NODE_OF.items()
+                    if (standing := model.standing(node)).value is not Tri.UNKNOWN
+                },
+            )
+            for key, model in registry.models.items()
+            if model.enabled
+        ]
+        pools = [ModelCard(id=pool.id, owned_by="routerconsole") for pool in registry.pools.values() if pool.members]
+        return (*cards, *pools)
+
+    async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
+        """See Control."""
+        chat = self._service.chat
+        model = body.get("model")
+        request = ChatRequest(
+            id="explain",
+            endpoint=Endpoint.CHAT,
+            body=body,
+            size=len(orjson.dumps(dict(body))),
+            model=model if isinstance(model, str) else None,
+            stream=body.get("stream") is True,
+            hints=_hints(headers),
+            origin=Origin.CONSOLE,
+        )
+        try:
+            decision = chat.decide(request, now=self._service.clock.monotonic(), peek=True)
+        except RouterError as exc:
+            raise ControlError(exc.code.value, exc.message, status=exc.status) from exc
+        error = decision.error
+        return Explanation(
+            resolved=Resolved(decision.resolution.kind.value, decision.resolution.id),
+            needed=tuple(word.value for word in decision.needs.needed),
+            forced=tuple(word.value for word in decision.needs.forced),
+            estimate_tokens=decision.needs.estimate_tokens,
+            candidates=candidate_views(decision.candidates),
+            error=None
+            if error is None
+            else {"code": error.code.value, "message": error.message, "status": error.status},
+        )
+
+    async def events(self, after: int, limit: int = 1000) -> EventPage:
+        """See Control."""
+        return self._service.bus.page(after, limit)
+
+    async def wait_events(self, after: int) -> None:
+        """Return once there is an event after the cursor (for faces that push)."""
+        await self._service.bus.wait(after)
+
+    async def do(
+        self, command: Command, *, actor: str = "operator", dry_run: bool = False, if_version: int | None = None
+    ) -> Receipt:
+        """See Control."""
+        return await self._service.operator.do(command, actor=actor, dry_run=dry_run, if_version=if_version)
+
+    async def aclose(self) -> None:
+        """Let go; the service is not ours to stop."""
+
+    def _overview(self) -> Overview:
+        return Overview(self._service.board, self._service.registry, self._service.clock)
+
+    async def _page(self, query: RequestQuery, rows: list[RequestRow], limit: int) -> RequestPage:
+        """Fill up from the log; what is in memory and not yet written has no number and so no cursor of its own."""
+        before = int(query.before) if query.before and query.before.isdigit() else None
+        try:
+            stored = await self._service.log.page(
+                limit,
+                before_seq=before,
+                provider=query.provider,
+                status=query.status,
+                text=query.text,
+                failed_over=query.failed_over,
+            )
+        except StorageUnavailable:
+            return RequestPage(tuple(rows), None)
+        known = {row.id for row in rows}
+        last: int | None = None
+        for seq, data in stored:
+            row = _row(orjson.loads(data))
+            if row.id in known:
+                last = seq
+                continue
+            if len(rows) >= limit or not matches(row, query):
+                break
+            rows.append(row)
+            last = seq
+        more = bool(stored) and last is not None and (len(stored) == limit or last != stored[-1][0])
+        return RequestPage(tuple(rows), str(last) if more else None)
+
+
+def _row(data: dict[str, Any]) -> RequestRow:
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+    return RequestRow(**fields)
+
+
+def _hints(headers: Mapping[str, str]) -> Hints:
+    """Return the hints that change a decision; the others only change how it is carried out."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+
+    def words(name: str) -> tuple[str, ...]:
+        return tuple(word for part in lowered.get(name, "").split(",") if (word := part.strip()))
+
+    return Hints(
+        agent=lowered.get("x-router-agent"),
+        session=lowered.get("x-router-session"),
+        tags=words("x-router-tags"),
+        require=words("x-router-require"),
+    )

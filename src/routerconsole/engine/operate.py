@@ -1,0 +1,249 @@
+"""Carries out operator commands: checked, audited, then in force, then kept; what was acknowledged survives kill -9."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from routerconsole.control.commands import (
+    CancelRequest,
+    ClearFailures,
+    Command,
+    Disable,
+    Drain,
+    Enable,
+    ForceClose,
+    Isolate,
+    Probe,
+    Receipt,
+    ReloadConfig,
+    ReplayRequest,
+    ResetCircuit,
+    SetPriority,
+    Target,
+)
+from routerconsole.control.port import ControlError
+from routerconsole.domain.events import EventType, Fact
+from routerconsole.domain.registry import assemble
+from routerconsole.domain.request import ChatRequest, Origin
+from routerconsole.routing.board import UnknownTarget
+from routerconsole.storage.errors import StorageUnavailable
+from routerconsole.storage.state import AuditEntry, Record
+
+from .inflight import CancelReason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from routerconsole.domain.registry import Registry
+    from routerconsole.routing.verbs import Changed
+
+    from .service import Service
+
+_TargetCommand = Enable | Disable | Drain | ResetCircuit | Isolate | ForceClose
+MAX_TTL_S = 24 * 3600.0
+
+
+class Operator:
+    """The one door for change, on the engine's loop."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def do(self, command: Command, *, actor: str, dry_run: bool, if_version: int | None) -> Receipt:
+        """Carry out a command; raise ControlError when it is refused, with nothing changed."""
+        version = self._service.registry.version
+        if if_version is not None and if_version != version:
+            raise ControlError("conflict", f"The state is at version {version}, not {if_version}.", status=409)
+        match command:
+            case Enable() | Disable() | Drain() | ResetCircuit() | Isolate() | ForceClose():
+                return await self._on_target(command, actor=actor, dry_run=dry_run)
+            case SetPriority():
+                return await self._set_priority(command, actor=actor, dry_run=dry_run)
+            case Probe():
+                return await self._probe(command, dry_run=dry_run)
+            case ReloadConfig():
+                return await self._reload(command, actor=actor, dry_run=dry_run)
+            case CancelRequest():
+                return await self._cancel(command, actor=actor, dry_run=dry_run)
+            case ReplayRequest():
+                return await self._replay(command, actor=actor, dry_run=dry_run)
+            case ClearFailures():
+                before = {"failures": len(self._service.recorder.failures(10_000))}
+                receipt = await self._audited(command.name, "", before, {"failures": 0}, actor=actor, dry_run=dry_run)
+                if not dry_run:
+                    self._service.recorder.clear_failures()
+                return receipt
+
+    async def _on_target(self, command: _TargetCommand, *, actor: str, dry_run: bool) -> Receipt:
+        target = self._known(command.target)
+        preview = self._verb(command, target, dry_run=True)
+        name, label = command.name, target.label()
+        receipt = await self._audited(name, label, preview.before, preview.after, actor=actor, dry_run=dry_run)
+        if dry_run:
+            return receipt
+        done = self._verb(command, target, dry_run=False)
+        self._service.bus.publish_all(done.facts)
+        if isinstance(command, Disable) and command.cancel_in_flight:
+            self._cut_in_flight(target)
+        persisted = await self._service.save_board() and receipt.persisted
+        return replace(receipt, before=done.before, after=done.after, persisted=persisted)
+
+    def _verb(self, command: _TargetCommand, target: Target, *, dry_run: bool) -> Changed:
+        board, now = self._service.board, self._service.clock.monotonic()
+        provider, model = target.provider, target.model
+        match command:
+            case Enable():
+                return board.enable(provider, model, now, dry_run=dry_run)
+            case Disable():
+                return board.disable(provider, model, now, dry_run=dry_run)
+            case Drain():
+                return board.drain(provider, model, now, dry_run=dry_run)
+            case ResetCircuit():
+                return board.reset(provider, model, now, gates=command.gates, dry_run=dry_run)
+            case Isolate():
+                return board.isolate(provider, model, now, ttl=_ttl(command.ttl_s), dry_run=dry_run)
+            case ForceClose():
+                return board.force_close(provider, model, now, ttl=_ttl(command.ttl_s), dry_run=dry_run)
+
+    def _known(self, target: Target) -> Target:
+        """Return the target with its provider in canonical spelling; raise ControlError 404."""
+        registry = self._service.registry
+        name = target.provider.casefold()
+        if name not in registry.providers:
+            known = ", ".join(sorted(registry.providers)) or "none"
+            raise ControlError("not_found", f"Provider {target.provider!r} not found; there are: {known}.", status=404)
+        found = Target(name, target.model)
+        try:
+            self._service.board.enable(found.provider, found.model, 0.0, dry_run=True)
+        except UnknownTarget:
+            raise ControlError("not_found", f"Route {found.label()!r} not found.", status=404) from None
+        return found
+
+    def _cut_in_flight(self, target: Target) -> None:
+        for flight in list(self._service.chat.in_flight.values()):
+            selected = flight.trace.selected
+            route = flight.step.ranked.route if flight.step is not None else selected
+            if route is not None and route.provider == target.provider and target.model in (None, route.model):
+                flight.cancel(CancelReason.OPERATOR)
+
+    async def _set_priority(self, command: SetPriority, *, actor: str, dry_run: bool) -> Receipt:
+        registry = self._service.registry
+        target = self._known(Target(command.provider))
+        provider = registry.providers[target.provider]
+        before, after = {"priority": provider.priority}, {"priority": command.priority}
+        record = Record((provider.name,), "priority", after)
+        receipt = await self._audited(
+            command.name, provider.name, before, after, actor=actor, dry_run=dry_run, records=(record,)
+        )
+        if not dry_run:
+            self._service.priorities[provider.name] = command.priority
+            self._service.swap(with_priorities(self._service.registry, self._service.priorities))
+        return receipt
+
+    async def _probe(self, command: Probe, *, dry_run: bool) -> Receipt:
+        names = tuple(self._known(Target(name)).provider for name in command.providers)
+        shown = ", ".join(names) or "all"
+        if dry_run:
+            return Receipt(command.name, shown, {}, {}, persisted=False, dry_run=True)
+        check = await self._service.prober.check(names)
+        after: dict[str, Any] = orjson.loads(orjson.dumps(check))
+        return Receipt(command.name, shown, {}, after)
+
+    async def _reload(self, command: ReloadConfig, *, actor: str, dry_run: bool) -> Receipt:
+        before = {"version": self._service.registry.version}
+        if dry_run:
+            return Receipt(command.name, "config", before, before, persisted=False, dry_run=True)
+        await self._service.reload_config()
+        after = {"version": self._service.registry.version}
+        return await self._audited(command.name, "config", before, after, actor=actor, dry_run=False)
+
+    async def _cancel(self, command: CancelRequest, *, actor: str, dry_run: bool) -> Receipt:
+        flight = self._service.chat.in_flight.get(command.request_id)
+        if flight is None:
+            raise ControlError("not_found", f"Request {command.request_id!r} is not in flight.", status=404)
+        receipt = await self._audited(
+            command.name,
+            command.request_id,
+            {"status": "in_flight"},
+            {"status": "cancelled"},
+            actor=actor,
+            dry_run=dry_run,
+        )
+        if not dry_run:
+            flight.cancel(CancelReason.OPERATOR)
+        return receipt
+
+    async def _replay(self, command: ReplayRequest, *, actor: str, dry_run: bool) -> Receipt:
+        kept = self._service.bodies.get(command.request_id)
+        if kept is None:
+            raise ControlError(
+                "conflict",
+                "The body of this request is not kept: `log.bodies: memory` holds the last 200 until a restart.",
+                status=409,
+            )
+        requests = [self._again(kept, model) for model in (command.models or (None,))]
+        after = {"requests": [request.id for request in requests]}
+        receipt = await self._audited(command.name, command.request_id, {}, after, actor=actor, dry_run=dry_run)
+        if not dry_run:
+            for request in requests:
+                self._service.tasks.start(self._service.run_quietly(request), name=f"replay {request.id}")
+        return receipt
+
+    def _again(self, kept: ChatRequest, model: str | None) -> ChatRequest:
+        body = kept.body if model is None else {**kept.body, "model": model}
+        return replace(
+            kept,
+            id=self._service.chat.new_id(),
+            body=body,
+            model=model or kept.model,
+            origin=Origin.CONSOLE,
+            client_retry=0,
+        )
+
+    async def _audited(
+        self,
+        name: str,
+        target: str,
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+        *,
+        actor: str,
+        dry_run: bool,
+        records: tuple[Record, ...] = (),
+    ) -> Receipt:
+        """Write the audit row (and what must be kept with it) before anything takes effect."""
+        if dry_run:
+            return Receipt(name, target, before, after, persisted=False, dry_run=True)
+        entry = AuditEntry(self._service.clock.wall(), actor, name, target, before, after)
+        audit_id: int | None = None
+        try:
+            audit_id = await self._service.state.commit_change(entry, records)
+        except StorageUnavailable as exc:
+            self._service.storage_state(True, str(exc))
+        data = {"id": audit_id, "actor": actor, "command": name, "target": target, "before": before, "after": after}
+        self._service.bus.publish(Fact(EventType.AUDIT, data))
+        return Receipt(name, target, before, after, persisted=audit_id is not None, audit_id=audit_id)
+
+
+def with_priorities(registry: Registry, priorities: Mapping[str, int]) -> Registry:
+    """Return the registry with operators' priorities laid over the configured ones."""
+    providers = [
+        replace(provider, priority=priorities[provider.name]) if provider.name in priorities else provider
+        for provider in registry.providers.values()
+    ]
+    return assemble(
+        version=registry.version,
+        policy=registry.policy,
+        providers=providers,
+        pools=[pool for pool in registry.pools.values() if not pool.automatic],
+        tree=registry.tree,
+    )
+
+
+def _ttl(seconds: float) -> float:
+    if not 0 < seconds <= MAX_TTL_S:
+        raise ControlError("invalid_request", "`ttl_s` must be over 0 and at most 86400 seconds.")
+    return seconds

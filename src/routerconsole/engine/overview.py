@@ -1,0 +1,153 @@
+"""Frozen views of the board for operators: status, metrics. Reads everything, changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from routerconsole.control.views import ProviderMetrics, ProviderStatus, RouteMetrics, RouteStatus, Status
+from routerconsole.routing.health import HealthWord
+
+from .clock import iso
+
+if TYPE_CHECKING:
+    from routerconsole.domain.registry import Provider, Registry
+    from routerconsole.domain.route import Route
+    from routerconsole.routing.board import Board
+    from routerconsole.routing.stats import Stats
+
+    from .clock import Clock
+
+_GOOD = frozenset({HealthWord.HEALTHY, HealthWord.UNKNOWN, HealthWord.RECOVERING})
+_SHAKY = frozenset({HealthWord.DEGRADED, HealthWord.RATE_LIMITED, HealthWord.DRAINING})
+
+
+class Overview:
+    """Builds views of one board under one registry."""
+
+    def __init__(self, board: Board, registry: Registry, clock: Clock) -> None:
+        self._board, self._registry = board, registry
+        self._now, self._wall = clock.monotonic(), clock.wall()
+
+    def providers(self) -> tuple[ProviderStatus, ...]:
+        """Return every provider with its routes, by priority."""
+        ordered = sorted(self._registry.providers.values(), key=lambda provider: provider.priority)
+        return tuple(self._provider(provider) for provider in ordered)
+
+    def status(self, **engine: Any) -> Status:  # the engine's own figures, spelt as Status spells them
+        """Return the whole picture; `engine` fills the fields that are not the board's."""
+        providers = self.providers()
+        words = [HealthWord(provider.status) for provider in providers]
+        healthy = sum(word in _GOOD for word in words)
+        degraded = sum(word in _SHAKY for word in words)
+        return Status(
+            total=len(providers),
+            healthy=healthy,
+            degraded=degraded,
+            unhealthy=len(providers) - healthy - degraded,
+            providers=providers,
+            **engine,
+        )
+
+    def metrics(self) -> tuple[ProviderMetrics, ...]:
+        """Return counters and latencies per provider and route."""
+        found = []
+        for provider in self._registry.providers.values():
+            stats = self._board.stats(provider.name)
+            routes = tuple(
+                RouteMetrics(model=route.model, **_figures(self._board.stats(route)))
+                for route in self._routes(provider)
+            )
+            found.append(ProviderMetrics(name=provider.name, routes=routes, **_figures(stats)))
+        return tuple(found)
+
+    def _routes(self, provider: Provider) -> list[Route]:
+        return [route for model in provider.models for route in self._registry.routes(model.key)]
+
+    def _provider(self, provider: Provider) -> ProviderStatus:
+        board, now, name = self._board, self._now, provider.name
+        stats = board.stats(name)
+        circuit, left = board.circuit(name, now)
+        gate = board.gate(name, now)
+        fault = board.fault(name, now)
+        return ProviderStatus(
+            name=name,
+            kind=provider.kind.value,
+            enabled=board.enabled(name),
+            status=board.health(name, now).value,
+            priority=provider.priority,
+            default_model=provider.default_model,
+            circuit_state=circuit.value,
+            circuit_open_for_s=round(left, 1) if left > 0 else None,
+            gate=gate[0].value if gate else None,
+            gate_ends_in_s=round(gate[1], 1) if gate else None,
+            fault=fault,
+            reason=provider.unavailable or self._account_reason(provider) or fault,
+            routes=tuple(self._route(route) for route in self._routes(provider)),
+            total_requests=stats.total,
+            successful=stats.successful,
+            failed=stats.failed,
+            error_rate=round(stats.error_rate, 4),
+            in_flight=board.in_flight(name),
+            rps=round(stats.rps(now), 2),
+            p50_ms=stats.latency_ms(0.5),
+            p95_ms=stats.latency_ms(0.95),
+            history=stats.history(now),
+            local=provider.local,
+            models=tuple(model.upstream_id for model in provider.models),
+        )
+
+    @staticmethod
+    def _account_reason(provider: Provider) -> str | None:
+        reasons = [account.unavailable for account in provider.accounts]
+        return reasons[0] if reasons and all(reasons) else None
+
+    def _route(self, route: Route) -> RouteStatus:
+        board, now = self._board, self._now
+        stats = board.stats(route)
+        circuit, left = board.circuit(route, now)
+        gate = board.gate(route, now)
+        refusal = board.refusal(route, now)
+        error = board.last_error(route)
+        return RouteStatus(
+            provider=route.provider,
+            model=route.model,
+            account=route.account,
+            status=board.health(route, now).value,
+            circuit_state=circuit.value,
+            enabled=board.enabled(route),
+            total_requests=stats.total,
+            successful=stats.successful,
+            failed=stats.failed,
+            error_rate=round(stats.error_rate, 4),
+            circuit_open_for_s=round(left, 1) if left > 0 else None,
+            gate=gate[0].value if gate else None,
+            gate_ends_in_s=round(gate[1], 1) if gate else None,
+            fault=board.fault(route, now),
+            reason=refusal.text if refusal else None,
+            headroom=board.headroom(route, now),
+            in_flight=board.in_flight(route),
+            last_error=None
+            if error is None
+            else {
+                "class": error.cls,
+                "detail": error.detail,
+                "status": error.status,
+                "at": iso(self._wall - (now - error.at)),
+            },
+            gaps=tuple(word.value for word in board.gaps(route, now)),
+        )
+
+
+def _figures(stats: Stats) -> dict[str, Any]:
+    return {
+        "total_requests": stats.total,
+        "successful": stats.successful,
+        "failed": stats.failed,
+        "error_rate": round(stats.error_rate, 4),
+        "avg_latency_ms": round(stats.mean_ms, 3),
+        "p50_ms": stats.latency_ms(0.5),
+        "p95_ms": stats.latency_ms(0.95),
+        "ttft_p50_ms": stats.ttft_ms(0.5),
+        "tokens_per_s": stats.tokens_per_s,
+        "failures_by_class": {cls.value: count for cls, count in stats.by_class.items()},
+    }

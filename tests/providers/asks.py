@@ -50,7 +50,7 @@ def joined(chunks: list[Any]) -> dict[str, Any]:
             found["done"] = True
             continue
         found["usage"] = chunk.get("usage") or found["usage"]
-        for choice in chunk["choices"]:
+        for choice in chunk.get("choices", ()):
             delta = choice["delta"]
             found["content"] += delta.get("content") or ""
             found["reasoning"] += delta.get("reasoning_content") or ""

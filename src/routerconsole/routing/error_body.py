@@ -19,7 +19,7 @@ SCANNED: Final = 65_536
 """Bytes of an error body that are read; real ones stay under a few KB."""
 MESSAGE_LIMIT: Final = 500
 _MAX_NODES: Final = 200
-_MAX_DEPTH: Final = 6
+_MAX_DEPTH: Final = 10
 _TEXT_LIMIT: Final = 16_384
 _NESTED_LIMIT: Final = 8_192
 

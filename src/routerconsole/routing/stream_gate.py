@@ -10,9 +10,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -43,8 +42,7 @@ class GateState(StrEnum):
     FAILED = "failed"  # send the payloads, if any, then act on the failure
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(NamedTuple):
     """One step's verdict. `committed`: the commit (first token) fell into this step, even if it then failed.
 
     `ended` says the stream is over for the client; the payloads then end with `[DONE]` unless it failed.

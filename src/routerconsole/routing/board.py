@@ -90,6 +90,7 @@ class Board:
 
         `deadline` is the attempt's absolute end, `size` the body's bytes, `forced` the capabilities the request forces;
         `sole` says nothing else in the pool is admissible; `last_resort` passes the gates, once per gated period.
+        What happened on the way in (a circuit went half-open) is told by the next settle, commit or tick.
         """
         node = self._routes.get(route)
         if node is None:
@@ -121,8 +122,6 @@ class Board:
         node.in_flight += 1
         if lease.probing:
             effects.watch(node, now, self._journal)
-        if self._journal.facts:
-            lease.facts = tuple(self._journal.take())
         return lease
 
     def commit(self, lease: Lease, now: float) -> list[Fact]:

@@ -158,11 +158,10 @@ Target = RouteNode | ProviderNode
 
 
 class Lease:
-    """One admission, settled exactly once. `facts` happened on the way in (a circuit went half-open)."""
+    """One admission, settled exactly once."""
 
     __slots__ = (
-        "admitted", "committed", "deadline", "ended", "facts", "forced", "node", "of_provider", "of_route", "route",
-        "size", "sole",
+        "admitted", "committed", "deadline", "ended", "forced", "node", "of_provider", "of_route", "route", "size", "sole",
     )  # fmt: skip
 
     def __init__(self, node: RouteNode, *, now: float, deadline: float, sole: bool, size: int) -> None:
@@ -172,7 +171,6 @@ class Lease:
         self.of_route: Token = UNFENCED
         self.of_provider: Token = UNFENCED
         self.forced: tuple[Word, ...] = ()
-        self.facts: tuple[Fact, ...] = ()
         self.committed = self.ended = False
 
     @property

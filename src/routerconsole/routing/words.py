@@ -37,10 +37,10 @@ def own_word(node: Target, now: float) -> HealthWord:
         return word
     if node.window.degraded(now):
         return HealthWord.DEGRADED
-    if isinstance(node, ProviderNode) and node.reached:
-        return HealthWord.HEALTHY
-    # Too few outcomes to conclude anything, and none of them good: nobody knows.
-    known = node.stats.total > 0 and (node.window.samples(now) == 0 or node.window.success_rate(now) > 0)
+    # Known good: it served, a listing reached it, or its circuit was reset and nothing was heard since.
+    known = node.stats.successful > 0 or (isinstance(node, ProviderNode) and node.reached)
+    if not known and node.breaker.generation > 0:
+        known = node.window.samples(now) == 0
     return HealthWord.HEALTHY if known else HealthWord.UNKNOWN
 
 

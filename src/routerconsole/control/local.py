@@ -13,7 +13,7 @@ from routerconsole.domain.request import ChatRequest, Endpoint, Hints, Origin
 from routerconsole.engine.clock import iso
 from routerconsole.engine.overview import Overview
 from routerconsole.engine.recorder import matches
-from routerconsole.engine.rows import candidate_views, detail_from_json, detail_of
+from routerconsole.engine.rows import candidate_views, detail_of
 from routerconsole.engine.service import Service
 from routerconsole.storage.errors import StorageUnavailable
 
@@ -31,6 +31,7 @@ from .views import (
     Resolved,
     Status,
 )
+from .wire import detail_from_json
 
 MAX_PAGE = 1000
 

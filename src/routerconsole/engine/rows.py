@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import orjson
+from typing import TYPE_CHECKING
 
 from routerconsole.control.views import AttemptView, CandidateView, RequestDetail, RequestRow
 from routerconsole.domain.outcome import OutcomeClass
@@ -76,42 +74,6 @@ def candidate_views(candidates: Iterable[Candidate]) -> tuple[CandidateView, ...
         )
         for item in candidates
     )
-
-
-def detail_json(detail: RequestDetail) -> dict[str, Any]:
-    """Return a detail as its wire object: the row's fields inlined, `class` spelt as on the wire."""
-    data: dict[str, Any] = orjson.loads(orjson.dumps(detail))
-    row = data.pop("row")
-    for attempt in data["attempts_detail"]:
-        attempt["class"] = attempt.pop("class_")
-    return {**row, **data}
-
-
-def detail_from_json(data: dict[str, Any]) -> RequestDetail:
-    """Read back what `detail_json` wrote."""
-    row_fields = RequestRow.__dataclass_fields__
-    row = RequestRow(**{name: _tupled(data[name]) for name in row_fields if name in data})
-    attempts = tuple(
-        AttemptView(**{("class_" if name == "class" else name): value for name, value in item.items()})
-        for item in data["attempts_detail"]
-    )
-    candidates = tuple(
-        CandidateView(**{name: _tupled(value) for name, value in item.items()}) for item in data["candidates"]
-    )
-    return RequestDetail(
-        row=row,
-        candidates=candidates,
-        attempts_detail=attempts,
-        finish_reason=data["finish_reason"],
-        router_ms=data["router_ms"],
-        terminal=data["terminal"],
-        estimate_tokens=data["estimate_tokens"],
-        replayable=data["replayable"],
-    )
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _attempt(attempt: Attempt) -> AttemptView:

@@ -13,6 +13,7 @@ import orjson
 
 from routerconsole.config.problems import ConfigError
 from routerconsole.control.port import ControlError
+from routerconsole.control.wire import detail_json
 from routerconsole.domain.errors import RouterError
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.providers.client import USER_AGENT, Sender
@@ -33,7 +34,7 @@ from .inflight import CancelReason
 from .operate import Operator, with_priorities
 from .probing import Prober
 from .recorder import Recorder
-from .rows import detail_json, detail_of
+from .rows import detail_of
 from .tasks import TaskOwner
 from .upstreams import Upstreams
 

@@ -18,7 +18,16 @@ from typing import Generic, Literal, TypeVar, cast
 import aiosqlite
 
 from . import files
-from .errors import MigrationFailed, NewerSchema, Notice, Reason, StorageUnavailable, UnsafePlace, reason_of
+from .errors import (
+    MigrationFailed,
+    NewerSchema,
+    Notice,
+    Reason,
+    StorageError,
+    StorageUnavailable,
+    UnsafePlace,
+    reason_of,
+)
 from .migrations import Schema
 from .opening import FileSpec, open_read_only, open_read_write
 
@@ -140,11 +149,11 @@ class Database:
             if self._closed:
                 raise StorageUnavailable(Reason.CLOSED, self.path.name)
             try:
-                reader = self._reader = self._reader or await aiosqlite.Connection(
-                    lambda: open_read_only(self._spec), 64
-                )
+                if self._reader is None:
+                    self._reader = await _connected(lambda: open_read_only(self._spec))
+                reader = self._reader
             except (sqlite3.Error, OSError, UnsafePlace) as error:
-                raise StorageUnavailable(reason_of(error) or Reason.CANNOT_OPEN, str(error)) from error
+                raise self._unreadable(error) from error
         running = asyncio.shield(_on_thread(reader, lambda conn: _snapshot(conn, work)))
         self._track(running)
         await asyncio.wait({running}, timeout=timeout)
@@ -154,11 +163,9 @@ class Database:
         try:
             return running.result()
         except sqlite3.Error as error:
-            reason = reason_of(error)
-            if reason is None:
+            if reason_of(error) is None:
                 raise
-            self._suspect = self._suspect or reason in _REOPEN
-            raise StorageUnavailable(reason, str(error)) from error
+            raise self._unreadable(error) from error
 
     async def check(self) -> None:
         """Look after the file, every few seconds: find it deleted, replaced or damaged; end `degraded` if it can."""
@@ -199,7 +206,7 @@ class Database:
 
     async def _open(self) -> None:
         try:
-            self._writer = await aiosqlite.Connection(lambda: open_read_write(self._spec), 64)
+            self._writer = await _connected(lambda: open_read_write(self._spec))
         except (sqlite3.Error, OSError, StorageUnavailable, MigrationFailed) as error:
             self._failed(error)
             return
@@ -266,6 +273,11 @@ class Database:
         reason = Reason(self._degraded.code) if self._degraded is not None else Reason.CANNOT_OPEN
         return StorageUnavailable(reason, f"{self.path.name} is not open for writing")
 
+    def _unreadable(self, error: BaseException) -> StorageUnavailable:
+        reason = reason_of(error) or Reason.CANNOT_OPEN
+        self._suspect = self._suspect or reason in _REOPEN
+        return StorageUnavailable(reason, str(error))
+
     def _failed(self, error: BaseException) -> StorageUnavailable:
         reason = reason_of(error) or Reason.CANNOT_OPEN
         detail = error.detail if isinstance(error, StorageUnavailable) else str(error)
@@ -308,6 +320,27 @@ def _snapshot(conn: sqlite3.Connection, work: Callable[[sqlite3.Connection], T])
     finally:
         with contextlib.suppress(sqlite3.Error):
             conn.execute("ROLLBACK")
+
+
+async def _connected(opening: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
+    """Open on a thread of its own; an opening that fails still ends that thread in order before it is raised.
+
+    (A connector that raises leaves aiosqlite's thread to end by itself, possibly after the loop it reports to.)
+    """
+    failures: list[Exception] = []
+
+    def connector() -> sqlite3.Connection:
+        try:
+            return opening()
+        except (sqlite3.Error, OSError, StorageError) as error:
+            failures.append(error)
+            return sqlite3.connect(":memory:")
+
+    connection = await aiosqlite.Connection(connector, 64)
+    if failures:
+        await _close_connection(connection)
+        raise failures[0]
+    return connection
 
 
 async def _on_thread(connection: aiosqlite.Connection, work: Callable[[sqlite3.Connection], T]) -> T:

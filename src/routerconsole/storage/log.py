@@ -90,7 +90,7 @@ class RequestLog:
         text: str | None = None,
         failed_over: bool = False,
     ) -> list[tuple[int, bytes]]:
-        """Return `(seq, row JSON)`, newest first; `text` is found in id, model, provider and chain, case ignored."""
+        """Return `(seq, row JSON)`, newest first; `text` is found in id, model, provider, chain, ASCII case ignored."""
         where: list[str] = []
         values: list[object] = []
         for clause, value in (("seq < ?", before_seq), ("provider = ?", provider), ("status = ?", status)):
@@ -100,10 +100,9 @@ class RequestLog:
         if failed_over:
             where.append("failed_over = 1")
         if text:
-            escaped = _text(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
             columns = ("id", "model", "provider", "chain")
-            where.append("(" + " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in columns) + ")")
-            values += [f"%{escaped}%"] * len(columns)
+            where.append("(" + " OR ".join(f"instr(lower({column}), lower(?)) > 0" for column in columns) + ")")
+            values += [_text(text)] * len(columns)
         clauses = f" WHERE {' AND '.join(where)}" if where else ""
         sql = f"SELECT seq, row FROM requests{clauses} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - clauses are literals above
         return await self.db.read(lambda conn: conn.execute(sql, (*values, max(0, limit))).fetchall())

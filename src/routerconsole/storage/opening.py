@@ -46,9 +46,13 @@ class FileSpec:
         if self.vfs is not None:
             options["vfs"] = self.vfs
         conn = sqlite3.connect(files.uri(self.path, **options), uri=True, isolation_level=None, check_same_thread=False)
-        conn.execute(f"PRAGMA busy_timeout={int(self.busy_timeout_s * 1000)}")
-        conn.execute("PRAGMA foreign_keys=ON")
-        conn.execute("PRAGMA trusted_schema=OFF")
+        try:
+            conn.execute(f"PRAGMA busy_timeout={int(self.busy_timeout_s * 1000)}")
+            conn.execute("PRAGMA foreign_keys=ON")
+            conn.execute("PRAGMA trusted_schema=OFF")
+        except BaseException:
+            conn.close()
+            raise
         return conn
 
 
@@ -66,7 +70,7 @@ def open_read_write(spec: FileSpec) -> sqlite3.Connection:
             damage = _damage(conn, spec)
             if damage is None:
                 _journal(conn, spec)
-                _writable(conn)
+                _writable(conn, spec)
                 _migrate(conn, spec)
                 return conn
         except sqlite3.DatabaseError as error:
@@ -88,7 +92,7 @@ def open_read_only(spec: FileSpec) -> sqlite3.Connection:
     conn = spec.connect(mode="ro")
     try:
         conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         conn.close()
         if reason_of(error) not in (Reason.CANNOT_OPEN, Reason.READ_ONLY):
             raise
@@ -196,14 +200,16 @@ def _journal(conn: sqlite3.Connection, spec: FileSpec) -> None:
     conn.execute(f"PRAGMA synchronous={spec.synchronous}")
 
 
-def _writable(conn: sqlite3.Connection) -> None:
+def _writable(conn: sqlite3.Connection, spec: FileSpec) -> None:
     """Raise what SQLite says of a file it could only open for reading; somebody else's lock is not that."""
+    conn.execute("PRAGMA busy_timeout=0")
     try:
         conn.execute("BEGIN IMMEDIATE")
         conn.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         if reason_of(error) is not Reason.LOCKED:
             raise
+    conn.execute(f"PRAGMA busy_timeout={int(spec.busy_timeout_s * 1000)}")
 
 
 def _migrate(conn: sqlite3.Connection, spec: FileSpec) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from .settle import Settlement, Usage
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
     from routerconsole.control.port import Exchange
     from routerconsole.domain.registry import Registry
@@ -61,6 +63,7 @@ class ChatEngine:
         self.registry, self.board, self.budget = registry, board, budget
         self.upstreams, self.recorder, self.bus, self.bodies = upstreams, recorder, bus, bodies
         self.clock, self._rng = clock, rng
+        self.redact: Callable[[str], str] = str
         self.in_flight: dict[str, InFlight] = {}
         self.closing = False
         self._boot = secrets.token_hex(3)
@@ -136,6 +139,11 @@ class ChatEngine:
             trace.candidates = decision.candidates
         return decision
 
+    def redacted(self, failure: Failure) -> Failure:
+        """Return a failure without known secrets: an upstream may echo the key it was sent."""
+        message = failure.message and self.redact(failure.message)
+        return replace(failure, detail=self.redact(failure.detail), message=message)
+
     async def _serve(self, request: ChatRequest, decision: Plan, flight: InFlight, settlement: Settlement) -> Exchange:
         """Walk the cascade until something serves or it stops."""
         policy = self.registry.policy
@@ -166,6 +174,7 @@ class ChatEngine:
                     raise step.error
                 result, attempt = await self._attempt(request, decision, step, flight)
                 if isinstance(result, Refused):
+                    result = replace(result, failure=self.redacted(result.failure))
                     kept.replace(step, attempt, result)
                     settlement.attempt_failed(step, attempt, result.failure)
                     cascade.report(step.ranked, result.failure, self.clock.monotonic())

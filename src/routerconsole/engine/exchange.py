@@ -142,6 +142,7 @@ class StreamExchange:
         """Settle a broken stream and return the error its client is told."""
         self._over = True
         self._stream.abort()
+        failure = self._settlement.redacted(failure)
         self._attempt.ended_ms = (self._clock.monotonic() - self.trace.began) * 1000
         error = StreamIncomplete(code, f"The stream broke off: {failure.message or failure.detail}")
         error.cause = "deadline_exceeded" if code is ErrorCode.DEADLINE_EXCEEDED else failure.cls.value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -143,8 +143,13 @@ class Service:
         self.tasks.start(self._looking_after_storage(), name="storage check")
         self.tasks.start(self._pruning(), name="log retention")
 
-    async def stop(self, *, drain_s: float = DRAIN_S) -> None:
-        """Refuse new requests, let running ones finish for `drain_s` seconds, end the rest in-band, flush and close."""
+    async def stop(
+        self, *, drain_s: float = DRAIN_S, before_close: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Refuse new requests, let running ones finish for `drain_s` seconds, end the rest in-band, flush and close.
+
+        `before_close` runs once no request is left and before anything they need is closed.
+        """
         if self._stopped:
             return
         self._stopped = True
@@ -153,6 +158,8 @@ class Service:
         for flight in list(self.chat.in_flight.values()):
             flight.cancel(CancelReason.SHUTDOWN)
         await self._drained(1.0)
+        if before_close is not None:
+            await before_close()
         await self._writer.aclose()
         await self.save_board()
         await self.tasks.aclose()
@@ -164,6 +171,7 @@ class Service:
         """Put a new registry in force for the requests that come from now on; running ones keep theirs."""
         registry = replace(registry, version=self.registry.version + 1)
         self.chat.registry = registry
+        self.chat.redact = self.loaded.scrub
         self.upstreams.configure(registry)
         self.budget.configure(registry.policy.retry, frozenset(registry.providers))
         self.bus.publish_all(self.board.configure(registry, self.clock.monotonic()))

@@ -38,6 +38,10 @@ class Settlement:
         self.trace = flight.trace
         self._over = False
 
+    def redacted(self, failure: Failure) -> Failure:
+        """Return a failure without known secrets."""
+        return self._engine.redacted(failure)
+
     def attempt_failed(self, step: Try, attempt: Attempt, failure: Failure) -> None:
         """Record a failed attempt on the board, in the trace and as an event."""
         attempt.cls, attempt.detail = failure.cls, failure.detail

@@ -137,7 +137,7 @@ class StreamGate:
         was = self.committed
         out: list[bytes] = []
         try:
-            if self.finish_reason is None:
+            if not self._choices or any(choice.finish is None for choice in self._choices.values()):
                 raise _Stop(classify.bad_stream(200, "the stream ended short", committed=self.committed))
             self._end(out)
         except _Stop as stop:

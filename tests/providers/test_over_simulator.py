@@ -84,14 +84,15 @@ async def test_whole_and_stream_say_the_same(sim: Simulator, sender: Sender, kin
     assert found["usage"]["total_tokens"] == data["usage"]["total_tokens"] > 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("index", ["dense", "zero"])
+@pytest.mark.parametrize(
+    ("kind", "index"),
+    # indices of the OpenAI shape are the stream gate's to repair, not the dialect's
+    [(kind, index) for kind in KINDS for index in ("dense", "zero") if (kind, index) != (KINDS[0], "zero")],
+)
 async def test_S27_S28_parallel_calls_come_out_apart(
     sim: Simulator, sender: Sender, kind: ProviderKind, index: Any
 ) -> None:
     """Three calls, whole and streamed: names, arguments that parse, ids of their own."""
-    if kind is ProviderKind.OPENAI_COMPATIBLE and index == "zero":
-        pytest.skip("the stream gate, not the dialect, repairs indices of the OpenAI shape")
     sim.set("m:1", Behaviour(tool_calls=3, tool_index=index, tools="always"))
     fields = {"tools": [TOOL], "tool_choice": "required"}
     calls = (await whole(sender, sim, kind, **fields))["choices"][0]["message"]["tool_calls"]

@@ -144,6 +144,13 @@ def test_S18_an_event_of_many_lines_over_the_limit_is_refused(line: bytes) -> No
         feed_repeatedly(parser, line * 1000, 5 << 30)
 
 
+def test_S18_an_event_of_many_empty_lines_takes_no_more_memory_than_its_bytes() -> None:
+    """Four million empty data lines cost megabytes, not a list of four million."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert feed_repeatedly(SseParser(), b"data:\n" * 1000, 6 * (4 << 20)) == []
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before <= 16 * 1024
+
+
 def test_S18_endless_bytes_without_newline_stop_at_the_limit() -> None:
     """A gigabyte without a newline is refused after the first megabyte, and memory stays flat."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -21,7 +21,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 class SseParser:
     """An incremental parser; one per response."""
 
-    __slots__ = ("_after_cr", "_data", "_head", "_name", "_size", "_tail", "error", "heartbeats")
+    __slots__ = ("_after_cr", "_data", "_head", "_name", "_tail", "error", "heartbeats")
 
     def __init__(self) -> None:
         self.error: FrameError | None = None
@@ -29,8 +29,7 @@ class SseParser:
         self._head: bytes | None = b""  # first bytes, until it is known whether they are a BOM
         self._after_cr = False
         self._tail = bytearray()  # the line not yet ended
-        self._data: list[bytes] = []  # data lines of the event not yet ended
-        self._size = 0
+        self._data = bytearray()  # data lines of the event not yet ended, each with its LF
         self._name: bytes | None = None
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -69,7 +68,7 @@ class SseParser:
                 self._line(line, out)
         except FrameError:
             return []
-        data = b"\n".join(self._data)
+        data = bytes(self._data[:-1])
         if self._data and is_whole(data):
             out.append(Event(data, self._name))
         self._reset()
@@ -148,15 +147,15 @@ class SseParser:
         field, _, value = line.partition(b":")
         if field == b"data":
             value = value[1:] if value[:1] == b" " else value
-            self._size += len(value) + 1
-            if self._size > MAX_EVENT:
+            if len(self._data) + len(value) > MAX_EVENT:
                 raise FrameTooLarge(f"an event is over {MAX_EVENT} bytes")
-            self._data.append(value)
+            self._data += value
+            self._data += b"\n"
         elif field == b"event":
             self._name = value[1:] if value[:1] == b" " else value
 
     def _dispatch(self, out: list[Event]) -> None:
-        data = b"\n".join(self._data)
+        data = bytes(self._data[:-1])
         if data:
             out.append(Event(data, self._name))
         else:
@@ -164,9 +163,7 @@ class SseParser:
         self._reset()
 
     def _reset(self) -> None:
-        if self._data:
-            self._data = []
-            self._size = 0
+        self._data.clear()
         self._name = None
 
 

@@ -80,7 +80,7 @@ def test_the_first_failing_layer_is_the_one_named() -> None:
         lambda: bench.board.enable("a", None, bench.now),
         lambda: setattr(node.owner, "unavailable", None),
         lambda: (setattr(node.owner, "fault", None), setattr(node, "fault", None)),
-        lambda: node.gates.clear(),
+        node.gates.clear,
         lambda: node.owner.breaker.reset(bench.now),
         lambda: node.breaker.reset(bench.now),
         lambda: setattr(node.owner, "limit", 1),
@@ -295,6 +295,23 @@ def test_a_probe_lost_twice_reopens_and_holds_nothing() -> None:
     assert EventType.CIRCUIT_OPENED in kinds(bench.wait(0.25))
 
 
+def test_a_route_that_turns_down_its_probe_leaves_the_providers_probe_to_others() -> None:
+    """Both circuits half-open: when the route's probe was lost twice, the provider's permit is free for a sibling."""
+    bench = Bench(provider("a", ["m", "n"]))
+    bench.send(A, *[E500] * 5)
+    bench.wait_for_probe(A)
+    bench.lease(A)
+    bench.now += 65.0
+    bench.lease(A)
+    for _ in range(3):
+        bench.send(A2, CONNECT)
+    bench.now += 65.0
+    assert bench.state("a") == "open"
+    assert isinstance(bench.admit(A), Refusal)
+    assert (bench.state(A), bench.state("a")) == ("open", "half_open")
+    assert bench.lease(A2).probing
+
+
 def test_a_probing_stream_is_credited_at_commit_and_its_cut_still_counts() -> None:
     """Two commits close the circuit while both streams run; a cut is one failure of the closed circuit."""
     bench, first = probing()
@@ -423,6 +440,13 @@ def test_B32_connection_refused_opens_the_sole_route_too() -> None:
         bench = Bench()
         bench.send(A, OK, ending, ending, ending, sole=True)
         assert bench.refusal(A) == RefusalKind.PROVIDER_CIRCUIT
+
+
+def test_B32_timeouts_open_the_sole_route_too() -> None:
+    """A route that answers headers and then hangs is a hard failure of the route, whatever worked before."""
+    bench = Bench()
+    bench.send(A, OK, *[LATE] * 5, sole=True)
+    assert bench.state(A) == "open"
 
 
 # --- faults ---

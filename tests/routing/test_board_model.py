@@ -9,7 +9,21 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tests.routing.boards import (
-    AUTH, BAD_200, CONNECT, CUT, E500, E503, GONE, LATE, MISSING, OK, QUOTA, RATE, SILENT, Bench, provider,
+    AUTH,
+    BAD_200,
+    CONNECT,
+    CUT,
+    E500,
+    E503,
+    GONE,
+    LATE,
+    MISSING,
+    OK,
+    QUOTA,
+    RATE,
+    SILENT,
+    Bench,
+    provider,
 )  # fmt: skip
 from tests.routing.breaker_model import Model
 
@@ -230,7 +244,8 @@ class Pair:
                 assert breaker.consecutive == circuit.streak, key
         for name, count in self.model.flying.items():
             assert board.in_flight(name) == count
-        assert sum(self.model.flying.values()) == len(self.tickets)
+        for route in ROUTES:
+            assert board.in_flight(route) == sum(ticket.route == route for ticket in self.tickets)
 
     def recovers(self) -> None:
         """Healthy upstreams, traffic and a reset of faults: every circuit closes within its cap and a few probes."""

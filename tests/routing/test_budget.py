@@ -66,6 +66,13 @@ def test_the_floor_refills_by_time_up_to_the_burst() -> None:
     assert sum(budget.try_take(86_400.0, "a") for _ in range(50)) == 20
 
 
+def test_a_clock_that_went_back_takes_nothing() -> None:
+    """A full bucket stays full."""
+    budget = RetryBudget(POLICY)
+    budget.deposit(1000.0, "a")
+    assert [budget.try_take(0.0, "a") for _ in range(21)] == [True] * 20 + [False]
+
+
 def test_a_reload_keeps_what_was_spent_and_drops_what_is_gone() -> None:
     """An emptied bucket stays empty; a provider that left and came back starts full."""
     budget = drained()

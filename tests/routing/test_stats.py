@@ -48,7 +48,7 @@ def test_C0_12_failures_do_not_dilute_the_latency() -> None:
 
 
 def test_C0_13_C3_08_counts_and_stamps_through_the_board() -> None:
-    """Success: total 1, ok 1, none consecutive. Failure: failed 1, consecutive 1. Both stamp the time, on both levels."""
+    """Success: total 1, ok 1, none consecutive. Failure: failed 1, consecutive 1. Both stamp the time."""
     bench = Bench()
     bench.send(A, Success(total_ms=150.0))
     bench.now += 3.0

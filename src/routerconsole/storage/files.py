@@ -64,14 +64,21 @@ def keep_private(path: Path) -> bool:
     """Take group and world rights off a file of ours; return whether there were any."""
     try:
         mode = stat.S_IMODE(path.lstat().st_mode)
-        if not mode & 0o077:
-            return False
-        os.chmod(path, mode & 0o700, follow_symlinks=False) if os.chmod in os.supports_follow_symlinks else os.chmod(
-            path, mode & 0o700
-        )
+        if mode & 0o077:
+            path.chmod(mode & 0o700)
     except OSError:
         return False
-    return True
+    return bool(mode & 0o077)
+
+
+def match_rights(path: Path) -> None:
+    """Give side files the rights of their database: SQLite made them read-only while the file was."""
+    with contextlib.suppress(OSError):
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        for suffix in SIDE_FILES:
+            beside = side(path, suffix)
+            if os.path.lexists(beside) and not beside.is_symlink() and stat.S_IMODE(beside.lstat().st_mode) != mode:
+                beside.chmod(mode)
 
 
 def uri(path: Path, **options: str) -> str:

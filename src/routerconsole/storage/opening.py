@@ -135,8 +135,8 @@ def _settle_file(spec: FileSpec) -> None:
         spec.tell("moved_aside", f"{path.name} was missing; what was left of it was moved to {aside}")
     if not path.exists():
         _create(spec)
-    for suffix in ("", *files.SIDE_FILES):
-        files.keep_private(files.side(path, suffix))
+    files.keep_private(path)
+    files.match_rights(path)
 
 
 def _set_aside(spec: FileSpec, why: str) -> None:
@@ -205,7 +205,11 @@ def _writable(conn: sqlite3.Connection, spec: FileSpec) -> None:
     conn.execute("PRAGMA busy_timeout=0")
     try:
         conn.execute("BEGIN IMMEDIATE")
-        conn.execute("ROLLBACK")
+        try:
+            # BEGIN alone succeeds on a file that could only be opened for reading; this says so, and is undone.
+            conn.execute("PRAGMA user_version=0")
+        finally:
+            conn.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         if reason_of(error) is not Reason.LOCKED:
             raise

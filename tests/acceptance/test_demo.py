@@ -8,10 +8,25 @@ import subprocess
 from tests.acceptance.live import router_command
 
 # The outcome classes of routing.md §3 a simulated fleet can bring about.
-CLASSES = (
-    "connect stale_conn timeout_first server warming rate quota auth missing capability context policy client_error "
-    "bad_200 blank undelivered cut"
-).split()
+CLASSES = [
+    "connect",
+    "stale_conn",
+    "timeout_first",
+    "server",
+    "warming",
+    "rate",
+    "quota",
+    "auth",
+    "missing",
+    "capability",
+    "context",
+    "policy",
+    "client_error",
+    "bad_200",
+    "blank",
+    "undelivered",
+    "cut",
+]
 
 
 def test_the_headless_demo_shows_failures_recoveries_and_a_summary() -> None:

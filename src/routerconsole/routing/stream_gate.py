@@ -17,9 +17,10 @@ import orjson
 
 from routerconsole.domain.capability import Word
 from routerconsole.domain.outcome import Failure, OutcomeClass
-from routerconsole.domain.request import Endpoint, Needs
+from routerconsole.domain.request import Needs
 from routerconsole.routing import classify
 from routerconsole.routing.deliver import judge_json
+from routerconsole.routing.stream_proof import Choice, called, json_begun, other_calls, proof_of
 from routerconsole.routing.tool_deltas import ToolDeltas
 from routerconsole.routing.usable import ENDED_BY_LIMIT, speaks
 
@@ -60,18 +61,6 @@ _HOLD: Final = Gate(GateState.HOLD)
 _NOTHING: Final = Gate(GateState.PASS)
 
 
-class _Choice:
-    """What is remembered of one choice."""
-
-    __slots__ = ("finish", "spoke", "text", "tools")
-
-    def __init__(self) -> None:
-        self.finish: str | None = None
-        self.tools: ToolDeltas | None = None
-        self.text: list[str] = []
-        self.spoke = False
-
-
 class _Stop(Exception):
     """Ends a step: the stream has failed."""
 
@@ -85,12 +74,12 @@ class StreamGate:
 
     def __init__(self, needs: Needs, *, want_usage: bool) -> None:
         self._needs, self._want_usage = needs, want_usage
-        self._proof = _proof(needs)
+        self._proof = proof_of(needs)
         self._keep_text = Word.JSON in needs.forced or Word.JSON_SCHEMA in needs.forced
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._rest: list[bytes] = []
-        self._choices: dict[int, _Choice] = {}
+        self._choices: dict[int, Choice] = {}
         self._kept = 0
         self._last: Mapping[str, Any] = {}
         self._prose = self._white = False
@@ -241,7 +230,7 @@ class StreamGate:
             index = entry.get("index")
             choice = self._choices.get(index if type(index) is int else 0)
             if choice is None:
-                choice = self._choices[index if type(index) is int else 0] = _Choice()
+                choice = self._choices[index if type(index) is int else 0] = Choice()
             reason = entry.get("finish_reason")
             if reason is not None:
                 choice.finish = reason if isinstance(reason, str) else str(reason)
@@ -258,7 +247,7 @@ class StreamGate:
                     choice.spoke = choice.spoke or said
         return said, changed
 
-    def _heard(self, choice: _Choice, text: object) -> bool:
+    def _heard(self, choice: Choice, text: object) -> bool:
         """Note content text; return whether it says something."""
         if not isinstance(text, str) or not text:
             return False
@@ -273,7 +262,7 @@ class StreamGate:
         choice.spoke = self._prose = True
         return True
 
-    def _calls(self, choice: _Choice, delta: dict[str, Any]) -> bool:
+    def _calls(self, choice: Choice, delta: dict[str, Any]) -> bool:
         """Follow tool-call fragments; return whether the delta was repaired."""
         entries = delta.get("tool_calls")
         if not isinstance(entries, list) or not entries:
@@ -301,7 +290,7 @@ class StreamGate:
             self._commit(out)
         if self.committed or (len(self._held) < MAX_HELD_EVENTS and self._held_bytes < MAX_HELD_BYTES):
             return
-        if self._proof is not None and (self._prose or self._other_calls()):
+        if self._proof is not None and (self._prose or other_calls(self._choices.values())):
             raise _Stop(*self._lacking())
         if self._spoken() or self._white:
             # reasoning proves nothing either way, and white space is an answer's own: neither may be dropped
@@ -316,44 +305,22 @@ class StreamGate:
     def _proven(self) -> bool:
         """Whether the forced capability is shown; raises _Stop where it is disproved."""
         if self._proof is Word.TOOLS:
-            named = self._needs.named_tool
-            for choice in self._choices.values():
-                for call in choice.tools.calls if choice.tools is not None else ():
-                    if named is None or call.name == named:
-                        return True
-            return _legacy_call(self._last, named)
-        for choice in self._choices.values():
-            start = "".join(choice.text).lstrip() if choice.text else ""
-            if start:
-                if start[0] in "{[":
-                    return True
-                raise _Stop(*self._lacking("fenced" if start[0] == "`" else "not JSON"))
-            if choice.tools is not None:
-                return True
-        return self._refused()
-
-    def _refused(self) -> bool:
-        for entry in self._last.get("choices") or ():
-            delta = entry.get("delta") if isinstance(entry, Mapping) else None
-            if isinstance(delta, Mapping) and delta.get("refusal"):
-                return True
-        return False
+            return called(self._choices.values(), self._last, self._needs.named_tool)
+        verdict = json_begun(self._choices.values(), self._last)
+        if isinstance(verdict, str):
+            raise _Stop(*self._lacking(verdict))
+        return verdict
 
     def _lacking(self, detail: str = "") -> tuple[Failure, tuple[Word, ...]]:
         word = self._proof or Word.TOOLS
         if not detail:
             detail = "not JSON" if word is not Word.TOOLS else "no tool call"
-            if word is Word.TOOLS and self._other_calls():
+            if word is Word.TOOLS and other_calls(self._choices.values()):
                 detail = "a different tool was called"
         return Failure(OutcomeClass.UNDELIVERED, detail, status=200), (word,)
 
     def _spoken(self) -> bool:
         return any(choice.spoke for choice in self._choices.values())
-
-    def _other_calls(self) -> bool:
-        """Whether tools were called, every one by name, and (as nothing is proven) none is the one that was forced."""
-        calls = [call for choice in self._choices.values() if choice.tools is not None for call in choice.tools.calls]
-        return bool(calls) and all(call.name is not None for call in calls)
 
     def _commit(self, out: list[bytes]) -> None:
         self.committed = True
@@ -404,20 +371,3 @@ class StreamGate:
     def _note(self, flag: str) -> None:
         if flag not in self.flags:
             self.flags.append(flag)
-
-
-def _proof(needs: Needs) -> Word | None:
-    """Return the forced word whose proof the commit waits for; a call outranks JSON, whose text it replaces."""
-    if needs.endpoint is not Endpoint.CHAT:
-        return next((word for word in needs.forced if word in (Word.JSON, Word.JSON_SCHEMA)), None)
-    return next((word for word in (Word.TOOLS, Word.JSON, Word.JSON_SCHEMA) if word in needs.forced), None)
-
-
-def _legacy_call(chunk: Mapping[str, Any], named: str | None) -> bool:
-    """Whether a chunk opens a call in the legacy `function_call` shape (of the named function)."""
-    for entry in chunk.get("choices") or ():
-        delta = entry.get("delta") if isinstance(entry, Mapping) else None
-        call = delta.get("function_call") if isinstance(delta, Mapping) else None
-        if isinstance(call, Mapping) and (named is None or call.get("name") == named):
-            return True
-    return False

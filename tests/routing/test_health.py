@@ -183,3 +183,15 @@ def test_an_unreachable_providers_routes_read_open() -> None:
     bench.send(A, CONNECT, CONNECT, CONNECT)
     assert bench.state(A) == "closed"
     assert bench.health(A) == bench.health("a") == "open"
+
+
+def test_a_thousand_unwell_routes_are_all_noticed_when_they_heal() -> None:
+    """A tick looks at a share of them; a few ticks later every one was told, each once."""
+    models = [f"m{n}" for n in range(1000)]
+    bench = Bench(provider("a", models))
+    for model in models:
+        bench.send(Route("a", None, model), OK, OK, OK, OK, E500)
+    bench.now += 70.0
+    told = [fact for _ in range(10) for fact in bench.wait(0.25) if fact.type is EventType.HEALTH_CHANGED]
+    healed = [fact.data["model"] for fact in told if fact.data["after"] == "healthy" and fact.data["model"]]
+    assert sorted(healed) == sorted(models)

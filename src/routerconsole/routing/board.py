@@ -5,10 +5,12 @@ Routes come only from the registry, so nothing here grows with traffic. Times ar
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from . import effects, roster, saved, verbs
 from .breaker import UNFENCED, CircuitState, End
+from .health import WELL
 from .state import (
     FaultKind,
     Journal,
@@ -24,7 +26,7 @@ from .state import (
     gate_of,
     refuse,
 )
-from .words import own_word, shown_word
+from .words import shown_word
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
     from .stats import Stats
 
 __all__ = ["Board", "Lease", "Refusal", "RefusalKind", "UnknownTarget"]
+
+
+UNWELL_PER_TICK = 200
+"""How many unwell nodes one tick looks at again, so that it never holds the loop for long."""
 
 
 class UnknownTarget(KeyError):
@@ -141,10 +147,12 @@ class Board:
         for node in list(journal.timed):
             if not effects.sweep(node, now, journal):
                 del journal.timed[node]
-            if isinstance(node, RouteNode | ProviderNode):
-                effects.publish(node, _word(node, now), journal)
-        for target in list(journal.unwell):
-            effects.publish(target, _word(target, now), journal)
+        for target in list(islice(journal.unwell, UNWELL_PER_TICK)):
+            del journal.unwell[target]  # to the back of the queue, unless it is well by now
+            word = effects.word_of(target, now)
+            if word not in WELL:
+                journal.unwell[target] = None
+            effects.publish(target, word, journal)
         return journal.take()
 
     # --- operator verbs; `model` None is the provider itself, else every account's route to exactly that model ---
@@ -374,12 +382,8 @@ class Board:
 
     def _observe(self, owner: ProviderNode, now: float) -> None:
         for node in owner.routes.values():
-            effects.publish(node, own_word(node, now), self._journal)
-        effects.publish(owner, shown_word(owner, now), self._journal)
+            effects.publish(node, effects.word_of(node, now), self._journal)
+        effects.publish(owner, effects.word_of(owner, now), self._journal)
 
 
 _UNKNOWN = Refusal(RefusalKind.UNKNOWN, "unknown_route")
-
-
-def _word(target: Target, now: float) -> HealthWord:
-    return own_word(target, now) if isinstance(target, RouteNode) else shown_word(target, now)

@@ -86,21 +86,29 @@ def settle(lease: Lease, ending: Ending, *, sole: bool, now: float, rng: Random,
 
 def sweep(node: Node, now: float, journal: Journal) -> bool:
     """End what ran out on one node; return whether something is still to come."""
-    waiting = False
+    waiting = over = False
     if not isinstance(node, ProviderNode):
         for reason in node.gates.sweep(now):
-            journal.changed[node] = None
+            over = True
             journal.note(EventType.GATE_ENDED, node, reason=reason)
         waiting = bool(node.gates)
     if not isinstance(node, AccountNode) and node.admin.overlay is not None:
-        if node.admin.sweep(now) is not None:
-            journal.changed[node] = None
+        over = node.admin.sweep(now) is not None or over
         waiting = waiting or node.admin.overlay is not None
     if isinstance(node, RouteNode) and node.fault is not None and node.fault.until is not None:
         if node.fault.until <= now:
-            node.fault = None
+            node.fault, over = None, True
         waiting = waiting or node.fault is not None
+    if over:
+        journal.changed[node] = None
+        if not isinstance(node, AccountNode):
+            publish(node, word_of(node, now), journal)
     return waiting
+
+
+def word_of(node: Target, now: float) -> HealthWord:
+    """Return the word whose changes are told: a route's own, a provider's with what all its routes suffer from."""
+    return own_word(node, now) if isinstance(node, RouteNode) else shown_word(node, now)
 
 
 def told(node: Target, move: Move | None, now: float, journal: Journal, *, reason: str = "") -> None:
@@ -118,8 +126,8 @@ def told(node: Target, move: Move | None, now: float, journal: Journal, *, reaso
 
 def watch(node: RouteNode, now: float, journal: Journal) -> None:
     """Publish a route's and its provider's change of health, if there was one."""
-    publish(node, own_word(node, now), journal)
-    publish(node.owner, shown_word(node.owner, now), journal)
+    publish(node, word_of(node, now), journal)
+    publish(node.owner, word_of(node.owner, now), journal)
 
 
 def publish(node: Target, word: HealthWord, journal: Journal) -> None:

@@ -161,7 +161,8 @@ class Lease:
     """One admission, settled exactly once."""
 
     __slots__ = (
-        "admitted", "committed", "deadline", "ended", "forced", "node", "of_provider", "of_route", "route", "size", "sole",
+        "admitted", "committed", "deadline", "ended", "forced", "node", "of_provider", "of_route", "route", "size",
+        "sole",
     )  # fmt: skip
 
     def __init__(self, node: RouteNode, *, now: float, deadline: float, sole: bool, size: int) -> None:

@@ -141,6 +141,8 @@ MISSING_TEXT: Final = _any(
     r"is not a valid model id",  # OpenRouter
     r"model_not_found",
     r"(?:no such|unknown) model",
+    r"invalid model (?:id|name)",  # OpenAI
+    r"model identifier is invalid",  # Bedrock
     r"model not (?:found|exist)",  # DeepSeek
     r"model [^\n]{1,200} has been decommissioned",  # Groq
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from routerconsole.providers.client import Sender, Target, target
-from routerconsole.providers.kinds import dialect_of
+from routerconsole.providers.kinds import dialect_of, unusable
 
 if TYPE_CHECKING:
     from routerconsole.domain.registry import Provider, Registry
@@ -21,19 +21,18 @@ class Upstreams:
         self.broken: dict[str, str] = {}
 
     def configure(self, registry: Registry) -> None:
-        """Build the targets of a new registry; a `ca_file` that cannot be used is noted in `broken`."""
+        """Build the targets of a new registry; what cannot be used is noted in `broken` with its reason."""
         targets: dict[tuple[str, str | None], Target] = {}
         broken: dict[str, str] = {}
         for provider in registry.providers.values():
-            if provider.unavailable is not None:
-                continue
-            dialect = dialect_of(provider.kind)
             for account in provider.accounts:
-                if account.unavailable is not None:
+                reason = unusable(provider, account)
+                if reason is not None:
+                    broken.setdefault(provider.name, reason)
                     continue
                 try:
-                    targets[provider.name, account.name] = target(provider, account, dialect)
-                except (OSError, ValueError) as exc:
+                    targets[provider.name, account.name] = target(provider, account, dialect_of(provider.kind))
+                except OSError as exc:
                     broken[provider.name] = f"ca_file cannot be used: {type(exc).__name__}"
         self._targets, self.broken = targets, broken
 

@@ -1,0 +1,77 @@
+"""What the headless demo prints: one line per finished request, and what sixty seconds of faults came to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from routerconsole.domain.events import EventType
+
+if TYPE_CHECKING:
+    from routerconsole.control.port import EventPage
+    from routerconsole.control.views import RequestRow
+    from routerconsole.domain.events import Event
+
+_FINAL = frozenset({EventType.REQUEST_COMPLETED, EventType.REQUEST_FAILED, EventType.REQUEST_CANCELLED})
+_CIRCUITS = {
+    EventType.CIRCUIT_OPENED: "open",
+    EventType.CIRCUIT_HALF_OPEN: "half_open",
+    EventType.CIRCUIT_CLOSED: "closed",
+}
+PINNED = frozenset({"borealis/guarded-8b", "borealis/glass-8b"})
+"""Models of the demo that exist at one provider only and are broken on purpose: nothing else could serve them."""
+
+
+class DemoReport:
+    """Follows the event stream, printing and counting."""
+
+    def __init__(self) -> None:
+        self._outcomes: Counter[str] = Counter()
+        self._circuits: Counter[str] = Counter()
+        self._statuses: Counter[str] = Counter()
+        self._unserved: list[str] = []
+        self._failovers = 0
+
+    def follow(self, page: EventPage) -> int:
+        """Print the finished requests of a page; return the cursor to go on from."""
+        for event in page.events:
+            if event.type is EventType.ATTEMPT_FAILED:
+                self._outcomes[event.data["class"]] += 1
+            elif event.type is EventType.ATTEMPT_SUCCEEDED:
+                self._outcomes["ok"] += 1
+            elif event.type in _CIRCUITS:
+                self._circuits[_CIRCUITS[event.type]] += 1
+                print(f"  circuit {_CIRCUITS[event.type]:<10} {_named(event)}")
+            elif event.type in _FINAL:
+                self._finished(event.data["row"])
+        return page.next
+
+    def summary(self) -> None:
+        """Print what happened; say plainly whether every request that had a healthy candidate was served."""
+        total = sum(self._statuses.values())
+        statuses = ", ".join(f"{count} {status}" for status, count in self._statuses.most_common())
+        print(f"\n{total} requests: {statuses}; {self._failovers} failed over")
+        classes = ", ".join(f"{name} {count}" for name, count in self._outcomes.most_common())
+        print(f"{len(self._outcomes)} outcome classes: {classes}")
+        states = ", ".join(f"{name} {count}" for name, count in self._circuits.most_common())
+        print(f"{len(self._circuits)} circuit states entered: {states or 'none'}")
+        if self._unserved:
+            ids = ", ".join(self._unserved)
+            print(f"{len(self._unserved)} requests that had a healthy candidate were not served: {ids}")
+        else:
+            print("every request that had a healthy candidate succeeded")
+
+    def _finished(self, row: RequestRow) -> None:
+        self._statuses[row.status] += 1
+        self._failovers += row.attempts > 1
+        took = f"{row.total_ms:7.0f}ms" if row.total_ms is not None else "        -"
+        kind = "stream" if row.stream else "whole"
+        told = f"{row.id} {row.status:<9} {row.http_status or '-':>3} {took} {kind:<6}"
+        print(f"{told} {row.model or 'auto':<22} {row.chain}")
+        if row.status != "ok" and row.model not in PINNED:
+            self._unserved.append(row.id)
+
+
+def _named(event: Event) -> str:
+    data = event.data
+    return f"{data['provider']}/{data['model']}" if data.get("model") else str(data["provider"])

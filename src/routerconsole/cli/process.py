@@ -1,0 +1,135 @@
+"""Running an engine in this process: headless on the main thread, or on a thread of its own beside a console.
+
+Signals are caught here and handed to the engine's loop; a second one ends the process at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import faulthandler
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any
+
+import uvloop
+
+from routerconsole.control.threaded import ThreadedControl
+from routerconsole.wiring import Node, Prepared
+
+SWITCH_INTERVAL_S = 0.0005
+"""Longest the console's thread keeps the interpreter from the engine's (console.md §4.1)."""
+START_TIMEOUT_S = 30.0
+
+Beside = Callable[[Node], Coroutine[Any, Any, None]]
+"""Work that runs on the engine's loop until the engine stops, e.g. the demo's traffic."""
+
+
+def run_headless(prepared: Prepared, *, ready: Callable[[Node], None], beside: Beside | None = None) -> int:
+    """Serve on this thread until a signal, or until `beside` ends; return the exit code."""
+    return uvloop.run(_headless(prepared, ready, beside))
+
+
+async def _headless(prepared: Prepared, ready: Callable[[Node], None], beside: Beside | None) -> int:
+    stop = asyncio.Event()
+    signals = _Signals(lambda: asyncio.get_running_loop().call_soon_threadsafe(stop.set))
+    signals.install()
+    node = Node(prepared)
+    work: asyncio.Future[None] | None = None
+    try:
+        await node.start()
+        ready(node)
+        if beside is not None:
+            work = node.service.tasks.start(_then(beside(node), stop.set), name="beside")
+        await stop.wait()
+    finally:
+        await node.stop()
+    if work is not None and work.done() and not work.cancelled():
+        work.result()
+    return 130 if signals.last is signal.SIGINT else 0
+
+
+async def _then(work: Coroutine[Any, Any, None], after: Callable[[], None]) -> None:
+    try:
+        await work
+    finally:
+        after()
+
+
+class _Signals:
+    """SIGTERM and SIGINT ask for a stop once, then end the process; a lost terminal does not stop an engine."""
+
+    def __init__(self, stop: Callable[[], object]) -> None:
+        self._stop = stop
+        self.last: signal.Signals | None = None
+
+    def install(self) -> None:
+        """Take the process's signals (main thread only)."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._asked)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
+
+    def _asked(self, number: int, _frame: FrameType | None) -> None:
+        if self.last is not None:
+            os._exit(128 + number)
+        self.last = signal.Signals(number)
+        self._stop()
+
+
+class EngineThread:
+    """An engine on its own thread and loop; the console only ever sees `control`."""
+
+    def __init__(self, prepared: Prepared, *, beside: Beside | None = None) -> None:
+        self._prepared, self._beside = prepared, beside
+        self._started: concurrent.futures.Future[tuple[Node, asyncio.AbstractEventLoop]] = concurrent.futures.Future()
+        self._stop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> ThreadedControl:
+        """Start and return the control port once the engine serves; raise what kept it from starting."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        self._thread.start()
+        node, loop = self._started.result(START_TIMEOUT_S)
+        return ThreadedControl(node.control, loop)
+
+    def stop(self, *, timeout: float = 15.0) -> None:
+        """Drain, flush and end the thread; idempotent. `timeout` seconds is the drain and a margin."""
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(timeout)
+
+    def serve_on(self) -> int:
+        """Go on without a console until a signal asks to stop; return the exit code (main thread only)."""
+        asked = threading.Event()
+        signals = _Signals(asked.set)
+        signals.install()
+        while not asked.wait(1.0) and self._thread.is_alive():
+            continue
+        self.stop()
+        return 130 if signals.last is signal.SIGINT else 0
+
+    def _run(self) -> None:
+        try:
+            uvloop.run(self._main())
+        except Exception as exc:
+            if self._started.done():
+                raise
+            self._started.set_exception(exc)
+
+    async def _main(self) -> None:
+        self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        node = Node(self._prepared)
+        try:
+            await node.start()
+            if self._beside is not None:
+                node.service.tasks.start(self._beside(node), name="beside")
+            self._started.set_result((node, self._loop))
+            await self._stop.wait()
+        finally:
+            await node.stop()

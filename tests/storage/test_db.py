@@ -15,14 +15,14 @@ import pytest
 from routerconsole.storage.db import Database
 from routerconsole.storage.errors import Reason, StorageUnavailable
 from routerconsole.storage.migrations import STATE
-from routerconsole.storage.state import StateStore
+from routerconsole.storage.state import AuditRecord, StateStore
 
 from .conftest import NOW, Open, asides, change, files_limited_to, locked_by_another_process
 
 
-def targets(rows: list[object]) -> list[str]:
+def targets(rows: list[AuditRecord]) -> list[str]:
     """Which providers the audit speaks of."""
-    return [row.entry.target for row in rows]  # type: ignore[attr-defined]  # AuditRecord
+    return [row.entry.target for row in rows]
 
 
 async def test_D11_a_cancelled_caller_leaves_no_half_transaction(open_db: Open) -> None:
@@ -276,8 +276,19 @@ async def test_readers_cannot_write(open_db: Open) -> None:
     assert refused.value.reason is Reason.READ_ONLY
 
 
-def test_an_engine_that_forgets_to_close_is_seen(place: Path) -> None:
-    """A database closed in time lets the process end; no thread is left to hang it."""
+async def test_a_write_during_opening_waits_for_it(open_db: Open, place: Path) -> None:
+    """A change that comes while the file is being opened is kept, not refused."""
+    db = Database(place / "state.db", STATE, wall=lambda: NOW)
+    async with asyncio.TaskGroup() as tasks:
+        opening = tasks.create_task(db.open())
+        writing = tasks.create_task(StateStore(db).commit_change(*change(1)))
+    assert opening.done()
+    assert writing.result() == 1
+    await db.aclose()
+
+
+def test_a_closed_database_lets_the_process_end(place: Path) -> None:
+    """After closing no thread is left to hang the exit, and nothing was left unclosed."""
     code = (
         "import asyncio, sys\nfrom pathlib import Path\n"
         "from routerconsole.storage.db import Database\nfrom routerconsole.storage.migrations import STATE\n"
@@ -287,4 +298,3 @@ def test_an_engine_that_forgets_to_close_is_seen(place: Path) -> None:
         "asyncio.run(main())\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-X", "dev", "-c", code, place], check=True, timeout=20)
-    assert Database(place / "state.db", STATE, wall=lambda: NOW).degraded is None

@@ -228,10 +228,11 @@ async def test_D15_a_newer_schema_is_refused_and_untouched(place: Path, open_db:
     assert {p.name: p.read_bytes() for p in place.iterdir() if p.is_file()} == before
 
 
-async def test_X20_a_linked_database_is_refused(place: Path) -> None:
-    """The database is never opened through a symbolic link."""
+@pytest.mark.parametrize("name", ["state.db", "state.db-wal", "state.db-shm", "state.db-journal"])
+async def test_X20_a_linked_database_is_refused(place: Path, name: str) -> None:
+    """Neither the database nor a file beside it is opened through a symbolic link."""
     (place / "elsewhere.db").write_bytes(b"")
-    (place / "state.db").symlink_to(place / "elsewhere.db")
+    (place / name).symlink_to(place / "elsewhere.db")
     db = Database(place / "state.db", STATE, wall=lambda: NOW)
     with pytest.raises(UnsafePlace):
         await db.open()

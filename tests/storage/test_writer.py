@@ -13,7 +13,7 @@ from routerconsole.storage.log import LoggedBody, RequestLog
 from routerconsole.storage.migrations import LOG
 from routerconsole.storage.writer import LogWriter
 
-from .conftest import Open, files_limited_to, locked_by_another_process
+from .conftest import Open, asides, files_limited_to, locked_by_another_process
 from .test_log import request
 
 Begin = Callable[..., Awaitable[LogWriter]]
@@ -72,7 +72,7 @@ async def begin(open_db: Open, states: States) -> AsyncIterator[Begin]:
 
 async def rows(writer: LogWriter) -> int:
     """How many rows are on disk."""
-    (count,) = await writer._store.db.read(lambda c: c.execute("SELECT count(*) FROM requests").fetchone())
+    (count,) = await writer.store.db.read(lambda c: c.execute("SELECT count(*) FROM requests").fetchone())
     return int(count)
 
 
@@ -85,7 +85,7 @@ async def test_what_was_offered_is_on_disk_after_closing(begin: Begin) -> None:
     await writer.aclose()
     assert writer.queued == writer.queued_bytes == 0
     assert (writer.written, writer.dropped_rows, writer.dropped_details) == (1200, 0, 0)
-    page = await writer._store.page(2000)
+    page = await writer.store.page(2000)
     assert [row for _, row in page] == [b'{"n":%d}' % n for n in range(1200, 0, -1)]
 
 
@@ -95,7 +95,7 @@ async def test_rows_are_written_without_closing(begin: Begin) -> None:
     writer.offer(request(1))
     async with asyncio.timeout(10):
         while writer.queued:
-            await writer._store.page(1)  # a read of the file per turn lets the writer's task run
+            await writer.store.page(1)  # a read of the file per turn lets the writer's task run
     assert await rows(writer) == 1
 
 
@@ -116,7 +116,7 @@ async def test_D02_a_full_disk_costs_no_row_and_recovers_alone(begin: Begin, sta
 async def test_D04_a_locked_log_costs_no_row(begin: Begin, states: States) -> None:
     """Rows wait while another process holds the file and arrive when it lets go."""
     writer = await begin()
-    with locked_by_another_process(writer._store.db.path):
+    with locked_by_another_process(writer.store.db.path):
         writer.offer(request(1))
         assert await states.until(True) == "locked"
     assert await states.until(False) == ""
@@ -124,22 +124,23 @@ async def test_D04_a_locked_log_costs_no_row(begin: Begin, states: States) -> No
     assert await rows(writer) == 1
 
 
-async def test_D05_a_log_damaged_while_running_is_replaced(begin: Begin, states: States, place: Path) -> None:
+async def test_D05_a_log_damaged_while_running_is_replaced(
+    begin: Begin, open_db: Open, states: States, place: Path
+) -> None:
     """The writer itself has a damaged log set aside and goes on with a fresh one; no row is lost from the queue."""
+    before = await open_db(schema=LOG)
+    await RequestLog(before).append([request(n, detail=b"d" * 3000) for n in range(1000, 4000)])
+    await before.aclose()
     writer = await begin()
-    db = writer._store.db
-    await writer._store.append([request(n, detail=b"d" * 3000) for n in range(1000, 1400)])
-    await db.write(lambda _: None)
-    await db.aclose()
     with (place / "log.db").open("r+b") as file:
         file.seek(4096)
-        file.write(b"\xa5" * 200_000)
-    db._closed = False  # the same object, as an engine has it, on what is now a damaged file
+        file.write(b"\xa5" * ((place / "log.db").stat().st_size - 4096))
     writer.offer(request(1))
     await states.until(True)
     await states.until(False)
-    assert await writer._store.get("req-1") == b'{"detail":1}'
-    assert "moved_aside" in [n.code for n in db.notices]
+    assert await writer.store.get("req-1") == b'{"detail":1}'
+    assert "moved_aside" in [n.code for n in writer.store.db.notices]
+    assert asides(place) != []
 
 
 async def test_D12_an_overflow_drops_details_then_rows_and_counts_them(begin: Begin, states: States) -> None:

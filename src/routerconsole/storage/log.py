@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .db import Database
 
 PRUNE_ROWS = 100
-"""Rows deleted in one slice: about 5 ms of the writer's thread at 4 KB a row on the reference machine."""
+"""Rows deleted in one slice. Measured at 3.6 KB a row, 90 slices: half under 1.2 ms, the longest 13.5 ms."""
 VACUUM_PAGES = 150
 """Free pages given back to the file system in one slice."""
 

@@ -61,6 +61,8 @@ def open_read_write(spec: FileSpec) -> sqlite3.Connection:
 
     Errors of the machine (disk full, read-only, locked) come as they are: sqlite3.Error or OSError.
     """
+    for suffix in files.SIDE_FILES:
+        files.regular_file(files.side(spec.path, suffix))
     for _ in range(_ROUNDS):
         if files.regular_file(spec.path):
             _refuse_newer(spec)

@@ -44,13 +44,13 @@ class LogWriter:
         max_rows: int = 20_000,
         max_bytes: int = 32_000_000,
     ) -> None:
-        self._store, self._on_state = store, on_state
+        self.store, self._on_state = store, on_state
         self._max_rows, self._max_bytes = max_rows, max_bytes
         self._queue: deque[LoggedRequest] = deque()
         self._bytes = 0
         self._some, self._many, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
-        self._state = ""
+        self._state = self._disk = ""  # what was reported last; the disk's present trouble
         self._overflowing = False
         self.dropped_details = 0
         self.dropped_rows = 0
@@ -117,17 +117,15 @@ class LogWriter:
             await _within(self._closing.wait(), delay)
             delay = min(delay * 2, LAST_RETRY)
 
-    _disk: str = ""
-
     async def _write_batch(self) -> str | None:
         """Write the oldest rows; return why not, None when it went well. Rows leave the queue once they are on disk."""
         batch = [self._queue[n] for n in range(min(BATCH_ROWS, len(self._queue)))]
         try:
             if batch:
-                await self._store.append(batch)
+                await self.store.append(batch)
         except StorageUnavailable as error:
             if error.reason in _REOPENS:
-                await self._store.db.check()
+                await self.store.db.check()
             return error.reason.value
         except (sqlite3.Error, ValueError, OverflowError) as error:
             log.error("a batch of %d request log rows cannot be stored: %s", len(batch), type(error).__name__)

@@ -130,43 +130,29 @@ def request(number: int, **changes: Any) -> RequestRow:
 
 def failed_over(number: int, **changes: Any) -> RequestRow:
     """Return a request that a second provider absorbed."""
-    return request(number, attempts=2, chain="anthropic✗429 › groq✓ 412ms", **changes)
+    return request(number, **{"attempts": 2, "chain": "anthropic✗429 › groq✓ 412ms", **changes})
 
 
 def failed(number: int, **changes: Any) -> RequestRow:
     """Return a request nobody could serve."""
-    return request(
-        number,
-        status="failed",
-        http_status=502,
-        provider=None,
-        served_model=None,
-        attempts=2,
-        chain="groq✗503 › ollama✗CON",
-        error_code="all_candidates_failed",
-        completion_tokens=None,
-        cost_usd=None,
-        ttft_ms=None,
-        **changes,
-    )
+    nobody = {"provider": None, "served_model": None, "completion_tokens": None, "cost_usd": None, "ttft_ms": None}
+    ended = {"status": "failed", "http_status": 502, "attempts": 2, "error_code": "all_candidates_failed"}
+    return request(number, **{**nobody, **ended, "chain": "groq✗503 › ollama✗CON", **changes})
 
 
 def running(number: int, **changes: Any) -> RequestRow:
     """Return a request still in flight."""
-    return request(
-        number,
-        status="in_flight",
-        http_status=None,
-        provider=None,
-        served_model=None,
-        chain="groq…",
-        total_ms=None,
-        ttft_ms=None,
-        prompt_tokens=None,
-        completion_tokens=None,
-        cost_usd=None,
-        **changes,
+    unknown = (
+        "http_status",
+        "provider",
+        "served_model",
+        "total_ms",
+        "ttft_ms",
+        "prompt_tokens",
+        "completion_tokens",
+        "cost_usd",
     )
+    return request(number, **{**dict.fromkeys(unknown), "status": "in_flight", "chain": "groq…", **changes})
 
 
 def detail(row: RequestRow) -> RequestDetail:

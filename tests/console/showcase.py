@@ -7,62 +7,68 @@ import random
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from tests.console.fake_control import FakeControl, failed, failed_over, request, running, status
 from tests.console.scenes import fleet
 
 from routerconsole.console.app import run_console
-from routerconsole.console.options import ConsoleOptions
+from routerconsole.console.options import ConsoleOptions, ExitReason
 from routerconsole.console.terminal import terminal_problem, wants_ascii, wants_no_color
 from routerconsole.control.port import EngineUnreachable
+from routerconsole.control.views import Status
 
 
 class Traffic(FakeControl):
-    """The fleet with requests arriving at each look."""
+    """The fleet with requests arriving at each look; `report` counts the looks for tests that watch from outside."""
 
-    def __init__(self, base: FakeControl, per_look: int) -> None:
+    def __init__(self, base: FakeControl, per_look: int, *, report: Path | None = None, crash: bool = False) -> None:
         super().__init__()
         self.now = base.now
+        self.rows = dict(base.rows) if per_look == 0 else {}
         self.per_look = per_look
         self.number = 100
         self.dice = random.Random(7)
         self.live: list[str] = []
+        self.report = report
+        self.crash = crash
 
-    async def requests(self, query: object) -> object:  # type: ignore[override]
-        """Let some requests end and some begin."""
-        return await super().requests(query)  # type: ignore[arg-type]
-
-    async def status(self) -> object:  # type: ignore[override]
+    async def status(self) -> Status:
         """Move the traffic on."""
+        if self.crash and self.looks >= 2:
+            raise SystemExit(3)
+        if self.report is not None:
+            self.report.with_suffix(".looks").write_text(str(self.looks))
         moment = datetime.now(UTC)
         for request_id in self.live[:]:
             if self.dice.random() < 0.3:
                 self.live.remove(request_id)
                 began = self.rows[request_id]
-                number = int(request_id[4:], 16)
                 kind = self.dice.choice([request, request, request, failed_over, failed])
                 took = (moment - datetime.fromisoformat(began.at)) / timedelta(milliseconds=1)
-                self.arrive(kind(number, at=began.at, total_ms=took))
+                self.arrive(kind(int(request_id[4:], 16), at=began.at, total_ms=took))
         for _ in range(self.per_look):
             row = running(self.number, at=moment.isoformat())
             self.number += 1
             self.live.append(row.id)
             self.arrive(row)
-        self.now = replace(self.now, in_flight=len(self.live))
+        if self.per_look:
+            self.now = replace(self.now, in_flight=len(self.live))
         return await super().status()
 
 
 def main() -> None:
     """Run the showcase on this terminal."""
     parser = argparse.ArgumentParser()
-    for flag in ("ascii", "slow", "read-only", "empty", "disconnected"):
+    for flag in ("ascii", "slow", "read-only", "empty", "disconnected", "crash"):
         parser.add_argument(f"--{flag}", action="store_true")
     parser.add_argument("--theme", default="routerconsole-dark")
     parser.add_argument("--per-look", type=int, default=1)
+    parser.add_argument("--report", type=Path)
     args = parser.parse_args()
     if problem := terminal_problem():
         sys.exit(f"no console here: {problem}")
-    control: FakeControl = Traffic(fleet(), args.per_look)
+    control: FakeControl = Traffic(fleet(), args.per_look, report=args.report, crash=args.crash)
     if args.empty:
         control = FakeControl()
         control.now = status()
@@ -76,7 +82,11 @@ def main() -> None:
         slow=args.slow,
         no_color=wants_no_color(),
     )
-    print(run_console(control, options))
+    ending = run_console(control, options)
+    if args.report is not None:
+        args.report.write_text(f"{ending.reason} {ending.code}")
+    if ending.reason is not ExitReason.HANGUP:
+        print(f"ended: {ending.reason} {ending.code}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import contextlib
 import signal
 import threading
 import traceback
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -102,14 +101,16 @@ class RouterConsoleApp(App[ConsoleExit]):
 
     def on_engine_looked_at(self, message: EngineLookedAt) -> None:
         """Take a look in and draw what it changed, as one batch."""
-        self.desk.state.now = datetime.now(UTC)
+        self.desk.state.now = self.options.now()
         self.desk.take(message.pulled, asyncio.get_running_loop().time())
         self.redraw()
 
     def _beat(self) -> None:
-        """Move the clocks on even while the engine says nothing."""
-        self.desk.state.age(asyncio.get_running_loop().time(), datetime.now(UTC))
-        self.redraw()
+        """Move the clocks on while the engine says nothing; otherwise its looks do that."""
+        clock = asyncio.get_running_loop().time()
+        if clock - self.desk.state.clock > self.options.interval + HEARTBEAT_S / 2:
+            self.desk.state.age(clock, self.options.now())
+            self.redraw()
 
     # -- what the desk needs (Shell) ---------------------------------------------------------------------------------
 

@@ -225,7 +225,9 @@ class ConsoleDriver(LinuxDriver):
     # -- output ------------------------------------------------------------------------------------------------------
 
     def write(self, data: str) -> None:
-        """Collect a piece of a frame, or queue a mode sequence at once; never blocks."""
+        """Collect a piece of a frame, or queue a mode sequence at once; never blocks, never sends an OSC."""
+        if data.startswith("\x1b]"):  # pointer shapes, clipboard: a terminal that does not know them may print them
+            return
         if getattr(self._control, "active", False):
             self._put(data, droppable=False)
         else:
@@ -370,7 +372,8 @@ class PasteLimiter:
         inside, mark, rest = text.partition(self.END)
         if not mark and (cut := _partial_suffix(inside, self.END)):
             inside, self._held = inside[:-cut], inside[-cut:]
-        kept = inside[: self._left]
+        # Textual's parser presses the characters of an escape sequence as keys even inside a paste: leave it none.
+        kept = inside[: self._left].replace("\x1b", "␛")
         self._left = -1 if mark else self._left - len(kept)
         return kept + mark, rest
 

@@ -74,6 +74,7 @@ _TOGETHER: Final = (
     frozenset({Context.LIST, Context.PROVIDERS}),
     frozenset({Context.LIST, Context.REQUESTS}),
     frozenset({Context.DETAIL, Context.REQUESTS}),
+    frozenset({Context.DETAIL, Context.PROVIDERS}),
 )
 """Contexts that are live in one focus and so must not share a key."""
 

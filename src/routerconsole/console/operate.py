@@ -164,8 +164,8 @@ def result_text(receipt: Receipt) -> str:
     if receipt.command == "health_check":
         return _probe_text(receipt) or name
     kept = "" if receipt.persisted else " (in memory only: storage is degraded)"
-    number = f" #{receipt.audit_id}" if receipt.audit_id is not None else ""
-    return f"{name}: {changes(receipt.before, receipt.after)}{number}{kept}"
+    number = f"#{receipt.audit_id} " if receipt.audit_id is not None else ""
+    return f"{number}{name}: {changes(receipt.before, receipt.after)}{kept}"
 
 
 def _probe_text(receipt: Receipt) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+
+
+def _wall_clock() -> datetime:
+    return datetime.now(UTC)
 
 
 class ExitReason(StrEnum):
@@ -38,6 +43,7 @@ class ConsoleOptions:
     no_color: bool = False
     owns_engine: bool = True
     keys: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    now: Callable[[], datetime] = _wall_clock
 
     @property
     def interval(self) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 from rich.style import Style
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 from routerconsole.console.render.cells import Role
 
@@ -108,6 +108,7 @@ class ConsoleTheme:
             surface=colours["background"],
             panel=colours["background"],
             boost=colours["background"],
+            variables=BUILTIN_THEMES["ansi-dark" if self.dark else "ansi-light"].variables if self.ansi else {},
         )
 
     def palette(self, *, colour: bool = True) -> Palette:

@@ -8,7 +8,7 @@ from routerconsole.console.safe_text import visible
 from routerconsole.console.state import Link
 
 from . import quantity
-from .cells import Line, Role, Run, fit, line_width, merge, width_of
+from .cells import Line, Role, Run, fit, line_width, merge, width_of, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,15 +66,15 @@ def top_bar(state: ConsoleState, title: str, width: int, *, read_only: bool = Fa
 
 def notice_lines(state: ConsoleState, width: int) -> list[Line]:
     """Return the banners under the top bar: a lost engine with what happens next, then the engine's own notices."""
-    lines: list[Line] = []
+    text, role = "", Role.WARN
     if state.link is Link.DISCONNECTED:
-        why = state.problem or "no engine answers"
-        text = f" ✗ disconnected: {why}. What you see is old. Retrying; start one with `routerconsole serve`."
-        lines.append(((fit(text, width), Role.BAD),))
+        text = f"✗ disconnected, retrying: {state.problem or 'no engine answers'}. What is shown is old."
+        text, role = f"{text} To start an engine: routerconsole serve", Role.BAD
     elif state.link is Link.STALE:
-        lines.append(((fit(f" ◐ stale: {state.problem}. What you see is old. Retrying.", width), Role.WARN),))
-    elif state.problem and state.link is Link.LIVE:
-        lines.append(((fit(f" ◐ {state.problem}", width), Role.WARN),))
+        text = f"◐ stale, retrying: {state.problem}. What is shown is old."
+    elif state.problem:
+        text = f"◐ {state.problem}"
+    lines = wrap(text, width, indent=1, role=role)[:2] if text else []
     for notice in state.status.notices[:3] if state.status is not None else ():
         lines.append(((fit(f" ◐ {visible(notice, 240)}", width), Role.WARN),))
     return lines
@@ -86,7 +86,7 @@ def bottom_line(state: ConsoleState, hints: Sequence[tuple[str, str]], width: in
     if state.last is not None:
         mark = "✓" if state.last.ok else "✗"
         text = f" {mark} {state.last.text} "
-        result = (fit(text, min(width_of(text), max(20, width // 2))), Role.OK if state.last.ok else Role.BAD)
+        result = (fit(text, min(width_of(text), max(20, width * 3 // 5))), Role.OK if state.last.ok else Role.BAD)
     room = width - (width_of(result[0]) if result else 0)
     runs: list[Run] = []
     for key, word in hints:

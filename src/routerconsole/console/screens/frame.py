@@ -161,7 +161,8 @@ class Frame(Screen[None]):
     def _paint_small(self, width: int, height: int) -> list[Line]:
         have = f"{self.app.size.width}x{self.app.size.height}"
         texts = ("too small", f"{have}, needs {MIN_WIDTH}x{MIN_HEIGHT}", "the router goes on", "q quits")
-        return [((fit(text, width), Role.TEXT),) for text in texts][:height]
+        lines: list[Line] = [((fit(text, width), Role.TEXT),) for text in texts]
+        return lines[:height]
 
     # -- mouse -------------------------------------------------------------------------------------------------------
 

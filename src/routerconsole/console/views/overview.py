@@ -8,6 +8,7 @@ from routerconsole.console.actions import Context
 from routerconsole.console.render.cells import Line, Role, wrap
 from routerconsole.console.render.providers import provider_detail, provider_lines
 from routerconsole.console.render.requests import RequestLines
+from routerconsole.console.safe_text import visible
 from routerconsole.console.state import Link, noteworthy
 from routerconsole.console.table import TableModel
 from routerconsole.console.tick import Wants
@@ -64,7 +65,7 @@ class OverviewView(View):
                 self.latest.to_top()
         name = self.providers.current_key
         self.detail.about(name)
-        self.detail.name = f"Provider {name}" if name else "Provider"
+        self.detail.name = f"Provider {visible(name, 40)}" if name else "Provider"
 
     def wants(self) -> Wants:
         """Need nothing beyond status and rows."""

@@ -1,0 +1,269 @@
+"""The console on a real terminal: boot, keys, resize, exits, hang-up, stall, slow and poor terminals."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.pty.terminal import PATIENCE_S, Terminal, showcase
+
+IDLE = ("--per-look", "0")
+
+
+def test_boot_keys_and_quit() -> None:
+    """The console paints, answers keys and quits with its own exit code."""
+    with showcase(*IDLE) as on:
+        on.sees("▶ Providers", "anthropic", "LIVE")
+        on.send("5")
+        on.sees("▶ Requests")
+        on.send("E")
+        on.send("\r")
+        on.sees("retry-after 20s")
+        on.send("\x1b")
+        on.sees("▶ Requests")
+        on.send("q")
+        on.sees("Quit?")
+        on.send("q")
+        on.until(lambda: b"ended: quit 0" in on.bytes)
+        assert on.ended() == 0
+
+
+def leave_by_key(on: Terminal) -> None:
+    """q, answered with q."""
+    on.send("q")
+    on.sees("Quit?")
+    on.send("q")
+
+
+def leave_by_interrupt_key(on: Terminal) -> None:
+    """ctrl+c twice."""
+    on.send("\x03")
+    on.sees("Quit?")
+    on.send("\x03")
+
+
+def leave_by_sigint(on: Terminal) -> None:
+    """The signal, twice."""
+    on.child.kill(signal.SIGINT)
+    on.sees("Quit?")
+    on.child.kill(signal.SIGINT)
+
+
+def leave_by_sigterm(on: Terminal) -> None:
+    """The signal of an init system."""
+    on.child.kill(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("leave", "says"),
+    [
+        (leave_by_key, b"ended: quit 0"),
+        (leave_by_interrupt_key, b"ended: interrupted 130"),
+        (leave_by_sigint, b"ended: interrupted 130"),
+        (leave_by_sigterm, b"ended: quit 0"),
+    ],
+)
+def test_T11_every_exit_restores_the_terminal(leave: object, says: bytes) -> None:
+    """After each way out `stty` is as before, and alternate screen, mouse, paste mode and hidden cursor are off."""
+    script = f"stty -g; {sys.executable} -m tests.console.showcase --per-look 0; stty -g; read x"
+    with Terminal(["/bin/sh", "-c", script]) as on:
+        on.sees("▶ Providers")
+        if leave is leave_by_sigint or leave is leave_by_sigterm:
+            on.child.pid, shell = child_of(on.child.pid), on.child.pid
+            leave(on)  # type: ignore[operator]
+            on.child.pid = shell
+        else:
+            leave(on)  # type: ignore[operator]
+        on.until(lambda: says in on.bytes, "the end")
+        on.until(lambda: len(stty_lines(on.bytes)) == 2, "stty after")
+        before, after = stty_lines(on.bytes)
+        assert before == after
+        assert on.modes_left() == set()
+
+
+def child_of(pid: int) -> int:
+    """Return the only child of a process."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def stty_lines(data: bytes) -> list[bytes]:
+    """Return the lines `stty -g` printed."""
+    return [line.strip() for line in data.split(b"\n") if line.count(b":") > 30]
+
+
+def test_T11_crash_restores_the_terminal_and_says_what_happened() -> None:
+    """A console that dies of a bug leaves a usable terminal."""
+    with showcase(*IDLE, "--crash") as on:
+        assert on.ended() == 3
+        assert on.modes_left() == set()
+        assert b"\x1b[?1049h" in on.bytes
+
+
+def test_T08_hang_up_ends_the_console_quietly(tmp_path: Path) -> None:
+    """When the terminal goes, the console is gone within a second, says `hangup`, and leaves no traceback."""
+    report, errors = tmp_path / "report", tmp_path / "stderr"
+    command = f"exec {sys.executable} -m tests.console.showcase --per-look 1 --report {report} 2>{errors}"
+    with Terminal(["/bin/sh", "-c", command]) as on:
+        on.sees("▶ Providers")
+        on.hang_up()
+        began = time.monotonic()
+        while not report.exists() or not report.read_text():
+            assert time.monotonic() < began + PATIENCE_S
+        assert time.monotonic() < began + 2
+        assert report.read_text() == "hangup 0"
+        assert "Traceback" not in errors.read_text()
+
+
+def test_T08_eof_on_input_ends_the_console(tmp_path: Path) -> None:
+    """A terminal that only goes silent with an error, without SIGHUP, ends the console too."""
+    report = tmp_path / "report"
+    command = f"trap '' HUP; exec {sys.executable} -m tests.console.showcase --per-look 1 --report {report} 2>/dev/null"
+    with Terminal(["/bin/sh", "-c", command]) as on:
+        on.sees("▶ Providers")
+        on.hang_up()
+        deadline = time.monotonic() + PATIENCE_S
+        while not report.exists() or not report.read_text():
+            assert time.monotonic() < deadline
+        assert report.read_text() == "hangup 0"
+
+
+def test_T07_stalled_terminal_holds_nothing_up_and_is_repainted(tmp_path: Path) -> None:
+    """While nobody reads the screen the console keeps looking at the engine; afterwards the screen is right again."""
+    looks = tmp_path / "report.looks"
+    with showcase("--per-look", "30", "--report", str(tmp_path / "report")) as on:
+        on.sees("▶ Providers")
+        on.send("5")
+        on.sees("▶ Requests")
+        start = int(looks.read_text() or 0)
+        deadline = time.monotonic() + PATIENCE_S
+        while int(looks.read_text() or 0) < start + 12:  # nobody reads the terminal here
+            assert time.monotonic() < deadline, "the stalled terminal held the console up"
+        on.send("1")
+        on.sees("▶ Providers", "Latest failovers", "anthropic", "LIVE")
+        on.send("f")
+
+
+def test_T01_resize_storm_ends_in_a_whole_screen() -> None:
+    """Any size, zero included, and back: everything is there again."""
+    with showcase(*IDLE) as on:
+        on.sees("▶ Providers")
+        for size in [(1, 1), (0, 0), (2, 200), (500, 500), (40, 10), (39, 9), (200, 60), (80, 24)]:
+            on.resize(*size)
+            on.child.kill(signal.SIGWINCH)
+            on.pump()
+        on.sees("▶ Providers", "Latest failovers", "t probe")
+
+
+def test_invalid_bytes_and_ctrl_z_are_ignored() -> None:
+    """Bytes that are no UTF-8, broken escape sequences and ctrl+z neither end, stop nor confuse the console."""
+    with showcase(*IDLE) as on:
+        on.sees("▶ Providers")
+        on.send(b"\xff\xfe\xc3\x28\x80")
+        on.send("\x1a")
+        on.child.kill(signal.SIGTSTP)
+        on.send(b"\x1b[<0;999999999999;M\x1b[1;1;1;1;1R\x1b[M!!!")
+        on.send("5")
+        on.sees("▶ Requests")
+
+
+def test_T03_megabyte_of_paste_leaves_the_console_alive() -> None:
+    """A megabyte pasted without its end, full of escape sequences: capped, and the keys behind it work."""
+    with showcase(*IDLE) as on:
+        on.sees("▶ Providers")
+        on.send("5/")
+        on.sees("Enter keep")
+        on.send(b"\x1b[200~")
+        for _ in range(256):
+            on.send(b"dq\x1b]52;c;aGk=\x07 " * 256)
+            on.pump(0)
+        on.sees("dq")  # ended by its silence
+        on.send("\x1b")
+        on.sees("▶ Requests  42")
+
+
+def test_T04_everything_sent_to_the_terminal_is_on_the_allow_list() -> None:
+    """The bytes of a session are text, colours, cursor moves and the modes of the driver; nothing else."""
+    with showcase("--per-look", "3") as on:
+        on.sees("▶ Providers")
+        for keys, shown in (
+            ("5", "▶ Requests"),
+            ("k", "FROZEN"),
+            ("\r", "Why"),
+            ("\x1b", "▶ Requests"),
+            ("/zzz\r", "[zzz]"),
+            ("\x1b", "FROZEN"),
+            ("?", "Everywhere"),
+            ("\x1b", "▶ Requests"),
+            ("@", "No operator"),
+            ("\x1b", "▶ Requests"),
+            ("1", "▶ Providers"),
+            ("d", "Drain anthropic?"),
+        ):
+            on.send(keys)
+            on.sees(shown)
+        rest = re.sub(rb"\x1b\[[0-9;]*[mH]|\x1b\[\?[0-9;]+(?:[hl]|\$p)|\x1b\[[<>][0-9;]*u", b"", on.bytes)
+        rest = re.sub(rb"\r?\n", b"", rest)
+        assert rest.decode().isprintable(), re.findall(rb"[^ -~]{1,8}", rest)[:5]
+
+
+def bytes_per_second(on: Terminal, looks: int, report: Path) -> float:
+    """Return what a console sends while the engine is looked at a number of times."""
+    path = report.with_suffix(".looks")
+    start, before, began = int(path.read_text() or 0), len(on.bytes), time.monotonic()
+    on.until(lambda: int(path.read_text() or 0) >= start + looks)
+    return (len(on.bytes) - before) / (time.monotonic() - began)
+
+
+def test_bytes_idle_and_following(tmp_path: Path) -> None:
+    """At 80x24 an idle console sends next to nothing and one following a busy log at most 25 KB/s."""
+    report = tmp_path / "report"
+    with showcase(*IDLE, "--report", str(report)) as on:
+        on.sees("▶ Providers")
+        bytes_per_second(on, 2, report)
+        assert bytes_per_second(on, 12, report) <= 400  # the clock in the top bar moves once a second
+    with showcase("--per-look", "50", "--report", str(report)) as on:
+        on.sees("▶ Providers")
+        on.send("5")
+        on.sees("▶ Requests")
+        assert bytes_per_second(on, 12, report) <= 25_000
+
+
+def test_slow_link_sends_less(tmp_path: Path) -> None:
+    """With --slow a busy log costs at most 6 KB/s."""
+    report = tmp_path / "report"
+    with showcase("--per-look", "50", "--slow", "--report", str(report)) as on:
+        on.sees("▶ Providers")
+        on.send("5")
+        on.sees("▶ Requests")
+        assert bytes_per_second(on, 4, report) <= 6_000
+
+
+@pytest.mark.parametrize("term", ["vt100", "xterm", "linux", "screen", "tmux"])
+def test_T16_poor_terminals(term: str) -> None:
+    """On each terminal type the console is usable; on the Linux text console it is ASCII."""
+    with showcase(*IDLE, env={"TERM": term}) as on:
+        on.sees("Providers", "anthropic")
+        on.send("5")
+        on.sees("Requests")
+        if term == "linux":
+            assert on.text().isascii()
+
+
+def test_T16_without_colour_no_colour_is_sent() -> None:
+    """NO_COLOR leaves no colour in the output, greys included."""
+    with showcase(*IDLE, env={"NO_COLOR": "1"}) as on:
+        on.sees("▶ Providers", "openai")
+        codes = {code for sgr in re.findall(rb"\x1b\[([0-9;]*)m", on.bytes) for code in sgr.split(b";") if code}
+        assert codes <= {b"0", b"1", b"4", b"7", b"39", b"49"}
+
+
+@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"TERM": ""}])
+def test_T16_dumb_terminal_is_refused_without_an_escape_byte(env: dict[str, str]) -> None:
+    """On a dumb terminal the console does not start, names the headless form, and sends nothing but text."""
+    with showcase(env=env) as on:
+        on.until(lambda: b"routerconsole serve" in on.bytes)
+        assert b"\x1b" not in on.bytes

@@ -46,7 +46,7 @@ class LocalControl:
         """See Control."""
         service = self._service
         rps, failovers, errors, p95 = service.recorder.rates.read(service.clock.monotonic())
-        notices = (service.storage_notice, service.config_notice, *service.loaded.notices)
+        notices = (*service.keeper.notices, service.config_notice, *service.loaded.notices)
         return self._overview().status(
             uptime_s=round(service.clock.monotonic() - service.started_at, 1),
             in_flight=len(service.chat.in_flight),
@@ -88,7 +88,7 @@ class LocalControl:
         if trace is not None:
             return detail_of(trace, replayable=service.bodies.get(request_id) is not None)
         try:
-            kept = await service.log.get(request_id)
+            kept = await service.keeper.log.get(request_id)
         except StorageUnavailable:
             return None
         return None if kept is None else detail_from_json(orjson.loads(kept))
@@ -100,7 +100,7 @@ class LocalControl:
     async def audit(self, limit: int = 100) -> tuple[AuditRow, ...]:
         """See Control."""
         try:
-            records = await self._service.state.audit(limit)
+            records = await self._service.keeper.state.audit(limit)
         except StorageUnavailable as exc:
             raise ControlError("storage_unavailable", f"The audit cannot be read: {exc}.", status=503) from exc
         return tuple(
@@ -157,7 +157,8 @@ class LocalControl:
         try:
             decision = chat.decide(request, now=self._service.clock.monotonic(), peek=True)
         except RouterError as exc:
-            raise ControlError(exc.code.value, exc.message, status=exc.status) from exc
+            nothing = Resolved("none", request.model or "")
+            return Explanation(nothing, (), (), estimate_tokens=0, candidates=(), error=_told(exc))
         error = decision.error
         return Explanation(
             resolved=Resolved(decision.resolution.kind.value, decision.resolution.id),
@@ -165,9 +166,7 @@ class LocalControl:
             forced=tuple(word.value for word in decision.needs.forced),
             estimate_tokens=decision.needs.estimate_tokens,
             candidates=candidate_views(decision.candidates),
-            error=None
-            if error is None
-            else {"code": error.code.value, "message": error.message, "status": error.status},
+            error=None if error is None else _told(error),
         )
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:
@@ -194,7 +193,7 @@ class LocalControl:
         """Fill up from the log; what is in memory and not yet written has no number and so no cursor of its own."""
         before = int(query.before) if query.before and query.before.isdigit() else None
         try:
-            stored = await self._service.log.page(
+            stored = await self._service.keeper.log.page(
                 limit,
                 before_seq=before,
                 provider=query.provider,
@@ -222,6 +221,10 @@ class LocalControl:
 def _row(data: dict[str, Any]) -> RequestRow:
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
     return RequestRow(**fields)
+
+
+def _told(error: RouterError) -> dict[str, Any]:
+    return {"code": error.code.value, "message": error.message, "status": error.status}
 
 
 def _hints(headers: Mapping[str, str]) -> Hints:

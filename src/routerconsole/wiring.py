@@ -24,7 +24,8 @@ from routerconsole.domain.address import is_local
 from routerconsole.domain.registry import ProviderKind, assemble
 from routerconsole.domain.secret import Secret
 from routerconsole.engine.clock import SystemClock
-from routerconsole.engine.service import Loaded, LogPolicy, Service
+from routerconsole.engine.keeping import LogPolicy
+from routerconsole.engine.service import Loaded, Service
 from routerconsole.server.app import App
 from routerconsole.server.control import api_app
 from routerconsole.server.door import DoorLimits
@@ -112,7 +113,7 @@ def prepare(options: EngineOptions, env: Mapping[str, str], *, text: str | None 
     shown_host = f"[{host}]" if ":" in host and not host.startswith("[") else host
     return Prepared(
         config=config,
-        loaded=_loaded(config, env, tokens),
+        loaded=_loaded(config, env, tokens, place=place),
         place=place,
         lock=lock,
         tokens=tokens,
@@ -181,7 +182,7 @@ class Node:
     def _reload(self, version: int) -> Loaded:
         prepared = self._prepared
         config = load(prepared.config.source_path, prepared.env, Path.cwd())
-        loaded = _loaded(config, prepared.env, prepared.tokens, version=version)
+        loaded = _loaded(config, prepared.env, prepared.tokens, place=prepared.place, version=version)
         return replace(loaded, registry=self._with_simulators(loaded.registry))
 
     async def _start_simulators(self) -> None:
@@ -217,11 +218,11 @@ class Node:
         return replace(provider, base_url=simulator.base_url, unavailable=None)
 
 
-def _loaded(config: LoadedConfig, env: Mapping[str, str], tokens: Tokens, *, version: int = 1) -> Loaded:
+def _loaded(config: LoadedConfig, env: Mapping[str, str], tokens: Tokens, *, place: Place, version: int = 1) -> Loaded:
     registry = build_registry(config.settings, env, version=version)
     redactor = build_redactor(registry, (tokens.admin, tokens.client))
     shown: Mapping[str, Any] = effective(config, registry, redactor)
-    notices = tuple(str(item) for item in config.warnings)
+    notices = (*(str(item) for item in config.warnings), *(notice.text for notice in place.notices))
     path = None if config.source_path is None else str(config.source_path)
     return Loaded(registry, shown, notices, path, redactor.redact)
 

@@ -14,9 +14,10 @@ MAX_BYTES = 32 << 20
 class BodyStore:
     """Request bodies by request id, oldest dropped first."""
 
-    def __init__(self, *, enabled: bool) -> None:
-        self.enabled = enabled
+    def __init__(self, *, enabled: bool, reply_bytes: int = 0) -> None:
+        self.enabled, self.reply_bytes = enabled, reply_bytes
         self._kept: OrderedDict[str, ChatRequest] = OrderedDict()
+        self._replies: dict[str, bytearray] = {}
         self._bytes = 0
 
     def keep(self, request: ChatRequest) -> None:
@@ -26,9 +27,20 @@ class BodyStore:
         self._kept[request.id] = request
         self._bytes += request.size
         while len(self._kept) > MAX_BODIES or self._bytes > MAX_BYTES:
-            _, dropped = self._kept.popitem(last=False)
+            gone, dropped = self._kept.popitem(last=False)
             self._bytes -= dropped.size
+            self._replies.pop(gone, None)
 
     def get(self, request_id: str) -> ChatRequest | None:
         """Return a kept request, or None."""
         return self._kept.get(request_id)
+
+    def keep_reply(self, request_id: str, data: bytes) -> None:
+        """Add to what was answered, up to `reply_bytes`; a no-op unless replies are logged."""
+        if self.reply_bytes and request_id in self._kept:
+            held = self._replies.setdefault(request_id, bytearray())
+            held += data[: max(0, self.reply_bytes + 1 - len(held))]
+
+    def reply(self, request_id: str) -> bytes:
+        """Return what was kept of an answer."""
+        return bytes(self._replies.get(request_id, b""))

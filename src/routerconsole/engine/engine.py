@@ -180,6 +180,7 @@ class ChatEngine:
                     cascade.report(step.ranked, result.failure, self.clock.monotonic())
                     continue
                 if isinstance(result, WholeAnswer):
+                    self.bodies.keep_reply(trace.id, result.reply.raw)
                     settlement.attempt_served(step, attempt, Usage.of_reply(result.reply.data))
                     settlement.served()
                     return WholeExchange(trace, result.reply.raw, result.headers)

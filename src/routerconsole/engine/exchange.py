@@ -89,6 +89,8 @@ class StreamExchange:
                 self._first = _failed(verdict.failure)
                 return verdict.payloads
             raise self._broke(verdict.failure)
+        if self._settlement.keeps_replies:
+            self._settlement.keep_reply(b"\n".join(verdict.payloads))
         if verdict.ended:
             self._served()
         return verdict.payloads

@@ -29,13 +29,12 @@ from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.registry import assemble
 from routerconsole.domain.request import ChatRequest, Origin
 from routerconsole.routing.board import UnknownTarget
-from routerconsole.storage.errors import StorageUnavailable
 from routerconsole.storage.state import AuditEntry, Record
 
 from .inflight import CancelReason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from routerconsole.domain.registry import Registry
     from routerconsole.routing.verbs import Changed
@@ -80,15 +79,18 @@ class Operator:
     async def _on_target(self, command: _TargetCommand, *, actor: str, dry_run: bool) -> Receipt:
         target = self._known(command.target)
         preview = self._verb(command, target, dry_run=True)
-        name, label = command.name, target.label()
-        receipt = await self._audited(name, label, preview.before, preview.after, actor=actor, dry_run=dry_run)
+        service = self._service
+        board = service.board.records(preview, service.clock.monotonic(), service.clock.wall())
+        receipt = await self._audited(
+            command.name, target.label(), preview.before, preview.after, actor=actor, dry_run=dry_run, board=board
+        )
         if dry_run:
             return receipt
         done = self._verb(command, target, dry_run=False)
         self._service.bus.publish_all(done.facts)
         if isinstance(command, Disable) and command.cancel_in_flight:
             self._cut_in_flight(target)
-        persisted = await self._service.save_board() and receipt.persisted
+        persisted = await self._service.keeper.save() and receipt.persisted
         return replace(receipt, before=done.before, after=done.after, persisted=persisted)
 
     def _verb(self, command: _TargetCommand, target: Target, *, dry_run: bool) -> Changed:
@@ -139,8 +141,9 @@ class Operator:
             command.name, provider.name, before, after, actor=actor, dry_run=dry_run, records=(record,)
         )
         if not dry_run:
-            self._service.priorities[provider.name] = command.priority
-            self._service.swap(with_priorities(self._service.registry, self._service.priorities))
+            priorities = self._service.keeper.priorities
+            priorities[provider.name] = command.priority
+            self._service.swap(with_priorities(self._service.registry, priorities))
         return receipt
 
     async def _probe(self, command: Probe, *, dry_run: bool) -> Receipt:
@@ -212,17 +215,14 @@ class Operator:
         *,
         actor: str,
         dry_run: bool,
-        records: tuple[Record, ...] = (),
+        records: Iterable[Record] = (),
+        board: Iterable[Mapping[str, Any]] = (),
     ) -> Receipt:
-        """Write the audit row (and what must be kept with it) before anything takes effect."""
+        """Write the audit row, and with it the state it brings, before anything takes effect."""
         if dry_run:
             return Receipt(name, target, before, after, persisted=False, dry_run=True)
         entry = AuditEntry(self._service.clock.wall(), actor, name, target, before, after)
-        audit_id: int | None = None
-        try:
-            audit_id = await self._service.state.commit_change(entry, records)
-        except StorageUnavailable as exc:
-            self._service.storage_state(True, str(exc))
+        audit_id = await self._service.keeper.commit(entry, board, records)
         data = {"id": audit_id, "actor": actor, "command": name, "target": target, "before": before, "after": after}
         self._service.bus.publish(Fact(EventType.AUDIT, data))
         return Receipt(name, target, before, after, persisted=audit_id is not None, audit_id=audit_id)

@@ -9,58 +9,38 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from routerconsole.config.problems import ConfigError
 from routerconsole.control.port import ControlError
-from routerconsole.control.wire import detail_json
 from routerconsole.domain.errors import RouterError
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.providers.client import USER_AGENT, Sender
 from routerconsole.providers.transport import Transport
 from routerconsole.routing.board import Board
 from routerconsole.routing.budget import RetryBudget
-from routerconsole.routing.saved import IDENTITY, plain
-from routerconsole.storage.errors import StorageUnavailable
-from routerconsole.storage.log import LoggedRequest, RequestLog
-from routerconsole.storage.state import Record, StateStore
-from routerconsole.storage.writer import LogWriter
 
 from .bodies import BodyStore
 from .bus import Bus
 from .clock import Clock
 from .engine import ChatEngine
 from .inflight import CancelReason
+from .keeping import Keeper, LogPolicy
 from .operate import Operator, with_priorities
 from .probing import Prober
 from .recorder import Recorder
-from .rows import detail_of
 from .tasks import TaskOwner
 from .upstreams import Upstreams
 
 if TYPE_CHECKING:
     from routerconsole.domain.registry import Registry
     from routerconsole.domain.request import ChatRequest
-    from routerconsole.domain.trace import Trace
     from routerconsole.storage.db import Database
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
-STORAGE_CHECK_S = 5.0
-PRUNE_S = 60.0
 DRAIN_S = 10.0
 LAG_LOGGED_S = 0.25
 """Loop lag worth a line in the log (safety.md §1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogPolicy:
-    """What is kept of finished requests: days and megabytes on disk, bodies in memory or not at all."""
-
-    bodies: str = "memory"
-    retention_s: float = 7 * 86400.0
-    max_mb: float = 200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +76,23 @@ class Service:
     ) -> None:
         self.clock, self.rng, self.version, self.endpoint = clock, rng, version, ""
         self.loaded, self._reload, self._changed = loaded, reload, changed
-        self._state_db, self._log_db, self._log_policy = state_db, log_db, log_policy
-        self.state, self.log = StateStore(state_db), RequestLog(log_db)
         self.bus = Bus(clock)
         self.tasks = TaskOwner(self._task_failed)
         self.board = Board(rng)
-        self.bodies = BodyStore(enabled=log_policy.bodies != "off")
-        self._writer = LogWriter(self.log, on_state=self.storage_state)
-        self.recorder = Recorder(self.bus, clock, self)
+        self.bodies = BodyStore(enabled=log_policy.bodies != "off", reply_bytes=log_policy.body_bytes)
+        self.keeper = Keeper(
+            state_db=state_db,
+            log_db=log_db,
+            board=self.board,
+            bodies=self.bodies,
+            bus=self.bus,
+            clock=clock,
+            policy=log_policy,
+        )
+        self.keeper.on_priorities = self._lay_priorities
+        self.recorder = Recorder(self.bus, clock, self.keeper)
         self.upstreams = Upstreams(Sender(Transport(clock=clock.monotonic, user_agent=USER_AGENT)))
         self.budget = RetryBudget(loaded.registry.policy.retry)
-        self.priorities: dict[str, int] = {}
-        self.storage_notice = ""
         self.config_notice = ""
         self.chat = ChatEngine(
             registry=loaded.registry,
@@ -134,14 +119,9 @@ class Service:
 
     async def start(self) -> None:
         """Open storage, restore what was, begin the background work. Raises NewerSchema or UnsafePlace."""
-        await self._state_db.open()
-        await self._log_db.open()
         self.swap(self.loaded.registry)
-        await self._restore()
-        self._writer.start(self.tasks.start)
+        await self.keeper.start(self.tasks)
         self.tasks.start(self._ticking(), name="ticks")
-        self.tasks.start(self._looking_after_storage(), name="storage check")
-        self.tasks.start(self._pruning(), name="log retention")
 
     async def stop(
         self, *, drain_s: float = DRAIN_S, before_close: Callable[[], Awaitable[None]] | None = None
@@ -160,12 +140,10 @@ class Service:
         await self._drained(1.0)
         if before_close is not None:
             await before_close()
-        await self._writer.aclose()
-        await self.save_board()
+        await self.keeper.flush()
         await self.tasks.aclose()
         await self.upstreams.sender.aclose()
-        await self._state_db.aclose()
-        await self._log_db.aclose()
+        await self.keeper.aclose()
 
     def swap(self, registry: Registry) -> None:
         """Put a new registry in force for the requests that come from now on; running ones keep theirs."""
@@ -188,51 +166,8 @@ class Service:
             self.bus.publish(Fact(EventType.CONFIG_REJECTED, {"problems": [str(item) for item in exc.problems]}))
             raise ControlError("invalid_config", "\n".join(str(item) for item in exc.problems), status=422) from exc
         self.loaded, self.config_notice = loaded, ""
-        self.swap(with_priorities(loaded.registry, self.priorities))
+        self.swap(with_priorities(loaded.registry, self.keeper.priorities))
         self.bus.publish(Fact(EventType.CONFIG_RELOADED, {"version": self.registry.version, "path": loaded.path}))
-
-    async def save_board(self) -> bool:
-        """Write what changed on the board; return whether it is on the disk."""
-        records = self.board.dirty(self.clock.monotonic(), self.clock.wall())
-        if not records:
-            return self._state_db.degraded is None
-        rows = [
-            Record(tuple(item[part] for part in IDENTITY), "board", None if plain(item) else item) for item in records
-        ]
-        try:
-            await self.state.save_records(rows, self.clock.wall())
-        except StorageUnavailable as exc:
-            self.storage_state(True, str(exc))
-            return False
-        return True
-
-    def storage_state(self, degraded: bool, reason: str) -> None:
-        """Tell operators that records are not being kept, or are again."""
-        if degraded == bool(self.storage_notice):
-            return
-        self.storage_notice = f"storage degraded: {reason}" if degraded else ""
-        kind = EventType.STORAGE_DEGRADED if degraded else EventType.STORAGE_RECOVERED
-        self.bus.publish(Fact(kind, {"reason": reason}))
-
-    def offer(self, item: Trace) -> None:
-        """Hand a finished request to the log (the recorder's sink)."""
-        detail = detail_of(item)
-        row = detail.row
-        self._writer.offer(
-            LoggedRequest(
-                id=item.id,
-                at=item.at,
-                status=row.status,
-                origin=row.origin,
-                chain=row.chain,
-                row=orjson.dumps(row),
-                detail=orjson.dumps(detail_json(detail)),
-                provider=row.provider,
-                model=row.model,
-                error_code=row.error_code,
-                failed_over=item.failed_over,
-            )
-        )
 
     async def run_quietly(self, request: ChatRequest) -> None:
         """Serve a request nobody waits for (a replay); its trace is the result."""
@@ -243,17 +178,9 @@ class Service:
         except RouterError:
             return  # recorded like any other failure
 
-    async def _restore(self) -> None:
-        try:
-            stored = await self.state.load()
-        except StorageUnavailable as exc:
-            self.storage_state(True, str(exc))
-            return
-        now, wall = self.clock.monotonic(), self.clock.wall()
-        self.board.restore([dict(data) for data in stored.of("board").values()], now, wall)
-        self.priorities = {key[0]: int(data["priority"]) for key, data in stored.of("priority").items() if key[0]}
-        if self.priorities:
-            self.swap(with_priorities(self.registry, self.priorities))
+    def _lay_priorities(self) -> None:
+        if self.keeper.priorities:
+            self.swap(with_priorities(self.registry, self.keeper.priorities))
 
     async def _drained(self, seconds: float) -> None:
         try:
@@ -274,7 +201,7 @@ class Service:
                 log.warning("the engine's loop was %.0f ms late", (now - began - TICK_S) * 1000)
             self.bus.publish_all(self.board.tick(now))
             self.prober.tick(now)
-            await self.save_board()
+            await self.keeper.save()
             if self._changed is not None and now >= watch_at:
                 watch_at = now + 1.0
                 if await asyncio.to_thread(self._changed):
@@ -286,28 +213,6 @@ class Service:
         except ControlError as exc:
             log.warning("%s", exc.message)
 
-    async def _looking_after_storage(self) -> None:
-        while True:
-            await asyncio.sleep(STORAGE_CHECK_S)
-            await self._state_db.check()
-            await self._log_db.check()
-            trouble = self._state_db.degraded or self._log_db.degraded
-            self.storage_state(trouble is not None, trouble.text if trouble else "")
-
-    async def _pruning(self) -> None:
-        policy = self._log_policy
-        while True:
-            await asyncio.sleep(PRUNE_S)
-            try:
-                gone = 1
-                while gone:
-                    gone = await self.log.prune(
-                        max_age_s=policy.retention_s, max_mb=policy.max_mb, wall=self.clock.wall()
-                    )
-            except StorageUnavailable as exc:
-                log.info("log retention waits: %s", exc)
-
     def _task_failed(self, name: str, failure: BaseException) -> None:
-        self.bus.publish(
-            Fact(EventType.STORAGE_DEGRADED, {"reason": f"background task {name} failed: {type(failure).__name__}"})
-        )
+        why = f"background task {name} failed: {type(failure).__name__}"
+        self.bus.publish(Fact(EventType.STORAGE_DEGRADED, {"where": name, "reason": why}))

@@ -38,6 +38,15 @@ class Settlement:
         self.trace = flight.trace
         self._over = False
 
+    @property
+    def keeps_replies(self) -> bool:
+        """Whether answers are logged (`log.bodies: summary | full`)."""
+        return self._engine.bodies.reply_bytes > 0
+
+    def keep_reply(self, data: bytes) -> None:
+        """Add to what was answered, for the log."""
+        self._engine.bodies.keep_reply(self.trace.id, data)
+
     def redacted(self, failure: Failure) -> Failure:
         """Return a failure without known secrets."""
         return self._engine.redacted(failure)

@@ -334,6 +334,10 @@ class Board:
         alive = set(self._nodes()) if changed else set()
         return [saved.record(node, now, wall) for node in changed if node in alive]
 
+    def records(self, changed: verbs.Changed, now: float, wall: float) -> list[saved.Record]:
+        """Return the records of what a verb changed, or of a dry run what it would change."""
+        return [saved.record(node, now, wall) for node in changed.nodes]
+
     def restore(self, records: Iterable[saved.Record], now: float, wall: float) -> None:
         """Put the nodes that still exist back as they were; call it once, after the first `configure`."""
         known = {tuple(saved.identity(node).values()): node for node in self._nodes()}

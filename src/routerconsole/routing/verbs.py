@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from routerconsole.domain.events import EventType, Fact
 
 from .admin import AdminMode
-from .state import AccountNode, Journal, ProviderNode, RouteNode, Target, fault_of, gate_of, provider_fault
+from .state import AccountNode, Journal, Node, ProviderNode, RouteNode, Target, fault_of, gate_of, provider_fault
 from .words import shown_word
 
 if TYPE_CHECKING:
@@ -24,11 +24,15 @@ Change = Callable[[Target, float, Journal], None]
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The outcome of a verb: JSON-ready pictures before and after, and what happened."""
+    """The outcome of a verb: JSON-ready pictures before and after, and what happened.
+
+    `nodes` are the ones it changed; of a dry run they are copies as they would be.
+    """
 
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     facts: tuple[Fact, ...]
+    nodes: tuple[Node, ...] = ()
 
 
 def enable(node: Target, now: float, journal: Journal) -> None:
@@ -92,7 +96,7 @@ def carry_out(nodes: Sequence[Target], change: Change, now: float, journal: Jour
         copies = [_scratch(node) for node in nodes]
         for node in copies:
             change(node, now, scratch)
-        return Changed(before, picture(copies, now), ())
+        return Changed(before, picture(copies, now), (), tuple(scratch.changed))
     for node in nodes:
         change(node, now, journal)
     return Changed(before, picture(nodes, now), ())

@@ -1,0 +1,238 @@
+"""What outlives the process: restores the board, keeps it saved, feeds the request log, and says when disks refuse.
+
+Nothing here is on a request's path: the hot path only appends to a bounded queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from routerconsole.control.wire import detail_json
+from routerconsole.domain.events import EventType, Fact
+from routerconsole.routing.saved import IDENTITY, plain
+from routerconsole.storage.errors import StorageUnavailable
+from routerconsole.storage.log import LoggedBody, LoggedRequest, RequestLog
+from routerconsole.storage.state import AuditEntry, Record, StateStore
+from routerconsole.storage.writer import LogWriter
+
+from .rows import detail_of
+
+if TYPE_CHECKING:
+    from routerconsole.domain.trace import Trace
+    from routerconsole.routing.board import Board
+    from routerconsole.storage.db import Database
+
+    from .bodies import BodyStore
+    from .bus import Bus
+    from .clock import Clock
+    from .tasks import TaskOwner
+
+log = logging.getLogger(__name__)
+
+CHECK_S = 5.0
+PRUNE_S = 60.0
+BACKUP_S = 3600.0
+SUMMARY_BYTES = 2_048
+FULL_BYTES = 256 * 1024
+"""Most bytes of a body that `log.bodies: summary | full` puts on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPolicy:
+    """What is kept of finished requests: seconds and megabytes on disk; bodies off, in memory, or on disk."""
+
+    bodies: str = "memory"
+    retention_s: float = 7 * 86400.0
+    max_mb: float = 200.0
+
+    @property
+    def body_bytes(self) -> int:
+        """Most bytes of a body written to disk; 0 for none."""
+        return {"summary": SUMMARY_BYTES, "full": FULL_BYTES}.get(self.bodies, 0)
+
+
+class Keeper:
+    """Both databases of one engine."""
+
+    def __init__(
+        self,
+        *,
+        state_db: Database,
+        log_db: Database,
+        board: Board,
+        bodies: BodyStore,
+        bus: Bus,
+        clock: Clock,
+        policy: LogPolicy,
+    ) -> None:
+        self.state, self.log = StateStore(state_db), RequestLog(log_db)
+        self._state_db, self._log_db = state_db, log_db
+        self._board, self._bodies, self._bus, self._clock, self._policy = board, bodies, bus, clock, policy
+        self._writer = LogWriter(self.log, on_state=lambda bad, why: self._trouble("request log", why if bad else ""))
+        self._unsaved: dict[tuple[Any, ...], Record] = {}
+        self._saving = asyncio.Lock()
+        self._restored = False
+        self._troubles: dict[str, str] = {}
+        self.priorities: dict[str, int] = {}
+        self.on_priorities: Callable[[], None] = lambda: None
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What operators should know of the files: what is wrong now, then what happened to them."""
+        now = (f"storage degraded ({where}): {why}" for where, why in self._troubles.items())
+        past = (notice.text for db in (self._state_db, self._log_db) for notice in db.notices)
+        return (*now, *past)
+
+    async def start(self, tasks: TaskOwner) -> None:
+        """Open both files, restore the board and begin the background work. Raises NewerSchema or UnsafePlace."""
+        await self._state_db.open()
+        await self._log_db.open()
+        await self._restore()
+        self._writer.start(tasks.start)
+        tasks.start(self._checking(), name="storage check")
+        tasks.start(self._pruning(), name="log retention")
+        tasks.start(self._backing_up(), name="state backup")
+
+    async def flush(self) -> None:
+        """Write what waits; the last call before the tasks end."""
+        await self._writer.aclose()
+        await self.save()
+
+    async def aclose(self) -> None:
+        """Close both files."""
+        await self._state_db.aclose()
+        await self._log_db.aclose()
+
+    async def save(self) -> bool:
+        """Write what changed on the board; return whether all of it is on the disk. Never before it was restored."""
+        self._collect(self._board.dirty(self._clock.monotonic(), self._clock.wall()))
+        if not self._restored:
+            return False
+        async with self._saving:
+            batch = dict(self._unsaved)
+            if not batch:
+                return self._state_db.degraded is None
+            try:
+                await self.state.save_records(batch.values(), self._clock.wall())
+            except StorageUnavailable as exc:
+                self._trouble("state", str(exc))
+                return False
+            self._saved(batch)
+        return True
+
+    async def commit(
+        self, audit: AuditEntry, board: Iterable[Mapping[str, Any]], records: Iterable[Record]
+    ) -> int | None:
+        """Write an audit row with the state it brings, in one transaction; None where it cannot be kept now."""
+        rows = [*records, *(_record(item) for item in board)]
+        try:
+            return await self.state.commit_change(audit, rows)
+        except StorageUnavailable as exc:
+            self._trouble("state", str(exc))
+            return None
+
+    def offer(self, item: Trace) -> None:
+        """Hand a finished request to the log (the recorder's sink)."""
+        detail = detail_of(item)
+        row = detail.row
+        self._writer.offer(
+            LoggedRequest(
+                id=item.id,
+                at=item.at,
+                status=row.status,
+                origin=row.origin,
+                chain=row.chain,
+                row=orjson.dumps(row),
+                detail=orjson.dumps(detail_json(detail)),
+                provider=row.provider,
+                model=row.model,
+                error_code=row.error_code,
+                failed_over=item.failed_over,
+                body=self._body(item.id) if self._policy.body_bytes else None,
+            )
+        )
+
+    def _body(self, request_id: str) -> LoggedBody | None:
+        request = self._bodies.get(request_id)
+        if request is None:
+            return None
+        limit = self._policy.body_bytes
+        asked, answered = orjson.dumps(dict(request.body)), self._bodies.reply(request_id)
+        cut = max(0, len(asked) - limit) + max(0, len(answered) - limit)
+        return LoggedBody(asked[:limit], answered[:limit], cut)
+
+    async def _restore(self) -> None:
+        """Put the board back as it was; tried again when the file comes back, and nothing is saved before."""
+        try:
+            stored = await self.state.load()
+        except StorageUnavailable as exc:
+            self._trouble("state", str(exc))
+            return
+        self._restored = True
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        self._board.restore([dict(data) for data in stored.of("board").values()], now, wall)
+        self.priorities = {key[0]: int(data["priority"]) for key, data in stored.of("priority").items() if key[0]}
+        self.on_priorities()
+
+    def _collect(self, records: Iterable[Mapping[str, Any]]) -> None:
+        for item in records:
+            record = _record(item)
+            self._unsaved[record.key] = record
+
+    def _saved(self, batch: Mapping[tuple[Any, ...], Record]) -> None:
+        """Forget what was written, unless it changed again meanwhile."""
+        for key, record in batch.items():
+            if self._unsaved.get(key) is record:
+                del self._unsaved[key]
+
+    def _trouble(self, where: str, why: str) -> None:
+        """Tell operators once that something is not being kept, and once that it is again."""
+        before = bool(self._troubles)
+        if why:
+            self._troubles[where] = why
+        else:
+            self._troubles.pop(where, None)
+        if bool(self._troubles) is not before:
+            kind = EventType.STORAGE_DEGRADED if self._troubles else EventType.STORAGE_RECOVERED
+            self._bus.publish(Fact(kind, {"where": where, "reason": why}))
+
+    async def _checking(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_S)
+            for where, db in (("state", self._state_db), ("request log file", self._log_db)):
+                await db.check()
+                self._trouble(where, db.degraded.text if db.degraded else "")
+            if not self._restored and self._state_db.degraded is None:
+                await self._restore()
+
+    async def _pruning(self) -> None:
+        policy = self._policy
+        while True:
+            await asyncio.sleep(PRUNE_S)
+            try:
+                gone = 1
+                while gone:
+                    gone = await self.log.prune(
+                        max_age_s=policy.retention_s, max_mb=policy.max_mb, wall=self._clock.wall()
+                    )
+            except StorageUnavailable as exc:
+                log.info("log retention waits: %s", exc)
+
+    async def _backing_up(self) -> None:
+        """Keep a recent copy to restore from: at the start, then hourly."""
+        while True:
+            try:
+                await self._state_db.backup()
+            except StorageUnavailable as exc:
+                log.warning("no backup of the state: %s", exc)
+            await asyncio.sleep(BACKUP_S)
+
+
+def _record(item: Mapping[str, Any]) -> Record:
+    return Record(tuple(item[part] for part in IDENTITY), "board", None if plain(dict(item)) else item)

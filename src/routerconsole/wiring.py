@@ -97,7 +97,9 @@ def prepare(options: EngineOptions, env: Mapping[str, str], *, text: str | None 
     `text` is a configuration made by the program itself (the demo's), in place of a file.
     """
     config = load_text(text, "built in", env) if text is not None else load(options.config, env, Path.cwd())
-    if text is None and config.source_path is None:
+    if text is not None:
+        config = replace(config, warnings=())  # the program's own text needs no advice
+    elif config.source_path is None:
         config = replace(config, settings=from_answers(env, _local_listings()))
     place = open_place(state_directory(options.state_dir, env))
     lock = EngineLock(place)

@@ -96,7 +96,7 @@ def console_options(
         slow=args.slow,
         no_color=wants_no_color(),
         owns_engine=owns_engine,
-        keys={name: tuple(key) if isinstance(key, list) else key for name, key in keys.items()},
+        keys=keys,
     )
 
 

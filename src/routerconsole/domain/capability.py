@@ -35,7 +35,7 @@ class Source(StrEnum):
 HARD_SOURCES = frozenset({Source.OPERATOR, Source.GAP, Source.MEASURED, Source.CONFIG})
 """Sources whose *no* drops a route under policy `gate`; a *no* from elsewhere only demotes."""
 
-_TREE = {
+_TREE: dict[str, dict[str, tuple[str, ...]]] = {
     "generation": {
         "text-generation": ("chat-completion", "text-completion", "code-generation"),
         "structured-generation": ("json-generation", "schema-constrained-output", "function-call-generation"),

@@ -1,0 +1,32 @@
+"""From arguments to an exit code: parse, set up output and logging, import one module, run it, explain what went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from routerconsole.cli.parser import parse
+
+
+def run(argv: list[str]) -> int:
+    """Run one command and return its exit code; no exception and no traceback leaves here."""
+    for stream in (sys.stdout, sys.stderr):
+        # a locale without the character must not cost the command
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # the real streams are TextIOWrapper
+    try:
+        args = parse(argv)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 2
+    try:
+        from importlib import import_module
+
+        from routerconsole.cli import logs
+
+        logs.set_up(args.log_level, os.environ)
+        code: int = getattr(import_module(args.module), args.function)(args)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 - the one place where every failure becomes a code
+        from routerconsole.cli.exits import explain
+
+        return explain(exc)
+    return code

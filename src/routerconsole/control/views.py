@@ -259,7 +259,7 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """How a model name resolved: kind is route | provider_model | pool | virtual | capability | agent | default | none."""
+    """How a model name resolved: route | provider_model | pool | virtual | capability | agent | default | none."""
 
     kind: str
     id: str

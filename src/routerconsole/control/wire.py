@@ -117,11 +117,13 @@ def command_from_json(name: str, args: Mapping[str, Any]) -> Command:
         for kind in _ON_TARGET:
             if name in (kind.verb, f"{kind.verb}_provider", f"{kind.verb}_route"):
                 target = Target(args["provider"], args.get("model"))
+                if name not in (kind.verb, f"{kind.verb}_{target.kind}"):
+                    raise ControlError("invalid_request", f"`{name}` needs `provider`, and `model` for a route only.")
                 own = {key: value for key, value in args.items() if key not in ("provider", "model")}
-                return _adapter(kind).validate_python({"target": asdict(target), **own}, strict=False)
+                return _strictly(kind, {"target": asdict(target), **own}, name)
         for plain_kind in _PLAIN:
             if name == plain_kind.name:
-                return _adapter(plain_kind).validate_python(dict(args))
+                return _strictly(plain_kind, dict(args), name)
     except KeyError as exc:
         raise ControlError("invalid_request", f"`{name}` needs the argument {exc}.") from exc
     except ValidationError as exc:
@@ -129,6 +131,16 @@ def command_from_json(name: str, args: Mapping[str, Any]) -> Command:
         where = ".".join(str(part) for part in first["loc"])
         raise ControlError("invalid_request", f"`{name}`: {where}: {first['msg']}") from exc
     raise ControlError("invalid_request", f"Unknown command {name!r}; there are: {', '.join(command_names())}.")
+
+
+def _strictly(kind: type[T], args: Json, name: str) -> T:
+    """Return the command with its arguments, none unknown and none of another type than it names."""
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # every command is a dataclass
+    unknown = [key for key in args if key not in known]
+    if unknown:
+        choices = ", ".join("provider, model" if key == "target" else key for key in known) or "none"
+        raise ControlError("invalid_request", f"`{name}` has no argument {unknown[0]!r}; there are: {choices}.")
+    return _adapter(kind).validate_json(orjson.dumps(args), strict=True)
 
 
 def command_names() -> tuple[str, ...]:

@@ -18,13 +18,13 @@ from routerconsole.domain.errors import ErrorCode, RequestRejected, RouterError
 from .errors import dumps
 from .openai import Receive, Scope, Send, read_json_body, send_error
 from .operations import Operations
-from .protocol import scope_watch
+from .protocol import Watch, scope_watch
 from .routes import AnyRoute, Call, Table
 from .schemas import checked
 from .strict_json import parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from routerconsole.control.port import Chat
 
@@ -89,11 +89,10 @@ class ControlApp:
             return
         await send({"type": "http.response.start", "status": 200, "headers": [*_SSE, *answer.headers]})
         if scope["method"] == "HEAD":
-            await send({"type": "http.response.body", "body": b""})
-            return
-        async with aclosing(answer.stream) as chunks:
-            async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await answer.stream.aclose()
+        else:
+            await _push(send, answer.stream, watch)
+        await send({"type": "http.response.body", "body": b""})
 
     async def _call(
         self, route: AnyRoute, params: Mapping[str, str], scope: Scope, receive: Receive, *, request_id: str
@@ -114,6 +113,21 @@ class ControlApp:
             size=len(raw),
             headers=headers,
         )
+
+
+async def _push(send: Send, stream: AsyncGenerator[bytes], watch: Watch | None) -> None:
+    """Send what the stream yields; return when its client has left or the server stops."""
+    if watch is not None:
+        watch.endless = True
+    try:
+        async with aclosing(stream) as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if watch is None or not watch.gone or task is None:
+            raise
+        task.uncancel()
 
 
 def _bodyless(headers: Headers) -> bool:

@@ -37,6 +37,7 @@ from routerconsole.control.views import (
 from routerconsole.control.wire import command_from_json, plain
 from routerconsole.domain.errors import ErrorCode, RequestRejected
 from routerconsole.domain.request import ChatRequest, Endpoint, Origin
+from routerconsole.domain.trace import Decision
 
 from .errors import attempts_of, trace_headers
 from .events import EventFeed
@@ -81,6 +82,7 @@ TEMPERATURE = 0.7
 _ALL_FAILURES = 10_000
 
 Plain = Call[NoQuery, Nothing]
+AnyCall = Call[Any, Any]
 
 
 class Operations:
@@ -172,13 +174,14 @@ class Operations:
         choice = _first_choice(exchange.reply)
         message = choice.get("message") or {}
         served = trace.selected
-        first = trace.candidates[0].route if trace.candidates else served
+        wanted = [item.route for item in trace.candidates if item.decision is not Decision.DROPPED]
         data = {
             "content": message.get("content"),
             "provider": served.provider if served else None,
             "model": served.model if served else None,
             "latency_ms": round(trace.total_ms or 0.0, 1),
-            "is_fallback_model": served != first or trace.failed_over,
+            "is_fallback_model": bool(served and wanted)
+            and (served.provider, served.model) != (wanted[0].provider, wanted[0].model),
             "attempts": attempts_of(trace),
             "request_id": call.id,
             "finish_reason": trace.finish_reason,
@@ -248,7 +251,7 @@ class Operations:
         """A page of the log."""
         return Answer(plain(await self._control.requests(RequestQuery(**call.query.model_dump()))))
 
-    async def request(self, call: Plain) -> Answer:
+    async def request(self, call: AnyCall) -> Answer:
         """One request in full."""
         detail = await self._control.request(call.path["id"])
         if detail is None:
@@ -261,6 +264,7 @@ class Operations:
 
     async def replay(self, call: Call[NoQuery, ReplayBody]) -> Answer:
         """Send a kept body again."""
+        await self.request(call)  # 404 for one that never was; 409 is for a body that is not kept
         command = ReplayRequest(call.path["id"], tuple(call.body.models))
         receipt = await self._control.do(command, actor=ACTOR)
         return Answer(receipt.after)

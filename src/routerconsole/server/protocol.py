@@ -26,12 +26,15 @@ _REASONS = {
 
 
 class Watch:
-    """Tells one request that its client has gone: set `on_gone` to be called once, at once if it already has."""
+    """Tells one request that its client has gone: set `on_gone` to be called once, at once if it already has.
 
-    __slots__ = ("_on_gone", "gone")
+    `endless` marks an answer that never ends by itself: a server that stops counts as its client leaving.
+    """
+
+    __slots__ = ("_on_gone", "endless", "gone")
 
     def __init__(self) -> None:
-        self.gone = False
+        self.gone = self.endless = False
         self._on_gone: Callable[[], object] | None = None
 
     def on_gone(self, call: Callable[[], object] | None) -> None:
@@ -159,6 +162,13 @@ class GuardedProtocol(HttpToolsProtocol):
         """The client reads again."""
         self.stalled_since = None
         super().resume_writing()
+
+    def shutdown(self) -> None:
+        """The server stops: answers under way are finished, endless ones are ended."""
+        super().shutdown()
+        for watch in self._watches:
+            if watch.endless:
+                watch.leave()
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are not HTTP in the one error shape."""

@@ -62,11 +62,11 @@ class HttpServer:
     """One listening server; `start` returns once it accepts, `stop` once the last connection is gone."""
 
     def __init__(self, app: object, sock: socket.socket, limits: DoorLimits) -> None:
-        self._door = Door(limits)
+        self.door = Door(limits)
         self._sock = sock
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]  # an ASGI app; uvicorn's own alias is narrower than the spec
-            http=protocol_class(self._door),
+            http=protocol_class(self.door),
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -83,12 +83,12 @@ class HttpServer:
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return len(self._door.connections)
+        return len(self.door.connections)
 
     async def start(self, owner: TaskStarter) -> None:
         """Serve in a task of the owner; return when connections are accepted."""
         loop = asyncio.get_running_loop()
-        self._door.open(loop)
+        self.door.open(loop)
         self._serving = owner.start(self._server.serve(sockets=[self._sock]), name="http server")
         await self._server.accepting.wait()
 
@@ -103,4 +103,4 @@ class HttpServer:
         self._server.should_exit = True
         if self._serving is not None:
             await asyncio.wait({self._serving})
-        self._door.close()
+        self.door.close()

@@ -214,7 +214,9 @@ def checked(model: type[Model], data: Mapping[str, Any]) -> Model:
 
 
 def _refusal(model: type[BaseModel], error: ValidationError) -> RequestRejected:
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    # A misspelt key is both unknown and missing: the first says more.
+    first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
     where = [str(part) for part in first["loc"]]
     name = ".".join(where)[:MAX_SHOWN]
     kind, given = first["type"], first.get("input")

@@ -1,0 +1,174 @@
+"""Control of an engine in another process, over its HTTP control plane; used by `attach` and the command line.
+
+A trouble of the connection is EngineUnreachable, a refusal the same ControlError the engine raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from routerconsole.domain.secret import Secret
+
+from .commands import Command, Receipt
+from .port import ControlError, EngineUnreachable, EventPage, RequestQuery
+from .views import (
+    AuditRow,
+    Explanation,
+    FailureView,
+    ModelCard,
+    ProviderMetrics,
+    RequestDetail,
+    RequestPage,
+    Status,
+)
+from .wire import command_json, detail_from_json, page_from_json, receipt_from_json, revive
+
+T = TypeVar("T")
+
+CONNECT_S = 3.0
+ANSWER_S = 10.0
+"""A read that takes longer counts as no answer; operators look again."""
+COMMAND_S = 60.0
+"""A round of reachability checks takes as long as its slowest provider."""
+MAX_SHOWN = 200
+
+
+class RemoteControl:
+    """Implements Control over HTTP; `base_url` is where the engine listens, `token` its admin token."""
+
+    def __init__(self, base_url: str, token: Secret) -> None:
+        self._url, self._token = base_url.rstrip("/"), token
+        self._client = httpx.AsyncClient(
+            base_url=self._url,
+            trust_env=False,
+            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+            limits=httpx.Limits(max_connections=8, max_keepalive_connections=4),
+        )
+
+    async def status(self) -> Status:
+        """See Control."""
+        return revive(Status, await self._get("/api/v1/router/status"))
+
+    async def metrics(self) -> tuple[ProviderMetrics, ...]:
+        """See Control."""
+        return _each(ProviderMetrics, await self._get("/api/v1/router/metrics"), "providers")
+
+    async def requests(self, query: RequestQuery) -> RequestPage:
+        """See Control."""
+        asked: dict[str, str | int] = {"limit": query.limit, "failed_over": "true" if query.failed_over else "false"}
+        for name in ("before", "provider", "status", "text"):
+            value = getattr(query, name)
+            if value is not None:
+                asked[name] = value
+        return revive(RequestPage, await self._get("/api/v1/requests", asked))
+
+    async def request(self, request_id: str) -> RequestDetail | None:
+        """See Control."""
+        try:
+            return detail_from_json(await self._get(f"/api/v1/requests/{quote(request_id, safe='')}"))
+        except ControlError as exc:
+            if exc.status == 404:
+                return None
+            raise
+
+    async def failures(self, limit: int = 100) -> tuple[FailureView, ...]:
+        """See Control."""
+        return _each(FailureView, await self._get("/api/v1/failures", {"limit": limit}), "failures")
+
+    async def audit(self, limit: int = 100) -> tuple[AuditRow, ...]:
+        """See Control."""
+        return _each(AuditRow, await self._get("/api/v1/audit", {"limit": limit}), "audit")
+
+    async def config(self) -> Mapping[str, Any]:
+        """See Control."""
+        return await self._get("/api/v1/router/config")
+
+    async def models(self) -> tuple[ModelCard, ...]:
+        """See Control; what single models can do is not in the list an OpenAI client reads."""
+        listed = (await self._get("/v1/models")).get("data", [])
+        return tuple(ModelCard(str(item["id"]), str(item["owned_by"]), int(item["created"])) for item in listed)
+
+    async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
+        """See Control."""
+        hints = {name: value for name, value in headers.items() if name.lower().startswith("x-router-")}
+        return revive(Explanation, await self._send("POST", "/api/v1/router/explain", body=dict(body), headers=hints))
+
+    async def events(self, after: int, limit: int = 1000) -> EventPage:
+        """See Control."""
+        return page_from_json(await self._get("/api/v1/events", {"after": after, "limit": limit}))
+
+    async def do(
+        self, command: Command, *, actor: str = "operator", dry_run: bool = False, if_version: int | None = None
+    ) -> Receipt:
+        """See Control; the engine records every change that comes over HTTP as its own actor."""
+        body = {**command_json(command), "dry_run": dry_run, "if_version": if_version}
+        return receipt_from_json(
+            await self._send("POST", "/api/v1/router/commands", body=body, timeout=httpx.Timeout(COMMAND_S))
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _get(self, path: str, query: Mapping[str, str | int] | None = None) -> dict[str, Any]:
+        return await self._send("GET", path, query=query)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: httpx.Timeout | None = None,
+    ) -> dict[str, Any]:
+        """Return the JSON object of an answer; raise EngineUnreachable or ControlError."""
+        head = {
+            "authorization": f"Bearer {self._token.reveal()}",
+            "accept": "application/json",
+            **(headers or {}),
+        }
+        content = None
+        if body is not None:
+            head["content-type"], content = "application/json", orjson.dumps(dict(body))
+        try:
+            answer = await self._client.request(
+                method,
+                path,
+                params=query,
+                content=content,
+                headers=head,
+                timeout=timeout or httpx.USE_CLIENT_DEFAULT,
+            )
+        except (httpx.TransportError, httpx.InvalidURL) as exc:
+            why = type(exc).__name__ if isinstance(exc, httpx.TimeoutException) else str(exc) or type(exc).__name__
+            raise EngineUnreachable(f"No engine answers at {self._url}: {why}.") from exc
+        return _object_of(answer)
+
+
+def _each(kind: type[T], data: Mapping[str, Any], name: str) -> tuple[T, ...]:
+    return tuple(revive(kind, item) for item in data.get(name, ()))
+
+
+def _object_of(answer: httpx.Response) -> dict[str, Any]:
+    """Return the answer's object; raise the ControlError an error answer stands for."""
+    try:
+        data = orjson.loads(answer.content)
+    except orjson.JSONDecodeError:
+        data = None
+    if answer.is_success and isinstance(data, dict):
+        return data
+    error = data.get("error") if isinstance(data, dict) else None
+    if isinstance(error, dict) and isinstance(error.get("code"), str):
+        raise ControlError(error["code"], str(error.get("message", "")), status=answer.status_code)
+    raise ControlError(
+        "unexpected_answer",
+        f"What answers there is not this router: status {answer.status_code}, {answer.text[:MAX_SHOWN]!r}.",
+        status=answer.status_code if answer.is_error else 502,
+    )

@@ -47,9 +47,8 @@ def run(args: argparse.Namespace) -> int:
         prepared = _prepare(fleet.start(), place, seed)
         if not args.headless:
             return run_beside(prepared, args, title="demo", beside=partial(_drive, prepared, seed=seed))
-        report = DemoReport()
         seconds = HEADLESS_SECONDS if args.seconds is None else args.seconds
-        beside = partial(_headless, prepared, report, seed=seed, seconds=seconds)
+        beside = partial(_headless, prepared, seed=seed, seconds=seconds)
         return run_headless(prepared, ready=_ready, beside=beside)
     finally:
         fleet.stop()
@@ -71,8 +70,9 @@ def _ready(node: Node) -> None:
     print(f"routerconsole demo on {node.service.endpoint}", flush=True)
 
 
-async def _headless(prepared: Prepared, report: DemoReport, node: Node, *, seed: int, seconds: float) -> None:
+async def _headless(prepared: Prepared, node: Node, *, seed: int, seconds: float) -> None:
     """Drive traffic for so many seconds, printing each finished request; then the summary."""
+    report = DemoReport(node.service.recorder.find)
     after = node.service.bus.last
     driving = asyncio.ensure_future(_drive(prepared, node, seed=seed, seconds=seconds))  # noqa: TID251 - awaited below
     while not driving.done():

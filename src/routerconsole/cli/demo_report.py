@@ -6,11 +6,15 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from routerconsole.domain.events import EventType
+from routerconsole.domain.trace import Decision
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from routerconsole.control.port import EventPage
     from routerconsole.control.views import RequestRow
     from routerconsole.domain.events import Event
+    from routerconsole.domain.trace import Trace
 
 _FINAL = frozenset({EventType.REQUEST_COMPLETED, EventType.REQUEST_FAILED, EventType.REQUEST_CANCELLED})
 _CIRCUITS = {
@@ -18,14 +22,14 @@ _CIRCUITS = {
     EventType.CIRCUIT_HALF_OPEN: "half_open",
     EventType.CIRCUIT_CLOSED: "closed",
 }
-PINNED = frozenset({"borealis/guarded-8b", "borealis/glass-8b"})
-"""Models of the demo that exist at one provider only and are broken on purpose: nothing else could serve them."""
+_USABLE = frozenset({Decision.ELIGIBLE, Decision.DEMOTED})
 
 
 class DemoReport:
     """Follows the event stream, printing and counting."""
 
-    def __init__(self) -> None:
+    def __init__(self, find: Callable[[str], Trace | None]) -> None:
+        self._find = find
         self._outcomes: Counter[str] = Counter()
         self._circuits: Counter[str] = Counter()
         self._statuses: Counter[str] = Counter()
@@ -68,8 +72,16 @@ class DemoReport:
         kind = "stream" if row.stream else "whole"
         told = f"{row.id} {row.status:<9} {row.http_status or '-':>3} {took} {kind:<6}"
         print(f"{told} {row.model or 'auto':<22} {row.chain}")
-        if row.status != "ok" and row.model not in PINNED:
+        if row.status != "ok" and self._had_another(row.id):
             self._unserved.append(row.id)
+
+    def _had_another(self, request_id: str) -> bool:
+        """Whether a usable candidate of a request was never asked: then its failure was ours, not the fleet's."""
+        trace = self._find(request_id)
+        if trace is None:
+            return False
+        asked = {attempt.route for attempt in trace.attempts}
+        return any(item.decision in _USABLE and item.route not in asked for item in trace.candidates)
 
 
 def _named(event: Event) -> str:

@@ -187,7 +187,8 @@ class LocalControl:
         """Let go; the service is not ours to stop."""
 
     def _overview(self) -> Overview:
-        return Overview(self._service.board, self._service.registry, self._service.clock)
+        service = self._service
+        return Overview(service.board, service.registry, service.clock, service.prober.last)
 
     async def _page(self, query: RequestQuery, rows: list[RequestRow], limit: int) -> RequestPage:
         """Fill up from the log; what is in memory and not yet written has no number and so no cursor of its own."""

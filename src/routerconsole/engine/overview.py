@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from routerconsole.control.views import ProviderMetrics, ProviderStatus, RouteMetrics, RouteStatus, Status
+from routerconsole.control.views import HealthResult, ProviderMetrics, ProviderStatus, RouteMetrics, RouteStatus, Status
 from routerconsole.routing.health import HealthWord
 
 from .clock import iso
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from routerconsole.domain.registry import Provider, Registry
     from routerconsole.domain.route import Route
     from routerconsole.routing.board import Board
@@ -24,8 +26,8 @@ _SHAKY = frozenset({HealthWord.DEGRADED, HealthWord.RATE_LIMITED, HealthWord.DRA
 class Overview:
     """Builds views of one board under one registry."""
 
-    def __init__(self, board: Board, registry: Registry, clock: Clock) -> None:
-        self._board, self._registry = board, registry
+    def __init__(self, board: Board, registry: Registry, clock: Clock, probes: Mapping[str, HealthResult]) -> None:
+        self._board, self._registry, self._probes = board, registry, probes
         self._now, self._wall = clock.monotonic(), clock.wall()
 
     def providers(self) -> tuple[ProviderStatus, ...]:
@@ -81,7 +83,7 @@ class Overview:
             gate=gate[0].value if gate else None,
             gate_ends_in_s=round(gate[1], 1) if gate else None,
             fault=fault,
-            reason=provider.unavailable or self._account_reason(provider) or fault,
+            reason=provider.unavailable or self._account_reason(provider) or fault or self._probe_reason(name),
             routes=tuple(self._route(route) for route in self._routes(provider)),
             total_requests=stats.total,
             successful=stats.successful,
@@ -100,6 +102,11 @@ class Overview:
     def _account_reason(provider: Provider) -> str | None:
         reasons = [account.unavailable for account in provider.accounts]
         return reasons[0] if reasons and all(reasons) else None
+
+    def _probe_reason(self, name: str) -> str | None:
+        """Return what the last check found wrong; it says something to people and nothing to routing."""
+        last = self._probes.get(name)
+        return None if last is None or last.healthy else f"check failed: {last.detail}"
 
     def _route(self, route: Route) -> RouteStatus:
         board, now = self._board, self._now

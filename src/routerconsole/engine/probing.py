@@ -41,6 +41,7 @@ class Prober:
         self._slots = asyncio.Semaphore(PARALLEL)
         self._running: dict[str, asyncio.Task[HealthResult]] = {}
         self._due: dict[str, float] = {}
+        self.last: dict[str, HealthResult] = {}
 
     def configure(self, registry: Registry) -> None:
         """Follow a new registry; first checks are spread over the first part of the interval."""
@@ -87,13 +88,15 @@ class Prober:
         if name in registry.providers and provider.unavailable is None:
             self._bus.publish_all(self._board.probe_result(name, healthy, now))
         status = self._board.health(name, now).value
+        result = HealthResult(name, provider.kind.value, healthy, status, latency_ms, depth, detail)
+        self.last[name] = result
         self._bus.publish(
             Fact(
                 EventType.PROBE_FINISHED,
                 {"provider": name, "healthy": healthy, "latency_ms": latency_ms, "depth": depth, "detail": detail},
             )
         )
-        return HealthResult(name, provider.kind.value, healthy, status, latency_ms, depth, detail)
+        return result
 
     async def _ask(self, provider: Provider) -> tuple[bool, float | None, str, str]:
         """Return healthy, milliseconds, depth (reach or auth) and a detail; asks the model listing, spends no token."""

@@ -49,6 +49,21 @@ def breaker(state: str, open_for_s: float | None) -> Run:
     return visible(state, 10).replace("_", " "), Role.DIM if state == "closed" else Role.WARN
 
 
+def breakers(provider: ProviderStatus) -> Run:
+    """Return a provider's own circuit, or, while that is closed, how many of its routes' circuits are not."""
+    own = breaker(provider.circuit_state, provider.circuit_open_for_s)
+    if provider.circuit_state != "closed":
+        return own
+    count = len(provider.routes)
+    for state, word, role in (("open", "OPEN", Role.BAD), ("half_open", "half", Role.WARN)):
+        held = [route for route in provider.routes if route.circuit_state == state]
+        if held and count == 1:
+            return breaker(state, held[0].circuit_open_for_s)
+        if held:
+            return f"{word} {len(held)}/{count}", role
+    return own
+
+
 def headroom(provider: ProviderStatus) -> int | None:
     """Return the failures left before the first of a provider's circuits opens."""
     return min((left for route in provider.routes if (left := route.headroom) is not None), default=None)
@@ -61,6 +76,24 @@ def note(gate: str | None, gate_ends_in_s: float | None, fault: str | None, reas
     if fault and fault != "ok":
         return visible(f"{fault.replace('_', ' ')}{': ' + reason if reason else ''}", 80), Role.BAD
     return visible(reason, 80) if reason else "", Role.DIM
+
+
+def cause(provider: ProviderStatus) -> Run:
+    """Return why a provider is not simply healthy: its own reason, else its routes', else the last error seen there."""
+    text, role = note(provider.gate, provider.gate_ends_in_s, provider.fault, provider.reason)
+    if text:
+        return text, role
+    for route in provider.routes:
+        text, role = note(route.gate, route.gate_ends_in_s, route.fault, route.reason)
+        if text:
+            return text if len(provider.routes) == 1 else f"{text} ({visible(route.model, 30)})", role
+    if provider.status in {"healthy", "unknown"}:
+        return "", Role.DIM
+    errors = [error for route in provider.routes if (error := route.last_error)]
+    newest = max(errors, key=lambda error: str(error.get("at", "")), default=None)
+    if newest is None:
+        return "", Role.DIM
+    return visible(f"{newest.get('class', 'error')}: {newest.get('detail') or ''}", 80), Role.DIM
 
 
 def history(provider: ProviderStatus, width: int) -> str:
@@ -79,14 +112,14 @@ def _columns(strip_width: int) -> tuple[Column[ProviderStatus], ...]:
     return (
         Column("provider", 12, lambda p: (visible(p.name, 40), Role.TEXT), grow=1),
         Column("state", 14, lambda p: health(p.status)),
-        Column("breaker", 9, lambda p: breaker(p.circuit_state, p.circuit_open_for_s)),
+        Column("breaker", 9, breakers),
         Column("left", 4, lambda p: (quantity.count(headroom(p)), Role.TEXT), "right", drop=4),
         Column("rps", 5, lambda p: (quantity.rate(p.rps), Role.TEXT), "right", drop=3),
         Column("p95", 6, lambda p: (quantity.ms(p.p95_ms), Role.TEXT), "right", drop=5),
         Column("err", 5, lambda p: (quantity.percent(p.error_rate), Role.TEXT), "right", drop=6),
         Column("run", 3, lambda p: (quantity.count(p.in_flight), Role.TEXT), "right", drop=7),
         Column("5 min", strip_width, lambda p: (history(p, strip_width), Role.INFO), drop=8),
-        Column("why", 16, lambda p: note(p.gate, p.gate_ends_in_s, p.fault, p.reason), drop=1, grow=2),
+        Column("why", 16, cause, drop=1, grow=2),
     )
 
 

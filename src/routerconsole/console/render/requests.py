@@ -26,7 +26,7 @@ STATUS_GLYPH: Final = {"ok": "●", "failed": "✗", "truncated": "✗", "cancel
 
 def short_id(request_id: str) -> str:
     """Return the end of an id, which is what tells ids of one minute apart."""
-    return visible(request_id, 80)[-6:]
+    return visible(request_id, 80)[-6:].lstrip("-_.")
 
 
 def needs(record: RequestRow) -> str:

@@ -19,7 +19,29 @@ if TYPE_CHECKING:
     from routerconsole.control.views import AttemptView, CandidateView, RequestDetail
 
 _PATH: Final = {"chat": "/v1/chat/completions", "completions": "/v1/completions", "embeddings": "/v1/embeddings"}
-_TICKS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
+_TICKS: Final = (
+    0.001,
+    0.002,
+    0.005,
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+    20.0,
+    50.0,
+    100.0,
+    200.0,
+    500.0,
+    1000.0,
+    2000.0,
+    5000.0,
+)
 PAD: Final = 7
 
 
@@ -89,13 +111,21 @@ def _axis(scale: _Scale, indent: int) -> Line:
     free = 0
     for number in range(int(seconds / step) + 1):
         at = number * step
-        text = f"{at:.1f}" if step < 1 else quantity.span(at) if at >= 100 else f"{at:g}s"
+        text = _tick(at, step)
         cell = scale.cell(at * 1000)
         if cell >= free and cell + len(text) < scale.width - len(end) - 1:
             cells[cell : cell + len(text)] = text
             free = cell + len(text) + 2
     cells[max(0, scale.width - len(end)) :] = end[-scale.width :]
     return ((" " * indent + "".join(cells[: scale.width]), Role.DIM),)
+
+
+def _tick(at: float, step: float) -> str:
+    if step < 0.1:
+        return f"{at * 1000:.0f}ms"
+    if step < 1:
+        return f"{at:.1f}s"
+    return quantity.span(at) if at >= 100 else f"{at:.0f}s"
 
 
 def _bar(attempt: AttemptView, previous_end: float | None, scale: _Scale) -> str:

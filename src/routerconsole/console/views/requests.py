@@ -89,11 +89,17 @@ class RequestsView(View):
             rows = state.requests.rows()
             self.table.set([row for row in rows if self.filter.admits(row)] if self.filter.words else list(rows))
         key = self.table.current_key
-        # Following a busy log the newest request is rarely read yet: keep the last one that was instead of flickering.
-        if key is None or not self.table.following or key in state.details or self._shown is None:
-            self._shown = key
+        self._shown = self._subject(key)
         self.detail.about(self._shown)
         self.detail.name = f"Request {short_id(self._shown)}" if self._shown else "Request"
+
+    def _subject(self, key: str | None) -> str | None:
+        """Return whose detail to show: the selected one's, or while following a busy log the newest that was read."""
+        details = self.host.state.details
+        if key is None or not self.table.following or key in details or not details:
+            return key
+        newest = next(reversed(details))
+        return newest if self.host.state.requests.get(newest) is not None else key
 
     def wants(self) -> Wants:
         """Need the selected request while it is shown and unknown or running."""

@@ -30,6 +30,7 @@ class InFlight:
     step: Try | None = None
 
     def cancel(self, reason: CancelReason) -> None:
-        """Stop the request; its task sees a cancellation and asks `reason`."""
-        self.reason = reason
-        self.task.cancel()
+        """Stop the request; its task sees one cancellation, however often it is told, and asks `reason`."""
+        if self.reason is None:
+            self.reason = reason
+            self.task.cancel()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECK_S = 5.0
+"""Between two looks at the files; what is deleted or mended is noticed within this."""
 PRUNE_S = 60.0
 BACKUP_S = 3600.0
 SUMMARY_BYTES = 2_048
@@ -79,6 +80,7 @@ class Keeper:
         self._saving = asyncio.Lock()
         self._restored = False
         self._troubles: dict[str, str] = {}
+        self.check_s = CHECK_S
         self.priorities: dict[str, int] = {}
         self.on_priorities: Callable[[], None] = lambda: None
 
@@ -204,7 +206,7 @@ class Keeper:
 
     async def _checking(self) -> None:
         while True:
-            await asyncio.sleep(CHECK_S)
+            await asyncio.sleep(self.check_s)
             for where, db in (("state", self._state_db), ("request log file", self._log_db)):
                 await db.check()
                 self._trouble(where, db.degraded.text if db.degraded else "")

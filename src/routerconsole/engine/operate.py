@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ from routerconsole.storage.state import AuditEntry, Record
 from .inflight import CancelReason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Coroutine, Iterable, Mapping
 
     from routerconsole.domain.registry import Registry
     from routerconsole.routing.verbs import Changed
@@ -52,7 +53,32 @@ class Operator:
         self._service = service
 
     async def do(self, command: Command, *, actor: str, dry_run: bool, if_version: int | None) -> Receipt:
-        """Carry out a command; raise ControlError when it is refused, with nothing changed."""
+        """Carry out a command; raise ControlError when it is refused, with nothing changed.
+
+        A caller that goes away meanwhile changes nothing about it: what was written down also takes effect.
+        """
+        done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self._service.tasks.start(
+            self._into(done, self._carry_out(command, actor=actor, dry_run=dry_run, if_version=if_version)),
+            name=f"command {command.name}",
+        )
+        return await asyncio.shield(done)
+
+    @staticmethod
+    async def _into(done: asyncio.Future[Receipt], work: Coroutine[Any, Any, Receipt]) -> None:
+        """Put the outcome of `work` into `done`: a refusal is the caller's to hear, not a failed task."""
+        try:
+            receipt = await work
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is raised in the caller
+            done.set_exception(exc)
+            done.exception()  # seen, even where the caller has gone
+        except asyncio.CancelledError:
+            done.cancel()
+            raise
+        else:
+            done.set_result(receipt)
+
+    async def _carry_out(self, command: Command, *, actor: str, dry_run: bool, if_version: int | None) -> Receipt:
         version = self._service.registry.version
         if if_version is not None and if_version != version:
             raise ControlError("conflict", f"The state is at version {version}, not {if_version}.", status=409)
@@ -140,6 +166,12 @@ class Operator:
         receipt = await self._audited(
             command.name, provider.name, before, after, actor=actor, dry_run=dry_run, records=(record,)
         )
+        if not dry_run and not receipt.persisted:  # an edit of configuration, unlike a circuit in trouble, can wait
+            raise ControlError(
+                "storage_unavailable",
+                "The new priority cannot be written down now, so it was not changed; see the notices of the status.",
+                status=503,
+            )
         if not dry_run:
             priorities = self._service.keeper.priorities
             priorities[provider.name] = command.priority
@@ -159,9 +191,11 @@ class Operator:
         before = {"version": self._service.registry.version}
         if dry_run:
             return Receipt(command.name, "config", before, before, persisted=False, dry_run=True)
-        await self._service.reload_config()
-        after = {"version": self._service.registry.version}
-        return await self._audited(command.name, "config", before, after, actor=actor, dry_run=False)
+        loaded = await self._service.read_config()
+        after = {"version": before["version"] + 1}
+        receipt = await self._audited(command.name, "config", before, after, actor=actor, dry_run=False)
+        self._service.put_in_force(loaded)
+        return receipt
 
     async def _cancel(self, command: CancelRequest, *, actor: str, dry_run: bool) -> Receipt:
         flight = self._service.chat.in_flight.get(command.request_id)
@@ -175,8 +209,8 @@ class Operator:
             actor=actor,
             dry_run=dry_run,
         )
-        if not dry_run:
-            flight.cancel(CancelReason.OPERATOR)
+        if not dry_run and self._service.chat.in_flight.get(command.request_id) is flight:
+            flight.cancel(CancelReason.OPERATOR)  # one that ended meanwhile is left alone: its task may serve on
         return receipt
 
     async def _replay(self, command: ReplayRequest, *, actor: str, dry_run: bool) -> Receipt:

@@ -85,9 +85,12 @@ class Prober:
         async with self._slots:
             healthy, latency_ms, depth, detail = await self._ask(provider)
         now = self._clock.monotonic()
-        if name in registry.providers and provider.unavailable is None:
-            self._bus.publish_all(self._board.probe_result(name, healthy, now))
-        status = self._board.health(name, now).value
+        status = "unknown"
+        current = self._registry.providers.get(name) if self._registry is not None else None
+        if current is not None:  # a reload may have removed it meanwhile, or given it another address or key
+            if current == provider and provider.unavailable is None:
+                self._bus.publish_all(self._board.probe_result(name, healthy, now))
+            status = self._board.health(name, now).value
         result = HealthResult(name, provider.kind.value, healthy, status, latency_ms, depth, detail)
         self.last[name] = result
         self._bus.publish(

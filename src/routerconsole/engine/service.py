@@ -39,8 +39,13 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 DRAIN_S = 10.0
+WATCH_S = 0.4
+"""Between two looks at the configuration file; a change counts once two looks agree on it, so within a second."""
+WATCHDOG_S = 0.05
 LAG_LOGGED_S = 0.25
 """Loop lag worth a line in the log (safety.md §1)."""
+FAILED_STEP_S = 1.0
+"""Rest after a background step that raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,10 @@ class Service:
         """Open storage, restore what was, begin the background work. Raises NewerSchema or UnsafePlace."""
         self.swap(self.loaded.registry)
         await self.keeper.start(self.tasks)
-        self.tasks.start(self._ticking(), name="ticks")
+        self.tasks.start(self._every(TICK_S, self._tick, name="ticks"), name="ticks")
+        self.tasks.start(self._every(TICK_S, self._save, name="saving"), name="saving")
+        self.tasks.start(self._every(WATCH_S, self._watch, name="configuration"), name="configuration")
+        self.tasks.start(self._watchdog(), name="watchdog")
 
     async def stop(
         self, *, drain_s: float = DRAIN_S, before_close: Callable[[], Awaitable[None]] | None = None
@@ -155,16 +163,22 @@ class Service:
         self.bus.publish_all(self.board.configure(registry, self.clock.monotonic()))
         self.prober.configure(registry)
 
-    async def reload_config(self) -> None:
+    async def read_config(self) -> Loaded:
         """Read the configuration again; on any error the one in force stays and ControlError tells why."""
         if self._reload is None:
             raise ControlError("conflict", "There is no configuration file to reload.", status=409)
         try:
-            loaded = await asyncio.to_thread(self._reload, self.registry.version)
+            return await asyncio.to_thread(self._reload, self.registry.version)
         except ConfigError as exc:
-            self.config_notice = f"configuration rejected, the last good one stays: {exc.problems[0]}"
-            self.bus.publish(Fact(EventType.CONFIG_REJECTED, {"problems": [str(item) for item in exc.problems]}))
-            raise ControlError("invalid_config", "\n".join(str(item) for item in exc.problems), status=422) from exc
+            problems = [str(item) for item in exc.problems]
+        except OSError as exc:
+            problems = [f"{self.loaded.path}: {exc.strerror or type(exc).__name__}"]
+        self.config_notice = f"configuration rejected, the last good one stays: {problems[0]}"
+        self.bus.publish(Fact(EventType.CONFIG_REJECTED, {"problems": problems}))
+        raise ControlError("invalid_config", "\n".join(problems), status=422)
+
+    def put_in_force(self, loaded: Loaded) -> None:
+        """Make a configuration that was read the one for the requests that come from now on."""
         self.loaded, self.config_notice = loaded, ""
         self.swap(with_priorities(loaded.registry, self.keeper.priorities))
         self.bus.publish(Fact(EventType.CONFIG_RELOADED, {"version": self.registry.version, "path": loaded.path}))
@@ -190,28 +204,42 @@ class Service:
         except TimeoutError:
             return
 
-    async def _ticking(self) -> None:
-        """Let time take effect four times a second: gates, TTLs, probes due, a changed file, what must be saved."""
-        watch_at = 0.0
+    async def _every(self, seconds: float, step: Callable[[], Awaitable[None]], *, name: str) -> None:
+        """Do a step again and again; one that raises is told and tried again, so that a bug stops nothing for good."""
         while True:
-            began = self.clock.monotonic()
-            await asyncio.sleep(TICK_S)
-            now = self.clock.monotonic()
-            if now - began - TICK_S > LAG_LOGGED_S:
-                log.warning("the engine's loop was %.0f ms late", (now - began - TICK_S) * 1000)
-            self.bus.publish_all(self.board.tick(now))
-            self.prober.tick(now)
-            await self.keeper.save()
-            if self._changed is not None and now >= watch_at:
-                watch_at = now + 1.0
-                if await asyncio.to_thread(self._changed):
-                    await self._reload_quietly()
+            await asyncio.sleep(seconds)
+            try:
+                await step()
+            except Exception:
+                log.exception("background step %r failed; it is tried again", name)
+                await asyncio.sleep(FAILED_STEP_S)
 
-    async def _reload_quietly(self) -> None:
+    async def _tick(self) -> None:
+        """Let time take effect: gates, TTLs, probes due."""
+        now = self.clock.monotonic()
+        self.bus.publish_all(self.board.tick(now))
+        self.prober.tick(now)
+
+    async def _save(self) -> None:
+        await self.keeper.save()
+
+    async def _watch(self) -> None:
+        """Follow a changed configuration file."""
+        if self._changed is None or not await asyncio.to_thread(self._changed):
+            return
         try:
-            await self.reload_config()
+            self.put_in_force(await self.read_config())
         except ControlError as exc:
             log.warning("%s", exc.message)
+
+    async def _watchdog(self) -> None:
+        """Say when something held the loop."""
+        while True:
+            began = self.clock.monotonic()
+            await asyncio.sleep(WATCHDOG_S)
+            late = self.clock.monotonic() - began - WATCHDOG_S
+            if late > LAG_LOGGED_S:
+                log.warning("the engine's loop was %.0f ms late", late * 1000)
 
     def _task_failed(self, name: str, failure: BaseException) -> None:
         why = f"background task {name} failed: {type(failure).__name__}"

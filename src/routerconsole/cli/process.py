@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import faulthandler
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 
 import uvloop
 
+from routerconsole.cli import logs
 from routerconsole.control.threaded import ThreadedControl
 from routerconsole.wiring import Node, Prepared
 
@@ -35,10 +37,10 @@ def run_headless(prepared: Prepared, *, ready: Callable[[Node], None], beside: B
 
 
 async def _headless(prepared: Prepared, ready: Callable[[Node], None], beside: Beside | None) -> int:
-    stop = asyncio.Event()
-    signals = _Signals(lambda: asyncio.get_running_loop().call_soon_threadsafe(stop.set))
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    signals = _Signals(lambda: _on_loop(loop, stop.set), dump=lambda: _on_loop(loop, _dump_tasks))
     signals.install()
-    node = Node(prepared)
+    node = _node(prepared)
     work: asyncio.Future[None] | None = None
     try:
         await node.start()
@@ -60,19 +62,47 @@ async def _then(work: Coroutine[Any, Any, None], after: Callable[[], None]) -> N
         after()
 
 
-class _Signals:
-    """SIGTERM and SIGINT ask for a stop once, then end the process; a lost terminal does not stop an engine."""
+def _node(prepared: Prepared) -> Node:
+    """Return the engine; from now on the process's log lines are rid of every secret its configuration holds."""
+    node = Node(prepared)
+    logs.learn(lambda text: node.service.loaded.scrub(text))
+    return node
 
-    def __init__(self, stop: Callable[[], object]) -> None:
-        self._stop = stop
+
+def _on_loop(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:
+    """Hand work to a loop from a signal handler; a loop that has just closed needs none."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(work)
+
+
+def _dump_tasks() -> None:
+    """Write every task and where it waits to stderr (SIGUSR1); source lines only, no values."""
+    for task in asyncio.all_tasks():
+        print(f"task {task.get_name()}", file=sys.stderr)
+        task.print_stack(file=sys.stderr)
+    sys.stderr.flush()
+
+
+class _Signals:
+    """What each signal does to an engine.
+
+    SIGTERM, SIGINT: stop once, end the process at the second · SIGQUIT: end at once, without a core that holds keys ·
+    SIGHUP: nothing, a lost terminal does not stop an engine · SIGUSR1: dump threads and tasks · SIGUSR2: nothing
+    """
+
+    def __init__(self, stop: Callable[[], object], *, dump: Callable[[], object]) -> None:
+        self._stop, self._dump = stop, dump
         self.last: signal.Signals | None = None
 
     def install(self) -> None:
         """Take the process's signals (main thread only)."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._asked)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
+        for number in (signal.SIGHUP, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGQUIT, lambda number, _: os._exit(128 + number))
+        signal.signal(signal.SIGUSR1, lambda *_: self._dump())
+        faulthandler.register(signal.SIGUSR1, all_threads=True, chain=True)  # answers even where the loop is stuck
 
     def _asked(self, number: int, _frame: FrameType | None) -> None:
         if self.last is not None:
@@ -101,18 +131,22 @@ class EngineThread:
     def stop(self, *, timeout: float = 15.0) -> None:
         """Drain, flush and end the thread; idempotent. `timeout` seconds is the drain and a margin."""
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
+            _on_loop(self._loop, self._stop.set)
         self._thread.join(timeout)
 
     def serve_on(self) -> int:
         """Go on without a console until a signal asks to stop; return the exit code (main thread only)."""
         asked = threading.Event()
-        signals = _Signals(asked.set)
+        signals = _Signals(asked.set, dump=self._dump)
         signals.install()
         while not asked.wait(1.0) and self._thread.is_alive():
             continue
         self.stop()
         return 130 if signals.last is signal.SIGINT else 0
+
+    def _dump(self) -> None:
+        if self._loop is not None:
+            _on_loop(self._loop, _dump_tasks)
 
     def _run(self) -> None:
         try:
@@ -124,7 +158,7 @@ class EngineThread:
 
     async def _main(self) -> None:
         self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
-        node = Node(self._prepared)
+        node = _node(self._prepared)
         try:
             await node.start()
             if self._beside is not None:

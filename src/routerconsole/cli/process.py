@@ -65,7 +65,7 @@ async def _then(work: Coroutine[Any, Any, None], after: Callable[[], None]) -> N
 def _node(prepared: Prepared) -> Node:
     """Return the engine; from now on the process's log lines are rid of every secret its configuration holds."""
     node = Node(prepared)
-    logs.learn(lambda text: node.service.loaded.scrub(text))
+    logs.learn(lambda text: node.service.loaded.scrub(text))  # noqa: PLW0108 - a reload brings another one
     return node
 
 

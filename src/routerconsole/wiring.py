@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import random
-import urllib.request
+import socket
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from routerconsole import __version__
 from routerconsole.config.build import build_redactor, build_registry
-from routerconsole.config.detect import LOCAL, from_answers, listed_ids
+from routerconsole.config.listings import detected
 from routerconsole.config.load import LoadedConfig, load, load_text
 from routerconsole.config.reload import Decision, Watch, signature
 from routerconsole.config.show import effective
+from routerconsole.config.yaml_loader import read_config
+from routerconsole.control.discovery import ADMIN_TOKEN_VARIABLE, CLIENT_TOKEN_VARIABLE, state_directory
 from routerconsole.control.local import LocalControl
-from routerconsole.domain.address import is_local
 from routerconsole.domain.registry import ProviderKind, assemble
 from routerconsole.domain.secret import Secret
 from routerconsole.engine.clock import SystemClock
@@ -30,6 +30,7 @@ from routerconsole.server.app import App
 from routerconsole.server.control import api_app
 from routerconsole.server.door import DoorLimits
 from routerconsole.server.guard import LOOPBACK_NAMES, Guard
+from routerconsole.server.listener import listener
 from routerconsole.server.run import HttpServer, bind
 from routerconsole.simulator import Behaviour, Simulator
 from routerconsole.storage.db import Database
@@ -38,16 +39,12 @@ from routerconsole.storage.migrations import LOG, STATE
 from routerconsole.storage.place import Place, Tokens, open_place
 
 if TYPE_CHECKING:
-    import socket
-
     from routerconsole.config.models import ServerSettings
     from routerconsole.domain.registry import Provider, Registry
 
-STATE_VARIABLE = "ROUTERCONSOLE_STATE_DIR"
-CLIENT_TOKEN_VARIABLE, ADMIN_TOKEN_VARIABLE = "ROUTERCONSOLE_CLIENT_TOKEN", "ROUTERCONSOLE_ADMIN_TOKEN"
-WILDCARDS = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104 - named to be refused without allowed_hosts
-DETECT_TIMEOUT_S = 0.4
-"""A local server that lists its models answers in milliseconds; start-up waits for nobody longer."""
+
+UNREADABLE_LOOKS = 2
+"""Looks in a row at which a file is gone or cannot be read before that is told: an editor may be replacing it."""
 
 
 class CannotStart(Exception):
@@ -81,16 +78,6 @@ class Prepared:
     env: Mapping[str, str]
 
 
-def state_directory(option: Path | None, env: Mapping[str, str]) -> Path:
-    """Return the state directory of interface.md §1."""
-    if option is not None:
-        return option
-    if env.get(STATE_VARIABLE):
-        return Path(env[STATE_VARIABLE])
-    base = env.get("XDG_STATE_HOME", "")
-    return Path(base if os.path.isabs(base) else Path.home() / ".local" / "state") / "routerconsole"
-
-
 def prepare(options: EngineOptions, env: Mapping[str, str], *, text: str | None = None) -> Prepared:
     """Do what can fail, on the main thread; raise ConfigError, CannotStart, or a StorageError.
 
@@ -100,15 +87,19 @@ def prepare(options: EngineOptions, env: Mapping[str, str], *, text: str | None 
     if text is not None:
         config = replace(config, warnings=())  # the program's own text needs no advice
     elif config.source_path is None:
-        config = replace(config, settings=from_answers(env, _local_listings()))
+        config = replace(config, settings=detected(env))
     place = open_place(state_directory(options.state_dir, env))
     lock = EngineLock(place)
     try:
         tokens = _tokens(place, env)
         server = config.settings.server
         host = options.host or server.host
-        guard = _guard(server, host, tokens)
         sock = _bind(host, server.port if options.port is None else options.port)
+        try:
+            guard = _guard(server, host, sock.getsockname()[0], tokens)
+        except BaseException:
+            sock.close()
+            raise
     except BaseException:
         lock.release()
         raise
@@ -135,6 +126,7 @@ class Node:
         clock = SystemClock()
         place, log = prepared.place, prepared.config.settings.log
         self._watch = Watch(None if prepared.config.source_path is None else signature(prepared.config.source_path))
+        self._unreadable = 0
         self._simulators: dict[str, Simulator] = {}
         self.service = Service(
             prepared.loaded,
@@ -177,15 +169,31 @@ class Node:
         self._prepared.lock.release()
 
     def _file_changed(self) -> bool:
+        """Whether the configuration file is worth reading again: it changed, or can be read (no more, or again)."""
         path = self._prepared.config.source_path
-        self._watch, decision = self._watch.look(None if path is None else signature(path))
-        return decision is Decision.RELOAD
+        now = None if path is None else signature(path)
+        self._watch, decision = self._watch.look(now)
+        before, self._unreadable = self._unreadable, 0 if now is not None else self._unreadable + 1
+        came_back = now is not None and before >= UNREADABLE_LOOKS
+        return decision is Decision.RELOAD or came_back or self._unreadable == UNREADABLE_LOOKS
 
     def _reload(self, version: int) -> Loaded:
-        prepared = self._prepared
-        config = load(prepared.config.source_path, prepared.env, Path.cwd())
+        prepared, path = self._prepared, self._prepared.config.source_path
+        if path is not None:
+            seen = signature(path)
+            self._watch = Watch(self._watch.tried if seen is None else seen)
+            if prepared.config.from_cwd:
+                read_config(path, owners=frozenset({os.geteuid(), 0}))
+        config = replace(load(path, prepared.env, Path.cwd()), from_cwd=prepared.config.from_cwd)
         loaded = _loaded(config, prepared.env, prepared.tokens, place=prepared.place, version=version)
-        return replace(loaded, registry=self._with_simulators(loaded.registry))
+        notices = (*loaded.notices, *self._only_at_start(config))
+        return replace(loaded, registry=self._with_simulators(loaded.registry), notices=notices)
+
+    def _only_at_start(self, config: LoadedConfig) -> list[str]:
+        """Say which sections changed that an engine reads once."""
+        was, now = self._prepared.config.settings, config.settings
+        pairs = (("server", was.server, now.server), ("log", was.log, now.log))
+        return [f"`{name}` has changed: it takes effect at the next start" for name, old, new in pairs if old != new]
 
     async def _start_simulators(self) -> None:
         """Run one simulated upstream per provider of kind `simulated`, on a loopback socket."""
@@ -236,20 +244,24 @@ def _tokens(place: Place, env: Mapping[str, str]) -> Tokens:
     return Tokens(admin=Secret(admin) if admin else held.admin, client=Secret(client) if client else held.client)
 
 
-def _guard(server: ServerSettings, host: str, tokens: Tokens) -> Guard:
-    """Decide which Hosts are answered; raise CannotStart for a bind that would be open to the world."""
+def _guard(server: ServerSettings, host: str, bound: str, tokens: Tokens) -> Guard:
+    """Decide which Hosts are answered, by the address really bound; raise CannotStart where that is open to the world.
+
+    `host` is what was asked for: `0`, `0x0` and `::0` are spellings of everywhere, and names resolve to anything.
+    """
     allowed = frozenset(name.lower() for name in server.allowed_hosts)
-    if host in WILDCARDS:
+    address = ip_address(bound.partition("%")[0])
+    if address.is_unspecified:
         if not allowed:
             raise CannotStart(
                 f"server.host {host!r} listens everywhere; name the hosts to answer to in `server.allowed_hosts`."
             )
         hosts = allowed | LOOPBACK_NAMES
-    elif is_local(host.strip("[]")):
+    elif address.is_loopback:
         hosts = allowed | LOOPBACK_NAMES
     else:
-        hosts = allowed | {f"[{host.strip('[]')}]" if ":" in host else host.lower()}
-    if server.auth == "loopback_open" and not is_local(host.strip("[]")):
+        hosts = allowed | {f"[{name}]" if ":" in name else name for name in (host.strip("[]").lower(), bound)}
+    if server.auth == "loopback_open" and not address.is_loopback:
         raise CannotStart("`server.auth: loopback_open` is only allowed on a loopback bind; use `required`.")
     return Guard(
         client_token=tokens.client,
@@ -262,24 +274,13 @@ def _guard(server: ServerSettings, host: str, tokens: Tokens) -> Guard:
 def _bind(host: str, port: int) -> socket.socket:
     try:
         return bind(host, port)
-    except OSError as exc:
-        why = os.strerror(exc.errno) if exc.errno else str(exc)
+    except (OSError, UnicodeError, OverflowError) as exc:
+        number = exc.errno if isinstance(exc, OSError) else None
+        known = number is not None and number > 0 and not isinstance(exc, socket.gaierror)
+        why = os.strerror(number or 0) if known else getattr(exc, "strerror", None) or str(exc)
+        holder = listener(port) if number == errno.EADDRINUSE else None
+        by = "" if holder is None else f" by pid {holder.pid} ({holder.name})"
+        remedy = "Ports below 1024 need privileges. " if number == errno.EACCES else ""
         raise CannotStart(
-            f"cannot listen on {host}:{port}: {why}. Choose another with `--port` or `server.port`."
+            f"cannot listen on {host}:{port}: {why}{by}. {remedy}Choose another with `--port`/`--host` or in `server`."
         ) from exc
-
-
-def _local_listings() -> dict[str, list[str] | None]:
-    """Ask the usual local servers for their models, all at once."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    urls = [local.listing for local in LOCAL]
-    with ThreadPoolExecutor(len(urls)) as pool:
-        return dict(zip(urls, pool.map(partial(_listing, opener), urls), strict=True))
-
-
-def _listing(opener: urllib.request.OpenerDirector, url: str) -> list[str] | None:
-    try:
-        with opener.open(url, timeout=DETECT_TIMEOUT_S) as answer:
-            return listed_ids(json.loads(answer.read(1 << 20)))
-    except (OSError, ValueError):
-        return None

@@ -23,8 +23,9 @@ def run(args: argparse.Namespace) -> int:
     """Open the console with an engine of its own, or on the one that already runs on this state directory."""
     if not terminal_is_fine():
         return NO_TERMINAL
+    from routerconsole.control.discovery import state_directory
     from routerconsole.storage.lock import running_engine
-    from routerconsole.wiring import EngineOptions, prepare, state_directory
+    from routerconsole.wiring import EngineOptions, prepare
 
     place = state_directory(args.state_dir, os.environ)
     running = running_engine(place)

@@ -80,6 +80,11 @@ def find_engine(
     return Found(address, held)
 
 
+def runs_here(root: Path) -> bool:
+    """Whether an engine holds a state directory."""
+    return running_engine(root) is not None
+
+
 def _running(root: Path) -> str:
     running = running_engine(root)
     if running is None:

@@ -70,10 +70,16 @@ class Report:
         """How many things went wrong."""
         return sum(len(getattr(self, name)) for name in self.__slots__ if isinstance(getattr(self, name), list))
 
+    def shown(self) -> Json:
+        """Everything, the long lists by their first five."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value[:5] if isinstance(value, list) else value for name, value in values.items()}
+
 
 def settings(upstream: str) -> Json:
     """A steady provider, three to administer, one that refuses connections and one that answers 500."""
-    quiet = {"discovery": {"enabled": False}, "health": {"enabled": False}, "kind": "openai_compatible"}
+    quiet: Json = {"discovery": {"enabled": False}, "health": {"enabled": False}, "kind": "openai_compatible"}
+    quiet["max_concurrency"] = 64  # a loopback provider would get 2
     slow = {"recovery_timeout": FOREVER, "recovery_cap": FOREVER, "failure_threshold": 3}
     dead = {"name": "dead", "base_url": f"http://127.0.0.1:{free_port()}", "priority": 1, "circuit": slow}
     sick = {"name": "sick", "base_url": upstream, "priority": 2, "circuit": slow, "models": [{"id": "sick"}]}
@@ -85,7 +91,8 @@ def settings(upstream: str) -> Json:
 
 def next_state(state: Admin, rng: random.Random) -> tuple[Json, Admin]:
     """A random action and the state it leads to."""
-    action = rng.choice(("disable", "enable", "isolate", "set_priority"))
+    actions = ["disable", "enable", "set_priority"]
+    action = rng.choice(actions if state.mode == "disabled" else [*actions, "isolate"])  # a disabled one stays disabled
     if action == "set_priority":
         priority = rng.randint(10, 80)
         return {"action": action, "priority": priority}, replace(state, priority=priority)
@@ -178,11 +185,11 @@ def storm(engine: Engine, targets: list[Target], report: Report, rng: random.Ran
         time.sleep(rng.uniform(0.0, 1.0))  # the kill comes at a random moment
         seen_open = {name for name, state in circuits(admin).items() if state == "open"}
         engine.kill()
-        stop.set()
-        for worker in workers:
-            worker.join(10)
+    stop.set()
+    for worker in workers:
+        worker.join(10)
     report.requests += load.succeeded
-    report.failed_requests += [failure for failure in load.failures if failure[0].isdigit()]
+    report.failed_requests += [failure[:300] for failure in load.failures if failure[0].isdigit()]
     return seen_open
 
 
@@ -198,8 +205,11 @@ def rounds(home: Path, count: int, seed: int) -> Report:
             report.slowest_restart_s = max(report.slowest_restart_s, round(engine.started_in, 3))
             if engine.started_in > RESTART_S:
                 report.slow_restarts.append(f"round {report.rounds}: {engine.started_in:.1f} s")
-            check(engine, targets, report, seen_open, audited)
-            seen_open = storm(engine, targets, report, rng)
+            try:
+                check(engine, targets, report, seen_open, audited)
+                seen_open = storm(engine, targets, report, rng)
+            finally:
+                engine.kill()
             report.rounds += 1
             report.acknowledged += sum(target.this_round for target in targets)
             report.unsound += [f"round {report.rounds}: {line}" for line in unsound(home / "state")]
@@ -221,8 +231,7 @@ def main() -> int:
         home = given.keep or Path(scratch)
         home.mkdir(parents=True, exist_ok=True)
         report = rounds(home, given.rounds, given.seed)
-    shown = {name: getattr(report, name) for name in Report.__slots__}
-    print(json.dumps({"losses": report.losses(), **shown}, indent=1))
+    print(json.dumps({"losses": report.losses(), **report.shown()}, indent=1))
     return 1 if report.losses() else 0
 
 

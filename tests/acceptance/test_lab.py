@@ -104,7 +104,7 @@ def test_a_forced_tool_is_not_delivered_and_the_next_server_calls_it(admin: Clie
     """lab-ready answers prose to `required`: it is marked undelivered, lab-tools serves, and nothing trips."""
     answer = admin.chat(body(chain("lab-ready", "lab-tools"), **FORCED))
     assert answer.status == 200, answer
-    assert answer.headers["x-router-provider"] == "lab-tools"
+    assert answer.headers["x-router-provider"] == "lab-tools", (answer, trace_of(admin, answer))
     assert answer.body["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
     assert classes(trace_of(admin, answer))[0] == ("lab-ready", "undelivered")
     assert admin.route("lab-ready", "lab-ready")["circuit_state"] == "closed"

@@ -35,7 +35,7 @@ def engine(make_engine: MakeEngine, upstream: str) -> Engine:
     """One router in front of one simulator."""
     models = [{"id": name, "capabilities": CAPABILITIES.get(name, ["text", "tools", "json"])} for name in BEHAVIOURS]
     sim = {"name": "sim", "kind": "openai_compatible", "base_url": upstream, "models": models}
-    return make_engine({"providers": [{**sim, "discovery": {"enabled": False}}]})
+    return make_engine({"providers": [{**sim, "max_concurrency": 64, "discovery": {"enabled": False}}]})
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

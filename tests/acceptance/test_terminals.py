@@ -27,7 +27,7 @@ BODY: Json = {"model": "sim-ok", "messages": [{"role": "user", "content": "hi"}]
 def settings(upstream: str) -> Json:
     """One provider with one fast model."""
     sim = {"name": "sim", "kind": "openai_compatible", "base_url": upstream, "models": [{"id": "sim-ok"}]}
-    return {"providers": [{**sim, "discovery": {"enabled": False}}]}
+    return {"providers": [{**sim, "max_concurrency": 64, "discovery": {"enabled": False}}]}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""From arguments to an exit code: parse, set up output and logging, import one module, run it, explain what went wrong."""
+"""From arguments to an exit code: parse, set up output and logging, import one module, run it, explain a failure."""
 
 from __future__ import annotations
 

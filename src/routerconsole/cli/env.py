@@ -1,4 +1,4 @@
-"""`routerconsole env`: shell lines that point OpenAI clients at the running engine; for `eval "$(routerconsole env)"`."""
+"""`routerconsole env`: shell lines that point OpenAI clients at the running engine (`eval "$(routerconsole env)"`)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One table from what went wrong to the exit codes of interface.md §3, said in one line (or one per problem) on stderr.
 
-0 ok · 1 the check itself found problems · 2 usage or configuration · 3 newer state · 4 no engine · 5 refused · 130 Ctrl-C
+0 ok · 1 the check found problems · 2 usage or configuration · 3 newer state · 4 no engine · 5 refused · 130 Ctrl-C
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def _judged(exc: BaseException) -> tuple[Exit, list[str]]:
         return Exit.NO_ENGINE, [text]
     if isinstance(exc, ControlError):
         return (Exit.USAGE if exc.status in (400, 404, 413, 415, 422) else Exit.REFUSED), [text]
-    kind = {base.__name__ for base in type(exc).__mro__}  # by name: importing them all would cost what failed early saved
+    kind = {
+        base.__name__ for base in type(exc).__mro__
+    }  # by name: importing them all would cost what failed early saved
     if "ConfigError" in kind:  # 3
         return Exit.USAGE, text.splitlines()
     if kind & {"CannotStart", "ScriptError"}:

@@ -1,4 +1,4 @@
-"""Logging of a process: one handler on stderr that takes secrets out, by value and by pattern, and shows no raw control."""
+"""Logging of a process: one handler on stderr that takes secrets out, by value and by pattern, controls spelt out."""
 
 from __future__ import annotations
 

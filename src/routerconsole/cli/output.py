@@ -55,7 +55,9 @@ def table(items: Sequence[Item], *, width: int | None) -> list[str]:
             widths[widths.index(max(widths))] -= 1
     numeric = [all(isinstance(item[key], int | float | None) for item in items) for key in keys]
     return [
-        "  ".join(fitted(cell, size, right=right) for cell, size, right in zip(row, widths, numeric, strict=True)).rstrip()
+        "  ".join(
+            fitted(cell, size, right=right) for cell, size, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
         for row in rows
     ]
 

@@ -195,7 +195,9 @@ def _targets(add: Adder) -> None:
         verb = _verbs(parser)
         _runs(verb("list", f"{command} with health, circuit and gate", _plain()), "targets", f"list_{command}")
         target = _option("target", metavar=metavar, help=what)
-        ttl = _option("--ttl", type=duration, default=900.0, metavar="T", help="how long, e.g. 90s or 15m (the default)")
+        ttl = _option(
+            "--ttl", type=duration, default=900.0, metavar="T", help="how long, e.g. 90s or 15m (the default)"
+        )
         for name, summary, more in (
             ("enable", "take requests again", ()),
             (
@@ -218,7 +220,11 @@ def _targets(add: Adder) -> None:
             ),
         ):
             _runs(verb(name, summary, target, *more, _dry_run()), "targets", f"change_{command}")
-        _runs(verb("probe", "check reachability now; exit 1 if unhealthy", target, _plain(), _dry_run()), "targets", "probe")
+        _runs(
+            verb("probe", "check reachability now; exit 1 if unhealthy", target, _plain(), _dry_run()),
+            "targets",
+            "probe",
+        )
 
 
 def _log(add: Adder) -> None:
@@ -303,4 +309,3 @@ def commands_of(parser: argparse.ArgumentParser) -> Iterable[str]:
             for name, below in action.choices.items():
                 yield name
                 yield from (f"{name} {more}" for more in commands_of(below))
-

@@ -1,0 +1,130 @@
+"""`routerconsole explain`: the decision for a request as the next real one's trace would show it; nothing is sent."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from routerconsole.cli.exits import Exit, Stop
+from routerconsole.cli.output import Item, show_items, show_json, text
+from routerconsole.cli.session import with_control
+from routerconsole.control.wire import plain
+from routerconsole.domain.visible import BLOCK_LIMIT, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from routerconsole.control.port import Control
+    from routerconsole.control.views import CandidateView, Explanation
+
+Body = dict[str, Any]
+
+MAX_BODY = 64 * 1024 * 1024
+_PIXEL = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="
+)
+_TOOL = {"type": "function", "function": {"name": "any_tool", "parameters": {"type": "object", "properties": {}}}}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print how the model resolves, what is needed, and every candidate in order with its reasons."""
+    body = read_body(args.body) if args.body is not None else {"messages": [{"role": "user", "content": "Hello"}]}
+    if args.model is not None:
+        body["model"] = args.model
+    required = add_needs(body, args.needs)
+    headers = {"x-router-require": ",".join(required)} if required else {}
+
+    async def work(control: Control) -> int:
+        explanation = await control.explain(body, headers)
+        if args.json:
+            show_json(plain(explanation))
+        else:
+            _show(explanation, sentences=args.plain)
+        return Exit.OK
+
+    return with_control(args, work)
+
+
+def read_body(source: str) -> Body:
+    """Return the JSON object in a file, or on stdin for `-`; raises Stop."""
+    if source == "-":
+        raw = sys.stdin.buffer.read(MAX_BODY + 1)
+    else:
+        with Path(source).open("rb") as file:
+            raw = file.read(MAX_BODY + 1)
+    if len(raw) > MAX_BODY:
+        raise Stop(Exit.USAGE, f"{source}: over {MAX_BODY // (1024 * 1024)} MB")
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as exc:
+        raise Stop(Exit.USAGE, f"{source}: not JSON: {exc}") from exc
+    if not isinstance(body, dict):
+        raise Stop(Exit.USAGE, f"{source}: a chat body is a JSON object")
+    return body
+
+
+def add_needs(body: Body, needs: Sequence[str]) -> list[str]:
+    """Put needs into the body the way a client would; return those a body cannot say, which become a requirement."""
+    required: list[str] = []
+    for need in needs:
+        match need:
+            case "text":
+                pass
+            case "tools" | "parallel_tools":
+                body.setdefault("tools", [_TOOL])
+                if need == "parallel_tools":
+                    body["parallel_tool_calls"] = True
+            case "vision":
+                part = {"type": "image_url", "image_url": {"url": _PIXEL}}
+                _messages(body).append({"role": "user", "content": [part]})
+            case "json":
+                body["response_format"] = {"type": "json_object"}
+            case "streaming":
+                body["stream"] = True
+            case "system":
+                _messages(body).insert(0, {"role": "system", "content": "Be brief."})
+            case _:
+                if not (need.isascii() and need.isprintable()):
+                    raise Stop(Exit.USAGE, f"{need!r} is no capability")
+                required.append(need)
+    return required
+
+
+def _messages(body: Body) -> list[Any]:
+    messages = body.setdefault("messages", [])
+    if not isinstance(messages, list):
+        raise Stop(Exit.USAGE, "`messages` in the body is not a list")
+    return messages
+
+
+def _show(explanation: Explanation, *, sentences: bool) -> None:
+    resolved = explanation.resolved
+    print(f"resolved: {visible(resolved.kind)} {visible(resolved.id)}")
+    print(f"needed: {text(explanation.needed)}; forced: {text(explanation.forced)}")
+    print(f"estimate: {explanation.estimate_tokens} tokens")
+    items = [candidate_item(candidate, number) for number, candidate in enumerate(explanation.candidates, 1)]
+    show_items(items, plain=sentences, empty="no candidates")
+    if explanation.error is not None:
+        error = explanation.error
+        print(
+            f"answer: {error.get('status')} {visible(str(error.get('code')))}:"
+            f" {visible(str(error.get('message')), BLOCK_LIMIT)}"
+        )
+
+
+def candidate_item(candidate: CandidateView, number: int) -> Item:
+    """Return a candidate's line; the words are the trace's own."""
+    return {
+        "n": number,
+        "provider": candidate.provider,
+        "model": candidate.model,
+        "account": candidate.account,
+        "decision": candidate.decision,
+        "reasons": "; ".join(candidate.reasons) or None,
+        "sort_key": " ".join(f"{part:g}" for part in candidate.sort_key) or None,
+    }

@@ -100,6 +100,7 @@ class AttemptRunner:
                     connect_timeout=self.step.connect,
                     timings=self._timings,
                     stream=self.request.stream,
+                    fresh=self.step.fresh,
                     forward=self.request.forward,
                 )
                 attempt.status = answer.status

@@ -148,9 +148,13 @@ class Sender:
         connect_timeout: float,
         timings: Timings,
         stream: bool = False,
+        fresh: bool = False,
         forward: Iterable[tuple[str, str]] = (),
     ) -> Answer:
-        """Return the answer once its head is there; raises TransportError. A cancel cuts the connection at once."""
+        """Return the answer once its head is there; raises TransportError. A cancel cuts the connection at once.
+
+        `fresh` takes no kept connection.
+        """
         try:
             httpx_url, url = where.url(wire.path)
         except (httpx.InvalidURL, ValueError) as exc:
@@ -162,7 +166,7 @@ class Sender:
             for name, value in forward
             if name.lower() in _FORWARDED and (clean := _clean(value, _MAX_SENT))
         )
-        call = Call(url, connect_timeout=connect_timeout, tls=where.tls, proxy=where.proxy, timings=timings)
+        call = Call(url, connect_timeout=connect_timeout, tls=where.tls, proxy=where.proxy, timings=timings, fresh=fresh)
         # a ready stream spares httpx the encoding and header work of `content=`: 1 µs instead of 7
         body = httpx.ByteStream(wire.body)
         request = httpx.Request(wire.method, httpx_url, headers=headers, stream=body, extensions={"call": call})

@@ -32,7 +32,7 @@ from routerconsole.routing.faults import TransportFault
 if TYPE_CHECKING:
     from aiohttp.client import ClientTimeout
     from aiohttp.client_proto import ResponseHandler
-    from aiohttp.client_reqrep import ClientRequest
+    from aiohttp.client_reqrep import ClientRequest, ConnectionKey
     from aiohttp.connector import AddrInfoType, Connection
     from aiohttp.tracing import Trace
 
@@ -82,13 +82,17 @@ class Timings:
 
 @dataclass(slots=True)
 class Call:
-    """What one exchange needs besides its httpx.Request (its `call` extension), and what it found out."""
+    """What one exchange needs besides its httpx.Request (its `call` extension), and what it found out.
+
+    `fresh` wants a connection that has served nobody yet.
+    """
 
     url: URL
     connect_timeout: float = 5.0
     tls: ssl.SSLContext | bool = True
     proxy: str | None = None
     timings: Timings = field(default_factory=Timings)
+    fresh: bool = False
     socket: asyncio.Transport | None = None
     forbidden: str | None = None
 
@@ -250,6 +254,9 @@ class _Connector(aiohttp.TCPConnector):
         connection = await super().connect(req, traces, timeout)
         _CALL.get().socket = connection.transport
         return connection
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        return None if _CALL.get().fresh else await super()._get(key, traces)
 
     async def _create_connection(
         self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout

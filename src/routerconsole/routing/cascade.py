@@ -5,7 +5,7 @@ The engine asks `next`, acts on the answer, and reports the ending; nothing here
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from routerconsole.domain.outcome import Failure, NextRoute, OutcomeClass, SameRoute
@@ -39,7 +39,10 @@ GATE_JITTER = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """Ask this route now. Timers are seconds; `wait_full`: the configured timeout itself is waited, so it counts."""
+    """Ask this route now. Timers are seconds; `wait_full`: the configured timeout itself is waited, so it counts.
+
+    `fresh` asks for a new connection: the kept one that was just tried had died, and others may have with it.
+    """
 
     ranked: Ranked
     lease: Lease
@@ -47,6 +50,7 @@ class Try:
     wait: float
     wait_full: bool
     idle: float
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ class Cascade:
             ranked, self._stale = self._stale, None
             admitted = self._admit(ranked, now)
             if isinstance(admitted, Try):
-                return admitted
+                return replace(admitted, fresh=True)
         if self._counted >= limit:
             return self._give_up(now)
         for ranked in self._order(now):  # 4

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from routerconsole.domain.errors import ErrorCode, RouterError, RoutingFailed
@@ -160,10 +160,14 @@ class ChatEngine:
             request.stream,
             no_fallback=request.hints.no_fallback,
         )
-        kept = _Kept()
+        kept, skipped = _Kept(), 0
         try:
             while True:
                 step = cascade.next(self.clock.monotonic())
+                if len(cascade.skipped) > skipped:
+                    for route, refusal in islice(cascade.skipped.items(), skipped, None):
+                        self.recorder.skipped(trace, route, refusal.text)
+                    skipped = len(cascade.skipped)
                 if isinstance(step, Wait):
                     flight.waited += step.seconds
                     await asyncio.sleep(step.seconds)

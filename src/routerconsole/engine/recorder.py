@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from routerconsole.control.port import RequestQuery
     from routerconsole.control.views import RequestRow
+    from routerconsole.domain.route import Route
     from routerconsole.domain.trace import Attempt, Trace
 
     from .bus import Bus
@@ -63,6 +64,16 @@ class Recorder:
     def received(self, trace: Trace) -> None:
         """The request's needs and candidates are known."""
         self._publish(EventType.REQUEST_RECEIVED, trace, {"row": row_of(trace)})
+        candidates = [
+            {"provider": item.route.provider, "model": item.route.model, "decision": item.decision.value}
+            for item in trace.candidates
+        ]
+        self._publish(EventType.ROUTE_CANDIDATES, trace, {"resolved": trace.resolved, "candidates": candidates})
+
+    def skipped(self, trace: Trace, route: Route, reason: str) -> None:
+        """A candidate whose turn it was could not be asked just then."""
+        where = {"provider": route.provider, "model": route.model, "account": route.account}
+        self._publish(EventType.ATTEMPT_SKIPPED, trace, {**where, "reason": reason})
 
     def attempt_started(self, trace: Trace, attempt: Attempt) -> None:
         """An upstream call begins."""

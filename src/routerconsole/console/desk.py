@@ -90,7 +90,10 @@ class Desk:
         open_for = asked.provider if asked is not None and not asked.gone and pulled.status is not None else None
         if asked is not None and open_for is not None and self.state.provider(open_for) is None:
             withdraw(asked)
-        self.view.sync()
+        try:
+            self.view.sync()
+        except Exception as error:  # noqa: BLE001 - one view's bug must not end the looks the others live on
+            self.tell(f"{self.view.mode} failed: {type(error).__name__}: {error}", ok=False)
 
     def wants(self) -> Wants:
         """Return what the open view and page need read."""

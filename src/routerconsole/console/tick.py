@@ -25,6 +25,8 @@ PAGE: Final = 1000
 MAX_PAGES: Final = 5
 """Event pages read per look; a reader further behind than that skips to now and reads the log instead."""
 ROWS_PAGE: Final = 200
+MAX_SETTLED: Final = 20
+"""Running rows asked for one by one per look; the rest have their turn at the next."""
 
 _REQUEST_EVENTS: Final = frozenset(
     {
@@ -82,9 +84,9 @@ class Puller:
             async with asyncio.timeout(PATIENCE_S):
                 await self._look(pulled, wants)
         except EngineUnreachable as error:
-            pulled.problem, pulled.unreachable, self._was_lost = visible(error.message), True, True
+            pulled.problem, pulled.unreachable, self._was_lost = visible(error.message.rstrip(".")), True, True
         except ControlError as error:
-            pulled.problem = visible(error.message)
+            pulled.problem = visible(error.message.rstrip("."))
         except TimeoutError:
             pulled.problem = f"no answer for {PATIENCE_S:.0f}s"
         except Exception as error:  # noqa: BLE001 - a read that fails in an unforeseen way must not end the console
@@ -147,7 +149,7 @@ class Puller:
         if lost:
             newest = await self._control.requests(RequestQuery(limit=ROWS_PAGE))
             pulled.rows.extend(newest.requests)
-            for request_id in running - {row.id for row in pulled.rows}:
+            for request_id in sorted(running - {row.id for row in pulled.rows})[:MAX_SETTLED]:
                 await self._settle(request_id, pulled)
 
     async def _settle(self, request_id: str, pulled: Pulled) -> None:

@@ -52,7 +52,7 @@ def _link(state: ConsoleState) -> str:
 def top_bar(state: ConsoleState, title: str, width: int, *, read_only: bool = False) -> Line:
     """Return the one-line top bar: name and link always, figures as far as they fit."""
     name = visible(title, 24) + (" [read-only]" if read_only else "")
-    draining = state.status is not None and state.status.draining
+    draining = state.status is not None and state.status.draining and state.link is Link.LIVE
     link = (" DRAINING" if draining else "") + f" {_link(state)} {state.now.astimezone():%H:%M:%S} "
     room = width - width_of(name) - width_of(link) - 1
     shown = ""

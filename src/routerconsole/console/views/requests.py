@@ -9,7 +9,7 @@ from routerconsole.console.render.cells import Line, Role, wrap
 from routerconsole.console.render.requests import RequestLines, client, needs, short_id
 from routerconsole.console.render.waterfall import request_detail
 from routerconsole.console.safe_text import visible
-from routerconsole.console.state import ConsoleState, Link, in_flight, noteworthy
+from routerconsole.console.state import MAX_ROWS, ConsoleState, Link, in_flight, noteworthy
 from routerconsole.console.table import TableModel
 from routerconsole.console.tick import Wants
 
@@ -30,6 +30,7 @@ class Filter:
     def __init__(self) -> None:
         self.text = ""
         self.inverted = False
+        self._hay: dict[str, tuple[RequestRow, str]] = {}
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -40,12 +41,21 @@ class Filter:
         """Whether a row is shown."""
         if not self.words:
             return True
-        hay = " ".join(
+        known = self._hay.get(row.id)
+        if known is None or known[0] is not row:
+            if len(self._hay) > 2 * MAX_ROWS:
+                self._hay.clear()
+            known = self._hay[row.id] = (row, self._text(row))
+        words = self.words
+        hit = all((word[1:] not in known[1]) if word.startswith("-") else (word in known[1]) for word in words)
+        return hit != self.inverted
+
+    @staticmethod
+    def _text(row: RequestRow) -> str:
+        return " ".join(
             (row.id, row.model or "", row.resolved, row.provider or "", row.served_model or "", row.chain, row.status,
              row.error_code or "", needs(row), client(row))
         ).lower()  # fmt: skip
-        hit = all((word[1:] not in hay) if word.startswith("-") else (word in hay) for word in self.words)
-        return hit != self.inverted
 
     def chips(self) -> str:
         """Return the terms as shown."""

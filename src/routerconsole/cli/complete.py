@@ -65,15 +65,21 @@ async def _whole(answer: httpx.Response) -> Json:
     data = orjson.loads(await answer.aread())
     choice = _first(data)
     message = choice.get("message") or {}
-    content = message.get("content")
     return _document(
         answer,
-        content if isinstance(content, str) else "",
+        _text_of(message.get("content")),
         finish=choice.get("finish_reason"),
         usage=data.get("usage"),
         told=data.get("routerconsole"),
         tool_calls=message.get("tool_calls"),
     )
+
+
+def _text_of(content: object) -> str:
+    """Return a message's text, of its parts where it comes in parts."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
 
 
 def _first(data: Json) -> Json:

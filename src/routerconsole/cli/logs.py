@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ _redactors: list[Callable[[str], str]] = [Redactor().redact]
 def set_up(level: str, env: Mapping[str, str]) -> None:
     """Log to stderr from `level` up; values of environment variables named like secrets never show."""
     _redactors[:] = [Redactor(_secrets_in(env)).redact]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(_Safe("routerconsole: %(levelname)s: %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
@@ -35,6 +36,15 @@ def redact(text: str) -> str:
     for take_out in _redactors:
         text = take_out(text)
     return text
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever stderr is at the moment: a console puts its own in place while it has the screen."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; trouble with it or with the stream costs the record, not the program."""
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            print(self.format(record), file=sys.stderr, flush=True)
 
 
 class _Safe(logging.Formatter):

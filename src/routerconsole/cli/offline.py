@@ -67,7 +67,7 @@ class OfflineReader:
         )
 
     async def saved(self) -> StoredState:
-        """Return what operators decided, nothing where there is no state yet; raises NewerSchema, StorageUnavailable."""
+        """Return what operators decided, nothing where there is no state; raises NewerSchema, StorageUnavailable."""
         if not self._state.path.exists():
             return StoredState()
         await self._check(self._state, STATE)

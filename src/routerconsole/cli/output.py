@@ -14,6 +14,7 @@ Item = Mapping[str, object]
 """One thing with its properties in the order they are shown."""
 
 _MIN_CELL = 6
+_UNKNOWN: tuple[object, ...] = (None, "", ())
 
 
 def show_json(document: object) -> None:
@@ -41,13 +42,16 @@ def show_items(items: Iterable[Item], *, plain: bool, empty: str) -> None:
 
 def sentence(item: Item) -> str:
     """Return an item as `key: value; key: value.`, what is unknown left out."""
-    known = [f"{key.replace('_', ' ')}: {text(value)}" for key, value in item.items() if value not in (None, "", ())]
+    known = [f"{key.replace('_', ' ')}: {text(value)}" for key, value in item.items() if value not in _UNKNOWN]
     return "; ".join(known) + "."
 
 
 def table(items: Sequence[Item], *, width: int | None) -> list[str]:
-    """Return aligned lines under a header; the widest columns give way until a line fits `width` cells."""
-    keys = list(items[0])
+    """Return aligned lines under a header, columns without any value left out.
+
+    The widest columns give way until a line fits `width` cells.
+    """
+    keys = [key for key in items[0] if any(item[key] not in _UNKNOWN for item in items)]
     rows = [[key.upper().replace("_", " ") for key in keys], *([text(item[key]) for key in keys] for item in items)]
     widths = [max(cells(row[column]) for row in rows) for column in range(len(keys))]
     if width is not None:

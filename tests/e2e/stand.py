@@ -270,7 +270,7 @@ def configuration(
     providers: Mapping[str, Mapping[str, Any]] | None = None,
     **top: Any,
 ) -> str:
-    """A configuration (JSON is YAML) with one provider per simulator, tried in order; each has the model `m` unless told."""
+    """A configuration (JSON is YAML) with one provider per simulator, tried in order, each with a model `m`."""
     made = []
     for number, (name, sim) in enumerate(sims.items()):
         listed = [{"id": item} if isinstance(item, str) else dict(item) for item in (models or {}).get(name, ("m",))]
@@ -278,6 +278,8 @@ def configuration(
             "name": name, "kind": "openai_compatible", "priority": 10 * (number + 1), "base_url": sim.base_url,
             "models": listed,
         }  # fmt: skip
-        made.append({**base, **(providers or {}).get(name, {})})
+        told = (providers or {}).get(name, {})
+        key = {"api_key": "sk-simulated"} if told.get("kind") in ("anthropic", "openai") else {}
+        made.append({**base, **key, **told})
     config = {"version": 1, "providers": made, **({"routing": routing} if routing else {}), **top}
     return orjson.dumps(config).decode()

@@ -122,4 +122,3 @@ def chain(simulator: Simulator, *models: str, extra: str = "", **options: object
             f"priority: {number + 1}, models: [{{id: {model}{keys}}}]}}"
         )
     return "version: 1\nproviders:\n" + "\n".join(rows) + "\n" + extra
-

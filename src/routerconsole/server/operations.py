@@ -174,14 +174,18 @@ class Operations:
         choice = _first_choice(exchange.reply)
         message = choice.get("message") or {}
         served = trace.selected
-        wanted = [item.route for item in trace.candidates if item.decision is not Decision.DROPPED]
+        by = (served.provider, served.model) if served else (None, None)
+        wanted = [
+            (item.route.provider, item.route.model)
+            for item in trace.candidates
+            if item.decision is not Decision.DROPPED
+        ]
         data = {
             "content": message.get("content"),
-            "provider": served.provider if served else None,
-            "model": served.model if served else None,
+            "provider": by[0],
+            "model": by[1],
             "latency_ms": round(trace.total_ms or 0.0, 1),
-            "is_fallback_model": bool(served and wanted)
-            and (served.provider, served.model) != (wanted[0].provider, wanted[0].model),
+            "is_fallback_model": bool(wanted) and by != wanted[0],
             "attempts": attempts_of(trace),
             "request_id": call.id,
             "finish_reason": trace.finish_reason,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 from dataclasses import replace
@@ -22,7 +23,15 @@ from routerconsole.control.views import Status
 class Traffic(FakeControl):
     """The fleet with requests arriving at each look; `report` counts the looks for tests that watch from outside."""
 
-    def __init__(self, base: FakeControl, per_look: int, *, report: Path | None = None, crash: bool = False) -> None:
+    def __init__(
+        self,
+        base: FakeControl,
+        per_look: int,
+        *,
+        report: Path | None = None,
+        crash: bool = False,
+        noisy: bool = False,
+    ) -> None:
         super().__init__()
         self.now = base.now
         self.rows = dict(base.rows) if per_look == 0 else {}
@@ -32,11 +41,14 @@ class Traffic(FakeControl):
         self.live: list[str] = []
         self.report = report
         self.crash = crash
+        self.noisy = noisy
 
     async def status(self) -> Status:
         """Move the traffic on."""
         if self.crash and self.looks >= 2:
             raise SystemExit(3)
+        if self.noisy:
+            os.write(2, b"a log line \x1b[31m\n")
         if self.report is not None:
             self.report.with_suffix(".looks").write_text(str(self.looks))
         moment = datetime.now(UTC)
@@ -60,7 +72,7 @@ class Traffic(FakeControl):
 def main() -> None:
     """Run the showcase on this terminal."""
     parser = argparse.ArgumentParser()
-    for flag in ("ascii", "slow", "read-only", "empty", "disconnected", "crash"):
+    for flag in ("ascii", "slow", "read-only", "empty", "disconnected", "crash", "noisy"):
         parser.add_argument(f"--{flag}", action="store_true")
     parser.add_argument("--theme", default="routerconsole-dark")
     parser.add_argument("--per-look", type=int, default=1)
@@ -68,7 +80,7 @@ def main() -> None:
     args = parser.parse_args()
     if problem := terminal_problem():
         sys.exit(f"no console here: {problem}")
-    control: FakeControl = Traffic(fleet(), args.per_look, report=args.report, crash=args.crash)
+    control: FakeControl = Traffic(fleet(), args.per_look, report=args.report, crash=args.crash, noisy=args.noisy)
     if args.empty:
         control = FakeControl()
         control.now = status()

@@ -516,7 +516,7 @@ async def test_T01_any_size_and_back() -> None:
             await on.press(key)
         await on.press("escape")
         await on.pilot.resize_terminal(80, 24)
-        await on.sees("▶ Providers", "anthropic", "Latest failovers")
+        await on.sees("▶ Overview", "anthropic", "Latest failovers")
         assert [canvas.failure for canvas in on.app.screen.query(Canvas)] == [None] * len(on.app.screen.query(Canvas))
 
 
@@ -526,7 +526,7 @@ async def test_T02_too_small_says_so(size: tuple[int, int]) -> None:
     async with stage(fleet(), size=size) as on:
         await on.sees("too small")
         await on.pilot.resize_terminal(40, 10)
-        await on.sees("Providers")
+        await on.sees("Overview")
 
 
 @pytest.mark.parametrize("size", [(40, 10), (300, 100)])
@@ -569,7 +569,7 @@ async def test_T10_exception_in_a_pane_stays_in_that_pane(monkeypatch: pytest.Mo
         on.desk.requests.detail._draw = broken
         await on.sees("this pane failed", "ZeroDivisionError: a bug [red]in[/] a pane", "Requests", "LIVE")
         await on.press("e", "1")
-        await on.sees("▶ Providers")
+        await on.sees("▶ Overview")
         on.desk.requests.detail._draw = draw
         await on.press("5")
         await on.sees("Why")

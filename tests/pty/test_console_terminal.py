@@ -17,7 +17,7 @@ IDLE = ("--per-look", "0")
 def test_boot_keys_and_quit() -> None:
     """The console paints, answers keys and quits with its own exit code."""
     with showcase(*IDLE) as on:
-        on.sees("▶ Providers", "anthropic", "LIVE")
+        on.sees("▶ Overview", "anthropic", "LIVE")
         on.send("5")
         on.sees("▶ Requests")
         on.send("E")
@@ -71,7 +71,7 @@ def test_T11_every_exit_restores_the_terminal(leave: object, says: bytes) -> Non
     """After each way out `stty` is as before, and alternate screen, mouse, paste mode and hidden cursor are off."""
     script = f"stty -g; {sys.executable} -m tests.console.showcase --per-look 0; stty -g; read x"
     with Terminal(["/bin/sh", "-c", script]) as on:
-        on.sees("▶ Providers")
+        on.sees("▶ Overview")
         if leave is leave_by_sigint or leave is leave_by_sigterm:
             on.child.pid, shell = child_of(on.child.pid), on.child.pid
             leave(on)  # type: ignore[operator]
@@ -108,7 +108,7 @@ def test_T08_hang_up_ends_the_console_quietly(tmp_path: Path) -> None:
     report, errors = tmp_path / "report", tmp_path / "stderr"
     command = f"exec {sys.executable} -m tests.console.showcase --per-look 1 --report {report} 2>{errors}"
     with Terminal(["/bin/sh", "-c", command]) as on:
-        on.sees("▶ Providers")
+        on.sees("▶ Overview")
         on.hang_up()
         began = time.monotonic()
         while not report.exists() or not report.read_text():
@@ -123,7 +123,7 @@ def test_T08_eof_on_input_ends_the_console(tmp_path: Path) -> None:
     report = tmp_path / "report"
     command = f"trap '' HUP; exec {sys.executable} -m tests.console.showcase --per-look 1 --report {report} 2>/dev/null"
     with Terminal(["/bin/sh", "-c", command]) as on:
-        on.sees("▶ Providers")
+        on.sees("▶ Overview")
         on.hang_up()
         deadline = time.monotonic() + PATIENCE_S
         while not report.exists() or not report.read_text():
@@ -135,7 +135,7 @@ def test_T07_stalled_terminal_holds_nothing_up_and_is_repainted(tmp_path: Path) 
     """While nobody reads the screen the console keeps looking at the engine; afterwards the screen is right again."""
     looks = tmp_path / "report.looks"
     with showcase("--per-look", "30", "--report", str(tmp_path / "report")) as on:
-        on.sees("▶ Providers")
+        on.sees("▶ Overview")
         on.send("5")
         on.sees("▶ Requests")
         start = int(looks.read_text() or 0)
@@ -143,25 +143,25 @@ def test_T07_stalled_terminal_holds_nothing_up_and_is_repainted(tmp_path: Path) 
         while int(looks.read_text() or 0) < start + 12:  # nobody reads the terminal here
             assert time.monotonic() < deadline, "the stalled terminal held the console up"
         on.send("1")
-        on.sees("▶ Providers", "Latest failovers", "anthropic", "LIVE")
+        on.sees("▶ Overview", "Latest failovers", "anthropic", "LIVE")
         on.send("f")
 
 
 def test_T01_resize_storm_ends_in_a_whole_screen() -> None:
     """Any size, zero included, and back: everything is there again."""
     with showcase(*IDLE) as on:
-        on.sees("▶ Providers")
+        on.sees("▶ Overview")
         for size in [(1, 1), (0, 0), (2, 200), (500, 500), (40, 10), (39, 9), (200, 60), (80, 24)]:
             on.resize(*size)
             on.child.kill(signal.SIGWINCH)
             on.pump()
-        on.sees("▶ Providers", "Latest failovers", "t probe")
+        on.sees("▶ Overview", "Latest failovers", "t probe")
 
 
 def test_invalid_bytes_and_ctrl_z_are_ignored() -> None:
     """Bytes that are no UTF-8, broken escape sequences and ctrl+z neither end, stop nor confuse the console."""
     with showcase(*IDLE) as on:
-        on.sees("▶ Providers")
+        on.sees("▶ Overview")
         on.send(b"\xff\xfe\xc3\x28\x80")
         on.send("\x1a")
         on.child.kill(signal.SIGTSTP)
@@ -173,7 +173,7 @@ def test_invalid_bytes_and_ctrl_z_are_ignored() -> None:
 def test_T03_megabyte_of_paste_leaves_the_console_alive() -> None:
     """A megabyte pasted without its end, full of escape sequences: capped, and the keys behind it work."""
     with showcase(*IDLE) as on:
-        on.sees("▶ Providers")
+        on.sees("▶ Overview")
         on.send("5/")
         on.sees("Enter keep")
         on.send(b"\x1b[200~")
@@ -188,7 +188,7 @@ def test_T03_megabyte_of_paste_leaves_the_console_alive() -> None:
 def test_T04_everything_sent_to_the_terminal_is_on_the_allow_list() -> None:
     """The bytes of a session are text, colours, cursor moves and the modes of the driver; nothing else."""
     with showcase("--per-look", "3") as on:
-        on.sees("▶ Providers")
+        on.sees("▶ Overview")
         for keys, shown in (
             ("5", "▶ Requests"),
             ("k", "FROZEN"),
@@ -200,7 +200,7 @@ def test_T04_everything_sent_to_the_terminal_is_on_the_allow_list() -> None:
             ("\x1b", "▶ Requests"),
             ("@", "No operator"),
             ("\x1b", "▶ Requests"),
-            ("1", "▶ Providers"),
+            ("1", "▶ Overview"),
             ("d", "Drain anthropic?"),
         ):
             on.send(keys)
@@ -208,6 +208,20 @@ def test_T04_everything_sent_to_the_terminal_is_on_the_allow_list() -> None:
         rest = re.sub(rb"\x1b\[[0-9;]*[mH]|\x1b\[\?[0-9;]+(?:[hl]|\$p)|\x1b\[[<>][0-9;]*u", b"", on.bytes)
         rest = re.sub(rb"\r?\n", b"", rest)
         assert rest.decode().isprintable(), re.findall(rb"[^ -~]{1,8}", rest)[:5]
+
+
+def test_what_the_engine_logs_does_not_touch_the_screen() -> None:
+    """Lines written to standard error while the console draws appear after it has ended, made visible."""
+    with showcase(*IDLE, "--noisy") as on:
+        on.sees("▶ Overview", "anthropic")
+        on.send("5")
+        on.sees("▶ Requests")
+        assert "a log line" not in on.text()
+        on.send("\x03")
+        on.sees("Quit?")
+        on.send("\x03")
+        on.until(lambda: b"ended: interrupted 130" in on.bytes)
+        assert b"a log line \\x1b[31m" in on.bytes
 
 
 def bytes_per_second(on: Terminal, looks: int, report: Path) -> float:
@@ -222,11 +236,11 @@ def test_bytes_idle_and_following(tmp_path: Path) -> None:
     """At 80x24 an idle console sends next to nothing and one following a busy log at most 25 KB/s."""
     report = tmp_path / "report"
     with showcase(*IDLE, "--report", str(report)) as on:
-        on.sees("▶ Providers")
+        on.sees("▶ Overview")
         bytes_per_second(on, 2, report)
         assert bytes_per_second(on, 12, report) <= 400  # the clock in the top bar moves once a second
     with showcase("--per-look", "50", "--report", str(report)) as on:
-        on.sees("▶ Providers")
+        on.sees("▶ Overview")
         on.send("5")
         on.sees("▶ Requests")
         assert bytes_per_second(on, 12, report) <= 25_000
@@ -236,7 +250,7 @@ def test_slow_link_sends_less(tmp_path: Path) -> None:
     """With --slow a busy log costs at most 6 KB/s."""
     report = tmp_path / "report"
     with showcase("--per-look", "50", "--slow", "--report", str(report)) as on:
-        on.sees("▶ Providers")
+        on.sees("▶ Overview")
         on.send("5")
         on.sees("▶ Requests")
         assert bytes_per_second(on, 4, report) <= 6_000
@@ -246,7 +260,7 @@ def test_slow_link_sends_less(tmp_path: Path) -> None:
 def test_T16_poor_terminals(term: str) -> None:
     """On each terminal type the console is usable; on the Linux text console it is ASCII."""
     with showcase(*IDLE, env={"TERM": term}) as on:
-        on.sees("Providers", "anthropic")
+        on.sees("Overview", "anthropic")
         on.send("5")
         on.sees("Requests")
         if term == "linux":
@@ -256,7 +270,7 @@ def test_T16_poor_terminals(term: str) -> None:
 def test_T16_without_colour_no_colour_is_sent() -> None:
     """NO_COLOR leaves no colour in the output, greys included."""
     with showcase(*IDLE, env={"NO_COLOR": "1"}) as on:
-        on.sees("▶ Providers", "openai")
+        on.sees("▶ Overview", "openai")
         codes = {code for sgr in re.findall(rb"\x1b\[([0-9;]*)m", on.bytes) for code in sgr.split(b";") if code}
         assert codes <= {b"0", b"1", b"4", b"7", b"39", b"49"}
 

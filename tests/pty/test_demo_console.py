@@ -29,12 +29,12 @@ def healthy(url: str) -> bool:
 def test_demo_shows_live_requests_waterfall_and_actions() -> None:
     """On the real engine: live log, waterfall with reasons, a drain confirmed and logged, a clean end."""
     with demo() as on:
-        on.sees("▶ Providers", "steady", "LIVE")
+        on.sees("▶ Overview", "steady", "LIVE")
         on.send("5")
         on.sees("▶ Requests", "✓")
         on.until(lambda: "Why" in on.text() and "●" in on.text(), "a waterfall")
         on.send("1")
-        on.sees("▶ Providers")
+        on.sees("▶ Overview")
         on.send("d")
         on.sees("Drain aurora?", "→ draining")
         on.send("y")
@@ -42,7 +42,7 @@ def test_demo_shows_live_requests_waterfall_and_actions() -> None:
         on.send("@")
         on.sees("Action log", "drain_provider aurora")
         on.send("\x1b")
-        on.sees("▶ Providers")
+        on.sees("▶ Overview")
         on.send("\x03")
         on.until(
             lambda: "Quit?" in on.text() or not on.child.isalive(), "the quit question, or the end of an idle engine"
@@ -56,7 +56,7 @@ def test_demo_shows_live_requests_waterfall_and_actions() -> None:
 def test_T08_hang_up_leaves_the_engine_serving() -> None:
     """When the terminal goes, the engine answers on; SIGTERM then ends it."""
     with demo() as on:
-        on.sees("▶ Providers", "steady")
+        on.sees("▶ Overview", "steady")
         found = re.search(r"http://127\.0\.0\.1:\d+", on.text())
         assert found is not None
         url = found.group()

@@ -17,6 +17,7 @@ from textual.binding import BindingType
 from textual.filter import Monochrome, NoColor
 from textual.message import Message
 
+from .aside import stderr_aside
 from .desk import Desk
 from .driver import ConsoleDriver
 from .options import ConsoleExit, ConsoleOptions, ExitReason
@@ -239,6 +240,6 @@ def run_console(control: Control, options: ConsoleOptions) -> ConsoleExit:
     stop.
     """
     app = RouterConsoleApp(control, options)
-    with _signals(app):
+    with stderr_aside(), _signals(app):
         ending = app.run()
     return ending if ending is not None else ConsoleExit(ExitReason.HANGUP, 1)

@@ -32,12 +32,12 @@ class OverviewView(View):
         self.latest: TableModel[RequestRow] = TableModel(lambda row: row.id)
         self._lines = RequestLines(brief=True)
         providers = ListPane(
-            "Providers",
+            "Overview",
             (Context.PROVIDERS, Context.LIST),
             table=self.providers,
             draw=provider_lines,
             empty=self._no_providers,
-            note=lambda: "",
+            note=self._count,
         )
         latest = ListPane(
             "Latest failovers and failures",
@@ -91,6 +91,10 @@ class OverviewView(View):
                 self.host.operate(action_id, provider.name)
             return True
         return super().act(action_id)
+
+    def _count(self) -> str:
+        count = len(self.providers.rows)
+        return f"{count} provider{'' if count == 1 else 's'}" if count else ""
 
     def _draw_latest(self, rows: Sequence[RequestRow], width: int) -> tuple[Line, list[Line]]:
         return self._lines.draw(rows, width, self.host.state.elapsed_ms)

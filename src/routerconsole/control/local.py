@@ -155,7 +155,7 @@ class LocalControl:
             origin=Origin.CONSOLE,
         )
         try:
-            decision = chat.decide(request, now=self._service.clock.monotonic(), peek=True)
+            decision = chat.decide(request, now=self._service.clock.monotonic())
         except RouterError as exc:
             nothing = Resolved("none", request.model or "")
             return Explanation(nothing, (), (), estimate_tokens=0, candidates=(), error=_told(exc))

@@ -17,7 +17,7 @@ from routerconsole.domain.outcome import Failure, FaultScope, OutcomeClass
 from routerconsole.domain.trace import Attempt, Trace
 from routerconsole.routing.cascade import Cascade, Stop, Try, Wait
 from routerconsole.routing.needs import needs_of
-from routerconsole.routing.plan import Plan, plan
+from routerconsole.routing.plan import AccountTurns, Plan, plan
 from routerconsole.routing.resolve import resolve
 
 from .attempt import AttemptRunner, CommittedStream, Refused, Result, WholeAnswer
@@ -68,7 +68,7 @@ class ChatEngine:
         self.closing = False
         self._boot = secrets.token_hex(3)
         self._numbers = count(1)
-        self._turn = 0
+        self._turns = AccountTurns()
 
     def new_id(self) -> str:
         """Return a request id: this start's six hex digits and a running number."""
@@ -122,8 +122,8 @@ class ChatEngine:
             settlement.failed(failure)
             raise failure from exc
 
-    def decide(self, request: ChatRequest, *, now: float, trace: Trace | None = None, peek: bool = False) -> Plan:
-        """Take the decision of routing.md §2 steps 2 to 11; `peek` leaves the account rotation where it is."""
+    def decide(self, request: ChatRequest, *, now: float, trace: Trace | None = None) -> Plan:
+        """Take the decision of routing.md §2 steps 2 to 11; it changes nothing, so `explain` may ask too."""
         registry = self.registry
         needs = needs_of(request, registry.tree)
         if trace is not None:
@@ -133,8 +133,7 @@ class ChatEngine:
         resolution = resolve(request.model, registry)
         if trace is not None:
             trace.resolved, trace.resolved_kind = resolution.id, resolution.kind.value
-        turn = self._turn + 1 if peek else self._next_turn()
-        decision = plan(resolution, needs, registry, self.board, now=now, turn=turn)
+        decision = plan(resolution, needs, registry, self.board, now=now, turns=self._turns)
         if trace is not None:
             trace.candidates = decision.candidates
         return decision
@@ -159,6 +158,7 @@ class ChatEngine:
             self._rng,
             request.stream,
             no_fallback=request.hints.no_fallback,
+            turns=self._turns,
         )
         kept, skipped = _Kept(), 0
         try:
@@ -263,10 +263,6 @@ class ChatEngine:
         released = CommittedStream(answer.stream, answer.stream.gate.release(), answer.headers)
         attempt.first_token_ms = trace.ttft_ms = (self.clock.monotonic() - trace.began) * 1000
         return self._streaming(released, settlement, step=step, attempt=attempt, deadline=deadline)
-
-    def _next_turn(self) -> int:
-        self._turn += 1
-        return self._turn
 
 
 class _Kept:

@@ -8,14 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from routerconsole.domain.outcome import Failure, NextRoute, OutcomeClass, SameRoute
+from routerconsole.domain.outcome import Failure, FaultScope, NextRoute, OutcomeClass, SameRoute
 from routerconsole.domain.policy import LastResort, OnUndelivered
+from routerconsole.domain.trace import Decision
 
 from .board import Lease, RefusalKind
-from .exhausted import Tried, context_exhausted, exhausted, out_of_time
+from .breaker import CircuitState
+from .exhausted import Tried, confirmed, exhausted, out_of_time
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
     from routerconsole.domain.errors import RoutingFailed
     from routerconsole.domain.policy import RoutingPolicy
@@ -23,18 +26,20 @@ if TYPE_CHECKING:
 
     from .board import Board, Refusal
     from .budget import RetryBudget
-    from .plan import Plan, Ranked
+    from .plan import AccountTurns, Plan, Ranked
 
 SHARE_WHILE_ALTERNATIVES = 0.6
 """Largest part of the remaining deadline one attempt may use while others are left (routing.md §6)."""
 MAX_SAME_ROUTE = 2
-"""Same-route retries after a server error; the openai SDK's own default, and under the breaker's threshold of 5."""
+"""Same-route retries of a request after errors: the openai SDK's own default, under the breaker's threshold of 5."""
 MAX_WARMING = 3
 WARMING_DELAY_S = 1.0
-RATE_PATIENCE_S = 2.0
-"""Longest `rate` hint waited out on the only route."""
+PATIENCE_S = 2.0
+"""Longest hint waited out on the only route."""
 GATE_JITTER = 1.1
 """Gates run up to 10 % past their hint."""
+NO_TIME_S = 0.005
+"""With less than this left no further attempt begins; event loops fire timers up to a few milliseconds early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +67,25 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Give up with this error; `last_body` says a kept body of an undelivered answer should be returned instead."""
+    """Give up with this error; `return_last` says a kept body of an undelivered answer should be returned instead."""
 
     error: RoutingFailed
     return_last: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Retry:
-    """What is remembered of the most recently tried route whose class allows another try there."""
+    """A tried route whose last failure allows another try there, not before a time and, if gated again, not after."""
 
     ranked: Ranked
-    failure: Failure
+    warming: bool
     not_before: float
+    latest: float
 
 
 @dataclass(slots=True)
 class Cascade:
-    """The walk over one plan. `deadline` is absolute monotonic seconds."""
+    """The walk over one plan. `deadline` is absolute monotonic seconds; `turns` hears which accounts were asked."""
 
     plan: Plan
     policy: RoutingPolicy
@@ -89,73 +95,87 @@ class Cascade:
     rng: random.Random
     stream: bool
     no_fallback: bool = False
+    turns: AccountTurns | None = None
     tried: list[Tried] = field(default_factory=list)
     skipped: dict[Route, Refusal] = field(default_factory=dict)
     _asked: set[Route] = field(default_factory=set)
-    _same_tries: int = 0
-    _counted: int = 0
+    _calls: int = 0
+    """Attempts that count toward the limit: all but the free retry of a stale connection."""
     _stale: Ranked | None = None
     _stale_used: set[Route] = field(default_factory=set)
-    _retry: _Retry | None = None
-    _free_failover_used: bool = False
+    _retries: dict[Route, _Retry] = field(default_factory=dict)
+    """By route, the most recently tried last."""
+    _same_tries: int = 0
+    _warm_tries: int = 0
+    _failover_used: bool = False
+    _unaffordable: bool = False
 
     def next(self, now: float) -> Try | Wait | Stop:
         """Decide the next step.
 
-        1 the last verdict ends it; 2 attempts or time are used up; 3 a stale connection is retried for free; 4 the next
-        untried admissible route; 5 the same route again; 6 the last resort; 7 give up with the roll-call.
+        1 the last verdict ends it; 2 time is used up; 3 a stale connection is retried for free; 4 attempts are used up;
+        5 the next untried admissible route; 6 the same route again; 7 the last resort; 8 give up with the roll-call.
         """
-        verdict = self._verdict()  # 1
-        if verdict is not None:
-            return verdict
-        limit = 1 if self.no_fallback else self.policy.max_attempts  # 2
-        if now >= self.deadline:
-            return Stop(out_of_time(self.tried, self.plan))
-        if self._stale is not None:  # 3
-            ranked, self._stale = self._stale, None
-            admitted = self._admit(ranked, now)
-            if isinstance(admitted, Try):
-                return replace(admitted, fresh=True)
-        if self._counted >= limit:
-            return self._give_up(now)
-        for ranked in self._order(now):  # 4
-            if not self._may_spend(ranked, now):
-                return self._give_up(now)
-            admitted = self._admit(ranked, now)
-            if isinstance(admitted, Try):
-                self._spend(ranked, now)
-                return admitted
-        again = self._same_route(now)  # 5
-        if again is not None:
-            return again
-        last = self._last_resort(now)  # 6
-        return last if last is not None else self._give_up(now)  # 7
+        if self._over():  # 1
+            return self._stop(now, "No other route was asked: the request is at fault." if self._untried() else "")
+        if now >= self.deadline or (self.tried and self.deadline - now < NO_TIME_S):  # 2
+            self._leave_out("not asked: out of time")
+            return Stop(out_of_time(self.tried, self.skipped, self.plan), return_last=self._returns_last())
+        left = self._untried()
+        again, self._stale = self._stale, None
+        if again is not None and not self.no_fallback:  # 3
+            self._calls -= 1
+            step = self._admit(again, left, now)
+            if step is not None:
+                return replace(step, fresh=True)
+            self._calls += 1
+        if self.no_fallback and self._calls:  # 4
+            return self._stop(now, "x-router-no-fallback allows one attempt." if left else "")
+        if self._calls >= self.policy.max_attempts:
+            return self._stop(now, f"All {self.policy.max_attempts} attempts were used." if left else "")
+        self._unaffordable = False
+        return self._failover(left, now) or self._give_up_or_repeat(left, now)
 
     def report(self, ranked: Ranked, failure: Failure, now: float) -> None:
         """Take note of a failed attempt (successes and abandonments end the cascade elsewhere)."""
-        self.tried.append(Tried(ranked.route, ranked.model.context_window, failure))
-        if failure.cls is not OutcomeClass.STALE_CONN or ranked.route in self._stale_used:
-            self._counted += 1
+        route = ranked.route
+        self.tried.append(Tried(route, ranked.model.context_window, failure))
+        self._retries.pop(route, None)
         same = failure.effect.same
-        if same is SameRoute.FREE_ONCE and ranked.route not in self._stale_used:
-            self._stale_used.add(ranked.route)
+        if same is SameRoute.FREE_ONCE and route not in self._stale_used:
+            self._stale_used.add(route)
             self._stale = ranked
         elif same is SameRoute.LAST:
-            self._retry = self._plan_retry(ranked, failure, now)
+            retry = self._plan_retry(ranked, failure, now)
+            if retry is not None:
+                self._retries[route] = retry
 
-    def _verdict(self) -> Stop | None:
+    # --- what the last failure says ---
+
+    def _over(self) -> bool:
         if not self.tried:
-            return None
-        last = self.tried[-1].failure
-        if last.effect.next is NextRoute.NO:
-            return Stop(exhausted(self.tried, self.skipped, self.plan, retry_in=None))
-        if last.effect.next is NextRoute.CONFIRM:
-            blamed = [item for item in self.tried if item.failure.cls is OutcomeClass.CLIENT_ERROR]
-            if len(blamed) >= 2 and len(blamed) == len(self.tried):
-                return Stop(exhausted(self.tried, self.skipped, self.plan, retry_in=None))
-        return None
+            return False
+        following = self.tried[-1].failure.effect.next
+        return following is NextRoute.NO or (following is NextRoute.CONFIRM and confirmed(self.tried))
 
-    def _order(self, now: float) -> list[Ranked]:
+    def _plan_retry(self, ranked: Ranked, failure: Failure, now: float) -> _Retry | None:
+        """Decide when the same route may be asked again, or None where its class or hint forbids it."""
+        if failure.cls is OutcomeClass.WARMING:
+            return _Retry(ranked, warming=True, not_before=now + WARMING_DELAY_S, latest=self.deadline)
+        hint = failure.retry_after
+        if (hint is None and failure.cls is OutcomeClass.RATE) or (hint is not None and hint > PATIENCE_S):
+            return None
+        wait = self.board.gate_remaining(ranked.route, now)
+        if failure.cls is OutcomeClass.RATE:
+            wait = max(wait, hint or 0.0)
+        else:
+            retry = self.policy.retry
+            wait = max(wait, self.rng.uniform(0.0, min(retry.max_delay, retry.base_delay * 2.0**self._same_tries)))
+        return _Retry(ranked, warming=False, not_before=now + wait, latest=now + max(wait, PATIENCE_S * GATE_JITTER))
+
+    # --- the steps ---
+
+    def _untried(self) -> list[Ranked]:
         """Return the untried candidates; after a context refusal larger known windows first, no known smaller one."""
         left = [item for item in self.plan.ranked if item.route not in self._asked]
         refused = [item for item in self.tried if item.failure.cls is OutcomeClass.CONTEXT]
@@ -163,28 +183,128 @@ class Cascade:
             return left
         needed = max([self.plan.needs.estimate_tokens, *(item.context_window or 0 for item in refused)])
         larger = [item for item in left if (item.model.context_window or 0) > needed]
-        unknown = [item for item in left if not item.model.context_window]
-        return larger + unknown
+        return larger + [item for item in left if not item.model.context_window]
 
-    def _admit(self, ranked: Ranked, now: float, *, last_resort: bool = False) -> Try | Refusal:
+    def _failover(self, left: Sequence[Ranked], now: float) -> Try | None:
+        """Ask the first untried route that is admissible and paid for; the first failover to a sound one is free."""
+        for ranked in left:
+            refusal = self.board.refusal(ranked.route, now)
+            if refusal is not None:
+                self._skip(ranked, refusal)
+                continue
+            free = not self.tried or self._free_failover(ranked, now)
+            if not free and not self.budget.available(ranked.provider.name, now):
+                self._unaffordable = True
+                continue
+            step = self._admit(ranked, left, now)
+            if step is None:
+                continue
+            if not free:
+                self.budget.take(ranked.provider.name, now)
+            elif self.tried:
+                self._failover_used = True
+            return step
+        return None
+
+    def _free_failover(self, ranked: Ranked, now: float) -> bool:
+        circuits = (self.board.circuit(target, now)[0] for target in (ranked.route, ranked.route.provider))
+        return not self._failover_used and all(state is CircuitState.CLOSED for state in circuits)
+
+    def _give_up_or_repeat(self, left: Sequence[Ranked], now: float) -> Try | Wait | Stop:
+        """Nothing untried can be asked: 6 the same route again, 7 the last resort, 8 give up."""
+        if not self._unaffordable:
+            step = self._same_route(now) or self._last_resort(left, now)
+            if step is not None:
+                return step
+        return self._stop(now, "The retry budget is empty." if self._unaffordable else "")
+
+    def _same_route(self, now: float) -> Try | Wait | None:
+        """Ask the most recently tried route again whose class allows it, once its wait is over."""
+        for retry in list(reversed(self._retries.values())):
+            ranked = retry.ranked
+            if (self._warm_tries >= MAX_WARMING) if retry.warming else (self._same_tries >= MAX_SAME_ROUTE):
+                continue
+            not_before = retry.not_before
+            refusal = self.board.refusal(ranked.route, now)
+            if refusal is not None:
+                if refusal.kind is not RefusalKind.GATE or now + (refusal.retry_in or 0.0) > retry.latest:
+                    continue
+                not_before = max(not_before, now + (refusal.retry_in or 0.0))
+            if not_before >= self.deadline - NO_TIME_S:
+                continue
+            if not self.budget.available(ranked.provider.name, now):
+                self._unaffordable = True
+                continue
+            if not_before > now:
+                return Wait(not_before - now)
+            step = self._admit(ranked, (), now)
+            if step is None:
+                continue
+            self.budget.take(ranked.provider.name, now)
+            if retry.warming:
+                self._warm_tries += 1
+            else:
+                self._same_tries += 1
+            return step
+        return None
+
+    def _last_resort(self, left: Sequence[Ranked], now: float) -> Try | None:
+        """Ask the rate- or overload-gated route that frees soonest, once per gated period, never one gated by us."""
+        if self.policy.last_resort is LastResort.NONE:
+            return None
+        gated = [
+            (refusal.retry_in or 0.0, index, item)
+            for index, item in enumerate(left)
+            if self.board.last_resort_open(item.route, now)
+            and (refusal := self.board.refusal(item.route, now)) is not None
+            and not self._gated_by_us(item.route)
+        ]
+        if not gated:
+            return None
+        ranked = min(gated, key=lambda item: item[:2])[2]
+        if self.tried and not self.budget.available(ranked.provider.name, now):
+            self._unaffordable = True
+            return None
+        step = self._admit(ranked, (), now, last_resort=True)
+        if step is not None and self.tried:
+            self.budget.take(ranked.provider.name, now)
+        return step
+
+    def _gated_by_us(self, route: Route) -> bool:
+        """Whether a failure of this request may have gated a route not asked itself: one of its whole account."""
+        return any(
+            item.failure.scope is not FaultScope.ROUTE
+            and (item.route.provider, item.route.account) == (route.provider, route.account)
+            for item in self.tried
+        )
+
+    # --- admission ---
+
+    def _admit(self, ranked: Ranked, left: Sequence[Ranked], now: float, *, last_resort: bool = False) -> Try | None:
         """Take a lease with the timers of this attempt; a refusal is kept for the roll-call."""
         timeouts = ranked.provider.timeouts
         configured = timeouts.first_token if self.stream else timeouts.total
-        allowed = (self.deadline - now) * (SHARE_WHILE_ALTERNATIVES if self._alternatives(ranked, now) else 1.0)
+        sole, alternatives = self._others(ranked, left, now)
+        remaining = self.deadline - now
+        allowed = remaining * SHARE_WHILE_ALTERNATIVES if alternatives else remaining
         wait = min(configured, allowed)
         outcome = self.board.admit(
             ranked.route,
             now,
             deadline=now + wait,
-            sole=last_resort or self._others_refused(ranked, now),
+            sole=sole,
             size=self.plan.needs.size,
             forced=self.plan.needs.forced,
             last_resort=last_resort,
         )
         if not isinstance(outcome, Lease):
-            self.skipped[ranked.route] = outcome
-            return outcome
+            self._skip(ranked, outcome)
+            return None
+        if self.turns is not None and not any(route.provider == ranked.route.provider for route in self._asked):
+            self.turns.asked(ranked.route)  # only the first: else a failing account would lead again next time
         self._asked.add(ranked.route)
+        self.skipped.pop(ranked.route, None)
+        self._calls += 1
         return Try(
             ranked,
             outcome,
@@ -194,110 +314,63 @@ class Cascade:
             idle=timeouts.idle,
         )
 
-    def _others_refused(self, ranked: Ranked, now: float) -> bool:
-        return all(item is ranked or self.board.refusal(item.route, now) is not None for item in self.plan.ranked)
+    def _others(self, ranked: Ranked, left: Sequence[Ranked], now: float) -> tuple[bool, bool]:
+        """Return whether no other route of the plan is admissible, and whether an untried one of `left` is."""
+        if not self.no_fallback and self._calls + 1 < self.policy.max_attempts:
+            for item in left:
+                if item.route != ranked.route and self.board.refusal(item.route, now) is None:
+                    return False, True
+        others = (item for item in self.plan.ranked if item.route != ranked.route)
+        return all(self.board.refusal(item.route, now) is not None for item in others), False
 
-    def _may_spend(self, ranked: Ranked, now: float) -> bool:
-        """Say whether the retry budget allows this attempt; the first and the first failover are free."""
-        if not self._counted or not self._free_failover_used:
-            return True
-        return self.budget.available(ranked.provider.name, now)
+    def _skip(self, ranked: Ranked, refusal: Refusal) -> None:
+        self.skipped[ranked.route] = refusal
+        _mark(ranked, refusal.text)
 
-    def _spend(self, ranked: Ranked, now: float) -> None:
-        if not self._counted:
-            return
-        if not self._free_failover_used:
-            self._free_failover_used = True
-            return
-        self.budget.take(ranked.provider.name, now)
+    # --- the end ---
 
-    def _alternatives(self, ranked: Ranked, now: float) -> bool:
-        if self.no_fallback or self._counted + 1 >= self.policy.max_attempts:
-            return False
-        return any(
-            item is not ranked and item.route not in self._asked and self.board.refusal(item.route, now) is None
-            for item in self.plan.ranked
-        )
-
-    def _plan_retry(self, ranked: Ranked, failure: Failure, now: float) -> _Retry | None:
-        """Decide when the same route may be asked again, or None where its class or hint forbids it."""
-        if failure.cls is OutcomeClass.WARMING:
-            return _Retry(ranked, failure, now + WARMING_DELAY_S)
-        hint = failure.retry_after
-        if failure.cls is OutcomeClass.RATE:
-            if hint is None or hint > RATE_PATIENCE_S:
-                return None
-            return _Retry(ranked, failure, now + max(hint * GATE_JITTER, self.board.gate_remaining(ranked.route, now)))
-        if hint is not None and hint > RATE_PATIENCE_S:
-            return None
-        ceiling = min(self.policy.retry.max_delay, self.policy.retry.base_delay * 2**self._same_tries)
-        gate = self.board.gate_remaining(ranked.route, now)
-        return _Retry(ranked, failure, now + max(gate, self.rng.uniform(0.0, ceiling)))
-
-    def _same_route(self, now: float) -> Try | Wait | Stop | None:
-        retry = self._retry
-        if retry is None or self.no_fallback:
-            return None
-        limit = MAX_WARMING if retry.failure.cls is OutcomeClass.WARMING else MAX_SAME_ROUTE
-        if self._same_tries >= limit or retry.not_before >= self.deadline:
-            return None
-        if retry.not_before > now:
-            refusal = self.board.refusal(retry.ranked.route, now)
-            if refusal is not None and refusal.kind is not RefusalKind.GATE:
-                return None
-            return Wait(retry.not_before - now)
-        if not self.budget.available(retry.ranked.provider.name, now):
-            return self._give_up(now)
-        admitted = self._admit(retry.ranked, now)
-        if not isinstance(admitted, Try):
-            return None
-        self.budget.take(retry.ranked.provider.name, now)
-        self._same_tries += 1
-        self._retry = None
-        return admitted
-
-    def _last_resort(self, now: float) -> Try | None:
-        """Ask the rate- or overload-gated route that frees soonest, once per gated period, never one gated by us."""
-        if self.policy.last_resort is LastResort.NONE or self.no_fallback:
-            return None
-        gated = [
-            (refusal.retry_in or 0.0, index, item)
-            for index, item in enumerate(self.plan.ranked)
-            if item.route not in self._asked
-            and (refusal := self.board.refusal(item.route, now)) is not None
-            and self.board.last_resort_open(item.route, now)
-        ]
-        if not gated or not self._may_spend(min(gated)[2], now):
-            return None
-        ranked = min(gated, key=lambda item: item[:2])[2]
-        admitted = self._admit(ranked, now, last_resort=True)
-        if not isinstance(admitted, Try):
-            return None
-        self._spend(ranked, now)
-        return admitted
-
-    def _give_up(self, now: float) -> Stop:
-        if self.tried and all(item.failure.cls is OutcomeClass.CONTEXT for item in self.tried):
-            return Stop(context_exhausted(self.tried, self.plan))
+    def _stop(self, now: float, note: str) -> Stop:
         for item in self.plan.ranked:
             if item.route not in self._asked and item.route not in self.skipped:
                 refusal = self.board.refusal(item.route, now)
                 if refusal is not None:
-                    self.skipped[item.route] = refusal
-        error = exhausted(self.tried, self.skipped, self.plan, retry_in=self._soonest(now))
+                    self._skip(item, refusal)
+        self._leave_out(
+            f"not asked: {note[:1].lower()}{note[1:].rstrip('.')}" if note else "not asked: no larger window"
+        )
+        error = exhausted(self.tried, self.skipped, self.plan, retry_in=self._soonest(now), note=note)
         return Stop(error, return_last=self._returns_last())
+
+    def _leave_out(self, why: str) -> None:
+        """Say in the trace of every candidate that was neither asked nor refused why it was not."""
+        for item in self.plan.ranked:
+            if item.route not in self._asked and item.route not in self.skipped:
+                _mark(item, why)
 
     def _returns_last(self) -> bool:
         """A lone route's undelivered answer goes to the client; of several only where the policy says so."""
         if not any(item.failure.cls is OutcomeClass.UNDELIVERED for item in self.tried):
             return False
+        if self.tried[-1].failure.cls is OutcomeClass.POLICY:
+            return False
         return self.policy.on_undelivered is OnUndelivered.RETURN_LAST or len({item.route for item in self.tried}) == 1
 
     def _soonest(self, now: float) -> float | None:
-        """Seconds until the first candidate may be asked again."""
-        waits = [
-            refusal.retry_in
-            for item in self.plan.ranked
-            if (refusal := self.board.refusal(item.route, now)) is not None and refusal.retry_in is not None
-        ]
+        """Return the seconds until some candidate may be asked again; a hint counts as told, without our jitter."""
+        hints = {item.route: item.failure.retry_after for item in self.tried}
+        waits = []
+        for item in self.plan.ranked:
+            refusal = self.board.refusal(item.route, now)
+            told = (hints.get(item.route), None if refusal is None else refusal.retry_in)
+            known = [wait for wait in told if wait is not None]
+            if known:
+                waits.append(min(known))
         return min(waits, default=None)
+
+
+def _mark(ranked: Ranked, why: str) -> None:
+    """Keep in the trace why a candidate was passed over, unless the plan already said that it would be."""
+    candidate = ranked.candidate
+    if candidate.decision is not Decision.SKIPPED:
+        candidate.decision = Decision.SKIPPED
+        candidate.reasons.append(why)

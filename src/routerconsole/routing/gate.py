@@ -1,4 +1,7 @@
-"""The capability gate: which candidates a request's needs drop, demote or leave alone (routing.md §2, steps 5 to 7)."""
+"""The capability gate: which candidates a request's needs drop, demote or leave alone (routing.md §2, steps 5 to 7).
+
+A request word means exactly the node it aliases: a model that reads text in images is not thereby a vision model.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from routerconsole.domain.capability import NODE_OF, Source, Standing, Tri, Word
+from routerconsole.domain.capability import NODE_OF, UNKNOWN, Source, Standing, Tri, Word, strongest
 from routerconsole.domain.policy import CapabilityPolicy
 from routerconsole.domain.request import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
 
     from routerconsole.domain.registry import Model
     from routerconsole.domain.request import Needs
@@ -19,7 +22,25 @@ if TYPE_CHECKING:
 NEUTRAL_WORDS = frozenset({Word.TEXT, Word.STREAMING, Word.SYSTEM})
 """Attributes nobody declares: only a known *no* says anything, so unknown does not rank below yes."""
 
-_CHAT_WORDS = (Word.TEXT, Word.TOOLS, Word.VISION, Word.JSON, Word.JSON_SCHEMA, Word.REASONING)
+_WORD_OF = {node: str(word) for word, node in NODE_OF.items()}
+_NODE_OF_ENDPOINT = {
+    Endpoint.CHAT: NODE_OF[Word.TEXT],
+    Endpoint.COMPLETIONS: "generation.text-generation.text-completion",
+    Endpoint.EMBEDDINGS: NODE_OF[Word.EMBEDDINGS],
+}
+_TALKS = ("generation.text-generation", "generation.structured-generation", "interaction")
+"""Branches whose yes shows that a model answers in text."""
+_EMBEDS = ("representation",)
+_OTHER_OUTPUT = (
+    *_EMBEDS,
+    "retrieval.reranking",
+    "generation.image-generation",
+    "generation.audio-generation",
+    "generation.video-generation",
+)
+"""Branches whose yes shows, where nothing shows that it talks, that a model answers in something else."""
+
+_GAP = Standing(Tri.NO, Source.GAP)
 
 
 class CapabilityClass(IntEnum):
@@ -31,6 +52,21 @@ class CapabilityClass(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """What one model is known to do, worked out once per registry: standings of its own nodes, endpoints it serves."""
+
+    model: Model
+    standings: Mapping[str, Standing]
+    serves: frozenset[Endpoint]
+
+    def exact(self, node: str, gaps: Collection[str]) -> Standing:
+        """Return the value of exactly this node; what the route was learned to lack it does not have."""
+        if gaps and node in gaps:
+            return _GAP
+        return self.standings.get(node, UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
 class GateVerdict:
     """What the needs say of one model: its class, why, and the words that drop it (empty when it stays)."""
 
@@ -39,52 +75,73 @@ class GateVerdict:
     dropped_for: tuple[str, ...] = ()
 
 
-def judge(model: Model, needs: Needs, policy: CapabilityPolicy, *, gaps: Collection[str]) -> GateVerdict:
-    """Judge one model; `gaps` are the nodes its exact route was learned to lack."""
+_FITS = GateVerdict(CapabilityClass.YES)
+
+
+def offer(model: Model) -> Offer:
+    """Work out what a model is known to do."""
+    standings = {node: strongest(layers) for node, layers in model.layers.items()}
+    return Offer(model, standings, frozenset(kind for kind in Endpoint if _serves(standings, kind)))
+
+
+def asked(needs: Needs) -> tuple[tuple[Word, str], ...]:
+    """Return the needed words with their nodes; that a chat needs text goes without saying in `needed`."""
+    words = needs.needed if needs.endpoint is not Endpoint.CHAT else (*needs.needed, Word.TEXT)
+    return tuple((word, NODE_OF[word]) for word in words)
+
+
+def judge(
+    offered: Offer, words: Sequence[tuple[Word, str]], policy: CapabilityPolicy, *, gaps: Collection[str]
+) -> GateVerdict:
+    """Judge one model by the words of `asked`; `gaps` are the nodes its exact route was learned to lack.
+
+    `gate` drops for a *no* that somebody vouches for, `strict` for all but *yes*, `prefer` for nothing.
+    """
     worst = CapabilityClass.YES
     reasons: list[str] = []
     dropped: list[str] = []
-    for word in needs.needed:
-        node = NODE_OF[word]
-        standing = _with_gap(model.standing(node), node, gaps)
-        if standing.value is Tri.YES or (word in NEUTRAL_WORDS and standing.value is not Tri.NO):
+    for word, node in words:
+        standing = offered.exact(node, gaps)
+        value = standing.value
+        if value is Tri.YES or (value is Tri.UNKNOWN and word in NEUTRAL_WORDS):
             continue
-        source = f" ({standing.source})" if standing.source else ""
-        reasons.append(f"{word}: {standing.value}{source}")
-        if standing.value is Tri.NO:
-            worst = CapabilityClass.NO
-            if policy is CapabilityPolicy.STRICT or (policy is CapabilityPolicy.GATE and standing.hard_no):
-                dropped.append(word.value)
-        else:
-            worst = max(worst, CapabilityClass.UNKNOWN)
-            if policy is CapabilityPolicy.STRICT:
-                dropped.append(word.value)
-    return GateVerdict(worst, tuple(reasons), tuple(dropped))
+        reasons.append(_said(str(word), standing))
+        worst = max(worst, CapabilityClass.NO if value is Tri.NO else CapabilityClass.UNKNOWN)
+        if policy is CapabilityPolicy.STRICT or (policy is CapabilityPolicy.GATE and standing.hard_no):
+            dropped.append(str(word))
+    return GateVerdict(worst, tuple(reasons), tuple(dropped)) if reasons else _FITS
 
 
-def unmet(model: Model, needs: Needs, *, gaps: Collection[str]) -> tuple[str, ...]:
-    """Return the strictly required nodes this model is not known to have, each as words (step 6)."""
+def unmet(offered: Offer, required: Sequence[str], *, gaps: Collection[str]) -> list[tuple[str, str]]:
+    """Return the strictly required nodes this model is not known to have, each as its word and the reason (step 6).
+
+    A word's node must itself be yes; of any other node a yes below it counts too.
+    """
     found = []
-    for node in needs.required:
-        standing = _with_gap(model.standing(node), node, gaps)
+    for node in required:
+        standing = offered.exact(node, gaps)
+        if standing.value is not Tri.YES and node not in _WORD_OF and node not in gaps:
+            standing = offered.model.standing(node)
         if standing.value is not Tri.YES:
-            found.append(f"{_short(node)}: {standing.value}")
-    return tuple(found)
+            word = _WORD_OF.get(node, node)
+            found.append((word, f"requires {_said(word, standing)}"))
+    return found
 
 
-def serves(model: Model, endpoint: Endpoint) -> bool:
+def _serves(standings: Mapping[str, Standing], endpoint: Endpoint) -> bool:
     """Say whether a model may serve this kind of endpoint; a model of which nothing is known may serve any."""
-    embeds = model.standing(NODE_OF[Word.EMBEDDINGS]).value
-    chats = any(model.standing(NODE_OF[word]).value is Tri.YES for word in _CHAT_WORDS)
+    has = [node for node, standing in standings.items() if standing.value is Tri.YES]
+    own = standings.get(_NODE_OF_ENDPOINT[endpoint], UNKNOWN)
+    if own.value is Tri.YES or own.hard_no:
+        return own.value is Tri.YES
     if endpoint is Endpoint.EMBEDDINGS:
-        return embeds is Tri.YES or (embeds is Tri.UNKNOWN and not chats)
-    return chats or embeds is not Tri.YES
+        return all(_within(node, _EMBEDS) for node in has)
+    return any(_within(node, _TALKS) for node in has) or not any(_within(node, _OTHER_OUTPUT) for node in has)
 
 
-def _with_gap(standing: Standing, node: str, gaps: Collection[str]) -> Standing:
-    """Lay a learned gap over a standing; an operator's newer word has removed the gap from the board itself."""
-    return Standing(Tri.NO, Source.GAP) if node in gaps else standing
+def _within(node: str, branches: tuple[str, ...]) -> bool:
+    return any(node == branch or node.startswith(branch + ".") for branch in branches)
 
 
-def _short(node: str) -> str:
-    return next((word for word, path in NODE_OF.items() if path == node), node)
+def _said(word: str, standing: Standing) -> str:
+    return f"{word}: {standing.value} ({standing.source})" if standing.source else f"{word}: {standing.value}"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from routerconsole.domain.errors import ErrorCode, RoutingFailed
 from routerconsole.domain.registry import AccountStrategy
@@ -15,15 +15,20 @@ from routerconsole.domain.trace import Candidate, Decision
 from . import gate
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from routerconsole.domain.registry import Model, Provider, Registry
     from routerconsole.domain.request import Needs
-    from routerconsole.domain.route import Route
+    from routerconsole.domain.route import ModelKey, Route
 
     from .resolve import Resolution
 
 SortKey = tuple[float, ...]
+
+RECHECK_S = 30.0
+"""Seconds after which a client may ask again where nobody knows better; providers are checked that often by default."""
+NAMED = 20
+"""Routes named in one message; the error body lists more."""
 
 
 class Refusal(Protocol):
@@ -54,8 +59,7 @@ class RouteFacts(Protocol):
         """Say whether success is under 50 % over at least 5 samples in the window."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """An eligible candidate in its place."""
 
     route: Route
@@ -75,93 +79,152 @@ class Plan:
     error: RoutingFailed | None = None
 
 
+class AccountTurns:
+    """Whose turn it is among the accounts of a provider: the one asked longest ago. One per engine."""
+
+    __slots__ = ("_count", "_last")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._last: dict[tuple[str, str | None], int] = {}
+
+    def order(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+        """Return one model's routes by turn; accounts never asked come first, as configured."""
+        return tuple(sorted(routes, key=lambda route: self._last.get((route.provider, route.account), 0)))
+
+    def asked(self, route: Route) -> None:
+        """Note that a route's account is being asked."""
+        if route.account is not None:
+            self._count += 1
+            self._last[(route.provider, route.account)] = self._count
+
+
 def plan(
-    resolution: Resolution, needs: Needs, registry: Registry, board: RouteFacts, *, now: float, turn: int = 0
+    resolution: Resolution,
+    needs: Needs,
+    registry: Registry,
+    board: RouteFacts,
+    *,
+    now: float,
+    turns: AccountTurns | None = None,
 ) -> Plan:
-    """Decide who may serve a request and in which order; `turn` rotates the accounts of a provider."""
+    """Decide who may serve a request and in which order; nothing is changed, `turns` is only read."""
     policy = resolution.capability_policy or registry.policy.capability_policy
+    words = gate.asked(needs)
+    shelf = _SHELF.of(registry)
     dropped: list[Candidate] = []
     kept: list[tuple[SortKey, Ranked]] = []
-    unmet: list[str] = []
-    refused_words: dict[str, None] = {}
+    lacking: dict[str, None] = {}
     index = 0
-    for key in resolution.keys:
-        model, provider = registry.models[key], registry.providers[key.provider]
-        for route in _accounts(registry.routes(key), provider, turn):
+    for key in resolution.keys:  # 4
+        item = shelf.get(key) or _stock(shelf, key, registry)
+        for route in item.routes if turns is None or not item.rotates else turns.order(item.routes):
             index += 1
-            out = _drop_reason(model, provider, needs)  # 5
-            if out is not None:
-                dropped.append(Candidate(route, Decision.DROPPED, [out]))
+            if needs.endpoint not in item.offer.serves:  # 5
+                dropped.append(Candidate(route, Decision.DROPPED, [f"does not serve {needs.endpoint}"]))
                 continue
             gaps = board.gap_nodes(route, now)
-            missing = gate.unmet(model, needs, gaps=gaps) if needs.required else ()  # 6
-            if missing:
-                dropped.append(Candidate(route, Decision.DROPPED, [f"requires {item}" for item in missing]))
-                unmet.extend(missing)
-                continue
-            verdict = gate.judge(model, needs, policy, gaps=gaps)  # 7
+            if needs.required:  # 6
+                unmet = gate.unmet(item.offer, needs.required, gaps=gaps)
+                if unmet:
+                    dropped.append(Candidate(route, Decision.DROPPED, [reason for _, reason in unmet]))
+                    lacking.update((word, None) for word, _ in unmet)
+                    continue
+            verdict = gate.judge(item.offer, words, policy, gaps=gaps)  # 7
             if verdict.dropped_for:
                 dropped.append(Candidate(route, Decision.DROPPED, list(verdict.reasons)))
-                refused_words.update(dict.fromkeys(verdict.dropped_for))
+                lacking.update(dict.fromkeys(verdict.dropped_for))
                 continue
-            kept.append(_place(route, model, provider, needs, verdict, board=board, now=now, index=index))  # 8-10
-    kept.sort(key=lambda item: item[0])  # 11
+            kept.append(_place(item, route, needs, verdict=verdict, board=board, now=now, index=index))  # 8-10
+    kept.sort(key=_by_key)  # 11
     ranked = [item for _, item in kept]
     candidates = [item.candidate for item in ranked] + dropped
-    error = None if ranked else _nobody(resolution, needs, dropped, unmet, tuple(refused_words))
-    if ranked and all(_context(item.model, needs) == _TOO_SMALL for item in ranked):
+    error: RoutingFailed | None = None
+    if not ranked:
+        error = _nobody(resolution, needs, dropped, tuple(lacking))
+    elif all(item.candidate.sort_key[_CONTEXT] == _TOO_SMALL for item in ranked):
         error = _context_error(ranked, needs)
     return Plan(resolution, needs, candidates, ranked, error)
 
 
+def listed(entries: Iterable[tuple[Route, str]]) -> str:
+    """Return routes with their reasons as one line of a message, the first NAMED of them."""
+    each = [f"{route.label()}: {reason}" for route, reason in entries]
+    more = f"; and {len(each) - NAMED} more" if len(each) > NAMED else ""
+    return "; ".join(each[:NAMED]) + more
+
+
+class _Item(NamedTuple):
+    """What is the same for a model in every plan made on one registry."""
+
+    model: Model
+    provider: Provider
+    routes: tuple[Route, ...]
+    offer: gate.Offer
+    rotates: bool
+
+
+class _Shelf:
+    """The items of the registry last planned on; a registry never changes, so they hold as long as it does."""
+
+    __slots__ = ("_items", "_registry")
+
+    def __init__(self) -> None:
+        self._registry: Registry | None = None
+        self._items: dict[ModelKey, _Item] = {}
+
+    def of(self, registry: Registry) -> dict[ModelKey, _Item]:
+        """Return the items of a registry, to be filled as they are asked for."""
+        if self._registry is not registry:
+            self._registry, self._items = registry, {}
+        return self._items
+
+
+_SHELF = _Shelf()
+
+
+def _stock(shelf: dict[ModelKey, _Item], key: ModelKey, registry: Registry) -> _Item:
+    model, provider, routes = registry.models[key], registry.providers[key.provider], registry.routes(key)
+    rotates = len(routes) > 1 and provider.account_strategy is AccountStrategy.ROUND_ROBIN
+    item = shelf[key] = _Item(model, provider, routes, gate.offer(model), rotates)
+    return item
+
+
 _FITS, _CONTEXT_UNKNOWN, _TOO_SMALL = 0, 1, 2
+_CONTEXT = 3
+"""The place of the context in the sort key."""
 
 
-def _accounts(routes: tuple[Route, ...], provider: Provider, turn: int) -> tuple[Route, ...]:
-    if len(routes) < 2 or provider.account_strategy is AccountStrategy.PRIORITY:
-        return routes
-    start = turn % len(routes)
-    return routes[start:] + routes[:start]
-
-
-def _drop_reason(model: Model, provider: Provider, needs: Needs) -> str | None:
-    if not model.enabled:
-        return "model disabled"
-    if not gate.serves(model, needs.endpoint):
-        return f"does not serve {needs.endpoint}"
-    return None
-
-
-def _context(model: Model, needs: Needs) -> int:
-    if not model.context_window:
-        return _CONTEXT_UNKNOWN
-    return _FITS if needs.estimate_tokens <= model.context_window else _TOO_SMALL
+def _by_key(item: tuple[SortKey, Ranked]) -> SortKey:
+    return item[0]
 
 
 def _place(
+    item: _Item,
     route: Route,
-    model: Model,
-    provider: Provider,
     needs: Needs,
-    verdict: gate.GateVerdict,
     *,
+    verdict: gate.GateVerdict,
     board: RouteFacts,
     now: float,
     index: int,
 ) -> tuple[SortKey, Ranked]:
     """Build the sort key of routing.md §2.11 and the words that explain it."""
+    model = item.model
     reasons = list(verdict.reasons)
-    decision = Decision.ELIGIBLE
-    context = _context(model, needs)
+    decision = Decision.DEMOTED if verdict.cls is gate.CapabilityClass.NO else Decision.ELIGIBLE
+    window = model.context_window
+    context = _CONTEXT_UNKNOWN if not window else _FITS if needs.estimate_tokens <= window else _TOO_SMALL
     if context == _TOO_SMALL:
-        reasons.append(f"context {model.context_window} < {needs.estimate_tokens} tokens")
+        reasons.append(f"context {window} < {needs.estimate_tokens} tokens")
+        decision = Decision.DEMOTED
     too_big = board.too_big(route, needs.size)
     if too_big:
         reasons.append(f"refused bodies of this size ({needs.size} bytes)")
+        decision = Decision.DEMOTED
     degraded = board.degraded(route, now)
     if degraded:
         reasons.append("degraded: under 50 % success")
-    if verdict.cls is gate.CapabilityClass.NO or context == _TOO_SMALL or too_big or degraded:
         decision = Decision.DEMOTED
     refusal = board.refusal(route, now)
     gated = False
@@ -171,37 +234,35 @@ def _place(
         gated = refusal.gated
     matched = sum(tag in model.tags for tag in needs.tags) if needs.tags else 0
     # session affinity and limits headroom hold their places for the strategies that fill them
-    key = (verdict.cls, -matched, 0, context, too_big, degraded, 0, gated, index)
-    candidate = Candidate(route, decision, reasons, key)
-    return key, Ranked(route, model, provider, candidate)
+    key = (int(verdict.cls), -matched, 0, context, int(too_big), int(degraded), 0, int(gated), index)
+    return key, Ranked(route, model, item.provider, Candidate(route, decision, reasons, key))
 
 
-def _nobody(
-    resolution: Resolution, needs: Needs, dropped: list[Candidate], unmet: list[str], refused: tuple[str, ...]
-) -> RoutingFailed:
-    """Choose the error for an empty list: unmet requirements, missing capabilities, or nothing of this kind."""
-    if unmet or refused:
-        wanted = list(dict.fromkeys(unmet)) or list(refused)
-        each = "; ".join(f"{item.route.label()}: {', '.join(item.reasons)}" for item in dropped[:20])
+def _nobody(resolution: Resolution, needs: Needs, dropped: list[Candidate], lacking: tuple[str, ...]) -> RoutingFailed:
+    """Choose the error for an empty list: what the request needs is offered by none, or there is nobody at all."""
+    each = listed((item.route, ", ".join(item.reasons)) for item in dropped)
+    if lacking:
         return RoutingFailed(
-            ErrorCode.CAPABILITY_UNAVAILABLE, f"No route offers what this request needs ({', '.join(wanted)}). {each}"
+            ErrorCode.CAPABILITY_UNAVAILABLE,
+            f"No route of {resolution.id!r} offers what this request needs ({', '.join(lacking)}). {each}",
         )
-    if dropped and all(item.reasons == [f"does not serve {needs.endpoint}"] for item in dropped):
-        message = f"{resolution.id!r} has no route that serves {needs.endpoint}."
-        return RoutingFailed(ErrorCode.CAPABILITY_UNAVAILABLE, message)
     if dropped:
-        each = "; ".join(f"{item.route.label()}: {', '.join(item.reasons)}" for item in dropped[:20])
-        return RoutingFailed(ErrorCode.NO_ROUTABLE_CANDIDATE, f"No candidate of {resolution.id!r} can be used: {each}")
+        return RoutingFailed(
+            ErrorCode.CAPABILITY_UNAVAILABLE,
+            f"{resolution.id!r} has no route for this kind of request ({needs.endpoint}). {each}",
+        )
     return RoutingFailed(
         ErrorCode.NO_ROUTABLE_CANDIDATE,
         f"{resolution.id!r} has no members. Add models under `providers[].models` or `pools[].members`.",
+        retry_after=RECHECK_S,
     )
 
 
 def _context_error(ranked: list[Ranked], needs: Needs) -> RoutingFailed:
     largest = max(item.model.context_window or 0 for item in ranked)
+    each = listed((item.route, f"context {item.model.context_window}") for item in ranked)
     return RoutingFailed(
         ErrorCode.CONTEXT_LENGTH_EXCEEDED,
-        f"This request is about {needs.estimate_tokens} tokens; the largest context window here is {largest}.",
+        f"This request is about {needs.estimate_tokens} tokens; the largest context window here is {largest}. {each}",
         param="messages",
     )

@@ -12,11 +12,17 @@ from routerconsole.domain.registry import AUTO_POOL, ProviderKind
 from routerconsole.domain.route import ModelKey
 
 if TYPE_CHECKING:
-    from routerconsole.domain.policy import CapabilityPolicy
-    from routerconsole.domain.registry import Registry
+    from collections.abc import Iterator
 
-MAX_NAME = 512
-"""Longest model name considered, in characters; real ids stay under 200."""
+    from routerconsole.domain.policy import CapabilityPolicy
+    from routerconsole.domain.registry import Pool, Registry
+
+SHOWN_NAME = 100
+"""Characters of an unknown name that are compared and shown back."""
+SUGGESTIONS = 3
+COMPARED = 300
+"""Names compared closely for suggestions; 300 take about 3 ms, and a typo must not hold the loop for longer."""
+_LATEST = ":latest"
 
 
 class ResolvedKind(StrEnum):
@@ -40,60 +46,95 @@ class Resolution:
 def resolve(name: str | None, registry: Registry) -> Resolution:
     """Resolve a model name; raise RequestRejected `model_not_found` with up to three suggestions.
 
-    1 omitted -> pool `auto`; 2 exact pool id; 3 `provider/upstream` or `provider__upstream`; 4 an upstream id alone,
-    at every provider that serves it.
+    1 omitted: pool `auto` · 2 a pool id, any case · 3 `provider/upstream` or `provider__upstream`, the provider in any
+    case · 4 an upstream id alone, at every provider that serves it, by priority.
     """
     if name is None:  # 1
-        return _pool(registry, AUTO_POOL)
-    if name in registry.pools:  # 2
-        return _pool(registry, name)
-    folded = name.casefold()
-    if folded in registry.pools:
-        return _pool(registry, folded)
+        return _pool(registry.pools[AUTO_POOL], registry)
+    pool = registry.pools.get(name) or registry.pools.get(name.casefold())  # 2
+    if pool is not None:
+        return _pool(pool, registry)
     pinned = _pinned(name, registry)  # 3
     if pinned is not None:
         return Resolution(ResolvedKind.PROVIDER_MODEL, f"{pinned.provider}/{pinned.model}", (pinned,))
-    keys = registry.by_upstream_id.get(name, ())  # 4
-    tagged = registry.by_upstream_id.get(f"{name}:latest", ())
-    keys += tuple(key for key in tagged if _is_ollama(key, registry))
+    keys = _everywhere(name, registry)  # 4
     if keys:
         return Resolution(ResolvedKind.MODEL, name, keys)
     raise RequestRejected(ErrorCode.MODEL_NOT_FOUND, _not_found(name, registry), param="model")
 
 
-def _pool(registry: Registry, pool_id: str) -> Resolution:
-    pool = registry.pools[pool_id]
-    return Resolution(ResolvedKind.POOL, pool.id, pool.members, pool.capability_policy)
+def _pool(pool: Pool, registry: Registry) -> Resolution:
+    """Put a pool's members in the order of its strategy `priority`: provider priority, then as listed."""
+    members = pool.members
+    if not pool.automatic:  # the automatic one is made in this order
+        present = (key for key in members if key in registry.models)
+        members = tuple(sorted(present, key=lambda key: registry.providers[key.provider].priority))
+    return Resolution(ResolvedKind.POOL, pool.id, members, pool.capability_policy)
 
 
 def _pinned(name: str, registry: Registry) -> ModelKey | None:
-    for separator in ("/", "__"):
-        provider, found, upstream = name.partition(separator)
-        if not found:
-            continue
+    """Return the one model a qualified name means, the longest provider name first where several fit."""
+    for provider, upstream in _qualified(name):
         folded = provider.casefold()
         if folded not in registry.providers:
             continue
-        key, tagged = ModelKey(folded, upstream), ModelKey(folded, f"{upstream}:latest")
-        if key in registry.models:
-            return key
-        if tagged in registry.models and _is_ollama(tagged, registry):
-            return tagged
+        for spelling in _spellings(upstream, ollama=registry.providers[folded].kind is ProviderKind.OLLAMA):
+            key = ModelKey(folded, spelling)
+            if key in registry.models:
+                return key
     return None
 
 
-def _is_ollama(key: ModelKey, registry: Registry) -> bool:
-    """At an Ollama provider a missing tag means `:latest`, nowhere else."""
-    return registry.providers[key.provider].kind is ProviderKind.OLLAMA
+def _qualified(name: str) -> Iterator[tuple[str, str]]:
+    """Yield the ways to read a name as provider and upstream id; `__` may also be part of either."""
+    provider, slash, upstream = name.partition("/")  # no provider name has a slash
+    if slash:
+        yield provider, upstream
+    at = name.rfind("__")
+    while at > 0:
+        yield name[:at], name[at + 2 :]
+        at = name.rfind("__", 0, at + 1)
+
+
+def _everywhere(name: str, registry: Registry) -> tuple[ModelKey, ...]:
+    keys = registry.by_upstream_id.get(name, ())
+    asked = {key.provider for key in keys}
+    respelled = [
+        key
+        for spelling in _spellings(name, ollama=True)[1:]
+        for key in registry.by_upstream_id.get(spelling, ())
+        if key.provider not in asked and registry.providers[key.provider].kind is ProviderKind.OLLAMA
+    ]
+    if not respelled:
+        return keys
+    return tuple(sorted((*keys, *respelled), key=lambda key: registry.providers[key.provider].priority))
+
+
+def _spellings(upstream: str, *, ollama: bool) -> tuple[str, ...]:
+    """Return the ids a written id may mean, itself first: at Ollama a missing tag is `:latest`, nowhere else."""
+    if not ollama:
+        return (upstream,)
+    if upstream.endswith(_LATEST):
+        return upstream, upstream.removesuffix(_LATEST)
+    tagged = ":" in upstream.rpartition("/")[2]
+    return (upstream,) if tagged else (upstream, upstream + _LATEST)
 
 
 def _not_found(name: str, registry: Registry) -> str:
-    known = [
-        *registry.pools,
-        *(f"{key.provider}/{key.model}" for key in registry.models),
-        *(key.model for key in registry.models),
-    ]
-    close = difflib.get_close_matches(name[:MAX_NAME], dict.fromkeys(known), n=3, cutoff=0.4)
-    hint = f" Did you mean {', '.join(close)}?" if close else " GET /v1/models lists what there is."
-    shown = name if len(name) <= 100 else name[:100] + "…"
+    asked = name[:SHOWN_NAME].casefold()
+    known: dict[str, str] = {}
+    for each in registry.pools:
+        known.setdefault(each.casefold(), each)
+    for key in registry.models:
+        known.setdefault(key.model.casefold(), key.model)
+        qualified = f"{key.provider}/{key.model}"
+        known.setdefault(qualified.casefold(), qualified)
+    near = list(known)
+    if len(near) > COMPARED:
+        start = asked.rpartition("/")[2][:3]
+        near = [each for each in near if start in each][:COMPARED]
+    close = difflib.get_close_matches(asked, near, n=SUGGESTIONS, cutoff=0.4)
+    listed = ", ".join(known[each] for each in close)
+    hint = f" Did you mean {listed}?" if close else " GET /v1/models lists what there is."
+    shown = name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…"
     return f"The model {shown!r} is not known here.{hint}"

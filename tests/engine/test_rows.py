@@ -1,0 +1,41 @@
+"""From traces to rows."""
+
+from __future__ import annotations
+
+from tests.engine.parts import attempt, trace
+
+from routerconsole.domain.outcome import OutcomeClass
+from routerconsole.domain.route import Route
+from routerconsole.domain.trace import Candidate, Decision, RequestStatus
+from routerconsole.engine.rows import detail_of, row_of
+
+
+def test_a_request_in_flight_has_a_row() -> None:
+    """What is not known yet is None, never a made-up number."""
+    row = row_of(trace())
+    assert (row.status, row.provider, row.total_ms, row.cost_usd, row.attempts) == ("in_flight", None, None, None, 0)
+
+
+def test_C1_48_the_requested_model_is_what_the_client_wrote() -> None:
+    """`model` stays the client's word, `served_model` is the upstream's id."""
+    item = trace(status=RequestStatus.OK)
+    item.selected = Route("a", None, "llama3:8b")
+    row = row_of(item)
+    assert (row.model, row.provider, row.served_model) == ("m", "a", "llama3:8b")
+
+
+def test_detail_shows_attempts_with_cause_and_circuit() -> None:
+    """Failed attempts carry class and short cause, good ones none."""
+    item = trace(status=RequestStatus.OK)
+    bad, good = attempt("a"), attempt("b", 2)
+    bad.cls, bad.status, bad.circuit_after = OutcomeClass.SERVER, 503, "open"
+    good.cls, good.started_ms, good.ended_ms = OutcomeClass.OK, 1.23456, 5.0
+    item.attempts = [bad, good]
+    item.candidates = [Candidate(Route("a", "k1", "m"), Decision.ELIGIBLE, ["why"], (0, 1.5))]
+    detail = detail_of(item, replayable=True)
+    first, second = detail.attempts_detail
+    assert (first.class_, first.cause, first.circuit_before, first.circuit_after) == ("server", "503", "closed", "open")
+    assert (second.class_, second.cause, second.started_ms) == ("ok", "", 1.23)
+    assert (detail.candidates[0].account, detail.candidates[0].sort_key) == ("k1", (0.0, 1.5))
+    assert detail.replayable
+    assert detail.row.chain == "a✗503 › b✓ 4ms"

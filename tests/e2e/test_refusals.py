@@ -44,7 +44,8 @@ async def test_U12_overloaded_is_a_server_error_with_a_gate(make: MakeStand) -> 
     assert (await stand.first(reply)).status == 529
     route = await stand.route("a")
     assert (route.gate, route.circuit_state) == ("overload", "closed")
-    assert route.gate_ends_in_s is not None and 19 <= route.gate_ends_in_s <= 22
+    assert route.gate_ends_in_s is not None
+    assert 19 <= route.gate_ends_in_s <= 22
     assert (await stand.chat()).attempts == 1
 
 
@@ -103,9 +104,12 @@ async def test_U21_U22_U23_a_spent_quota_rests_for_an_hour(make: MakeStand, kind
     assert stand.sims["a"].count("m") == 1
     route = await stand.route("a")
     assert (route.status, route.gate, route.circuit_state) == ("quota", "quota", "closed")
-    assert route.gate_ends_in_s is not None and 3590 <= route.gate_ends_in_s <= 3960
-    assert route.reason is not None and "quota" in route.reason
-    assert route.last_error is not None and route.last_error["class"] == "quota"
+    assert route.gate_ends_in_s is not None
+    assert 3590 <= route.gate_ends_in_s <= 3960
+    assert route.reason is not None
+    assert "quota" in route.reason
+    assert route.last_error is not None
+    assert route.last_error["class"] == "quota"
 
 
 async def test_U22_an_ordinary_anthropic_429_is_only_a_rate(make: MakeStand) -> None:
@@ -115,7 +119,8 @@ async def test_U22_an_ordinary_anthropic_429_is_only_a_rate(make: MakeStand) -> 
     assert await stand.tried(await stand.chat()) == [("a", "rate"), ("b", "ok")]
     route = await stand.route("a")
     assert route.gate == "rate"
-    assert route.gate_ends_in_s is not None and 59 <= route.gate_ends_in_s <= 66
+    assert route.gate_ends_in_s is not None
+    assert 59 <= route.gate_ends_in_s <= 66
 
 
 async def test_U24_a_refused_key_stops_all_traffic_until_it_is_mended(make: MakeStand) -> None:
@@ -152,7 +157,7 @@ async def test_U24_an_echoed_key_never_comes_back(make: MakeStand) -> None:
     """What an upstream repeats of our key is in no answer and no trace."""
     key = "hunter2-plain-looking-key"
     stand = await make("a", providers={"a": {"api_key": "env:A_KEY"}}, env={"A_KEY": key})
-    echo = '{"error": {"message": "Bad key %s given", "code": "invalid_api_key"}}' % key
+    echo = f'{{"error": {{"message": "Bad key {key} given", "code": "invalid_api_key"}}}}'
     stand.sims["a"].set("m", Behaviour(statuses=(401,), error=echo))
     reply = await stand.chat()
     assert reply.status == 502
@@ -172,7 +177,9 @@ async def test_U25_a_proxys_page_is_a_configuration_error_not_shown_raw(make: Ma
     assert (reply.status, reply.attempts) == (502, 1)
     assert await stand.tried(reply) == [("a", "auth")]
     for shown in (reply.body.decode(), str(await stand.detail(reply)), str(await stand.node.control.status())):
-        assert "<html" not in shown and "<script" not in shown and "<body" not in shown
+        assert "<html" not in shown
+        assert "<script" not in shown
+        assert "<body" not in shown
     assert (await stand.route("a", "m")).status == "config_error"
     assert (await stand.chat("n")).status == 200
     again = await stand.chat()

@@ -166,7 +166,10 @@ class CandidateView:
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
-    """One upstream call; times in milliseconds since the request began. `class` is spelt `class_` in Python only."""
+    """One upstream call; times in milliseconds since the request began. `class` is spelt `class_` in Python only.
+
+    `served_as` is the model the answer itself names, where that is another than was asked.
+    """
 
     n: int
     provider: str
@@ -183,6 +186,7 @@ class AttemptView:
     circuit_after: str
     account: str | None = None
     cause: str = ""
+    served_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

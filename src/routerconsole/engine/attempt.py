@@ -157,7 +157,9 @@ class AttemptRunner:
         whole = WholeAnswer(reply, passed_back(answer.headers))
         missing = deliver.undelivered(reply.data, self.needs)
         if missing:
-            failure = Failure(OutcomeClass.UNDELIVERED, missing.detail, status=answer.status)
+            failure = Failure(
+                OutcomeClass.UNDELIVERED, missing.detail, status=answer.status, refused=tuple(missing.words)
+            )
             return Refused(failure, whole, missing.words)
         return whole
 

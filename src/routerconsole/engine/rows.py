@@ -93,6 +93,7 @@ def _attempt(attempt: Attempt) -> AttemptView:
         circuit_after=attempt.circuit_after,
         account=attempt.route.account,
         cause="" if attempt.cls in (None, OutcomeClass.OK) else cause_code(attempt),
+        served_as=attempt.served_model if attempt.served_model != attempt.route.model else None,
     )
 
 

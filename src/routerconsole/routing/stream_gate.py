@@ -317,7 +317,7 @@ class StreamGate:
             detail = "not JSON" if word is not Word.TOOLS else "no tool call"
             if word is Word.TOOLS and other_calls(self._choices.values()):
                 detail = "a different tool was called"
-        return Failure(OutcomeClass.UNDELIVERED, detail, status=200), (word,)
+        return Failure(OutcomeClass.UNDELIVERED, detail, status=200, refused=(word,)), (word,)
 
     def _spoken(self) -> bool:
         return any(choice.spoke for choice in self._choices.values())

@@ -96,7 +96,8 @@ class App:
         wanted = unquote_to_bytes(encoded).decode("utf-8", "replace")
         for card in cards:
             if wanted in (card.id, card.id.replace("__", "/", 1)):
-                body = _card(card.id, card.owned_by, card.created) | {"capabilities": dict(card.capabilities)}
+                known = {str(word): value for word, value in card.capabilities.items()}  # orjson refuses StrEnum keys
+                body = _card(card.id, card.owned_by, card.created) | {"capabilities": known}
                 await _send_json(send, 200, dumps(body), trace_headers("none", None))
                 return
         raise RequestRejected(ErrorCode.MODEL_NOT_FOUND, "No such model; GET /v1/models lists them.", param="model")

@@ -6,6 +6,7 @@ import pytest
 from tests.engine.parts import FakeClock, attempt, trace, types
 
 from routerconsole.control.port import RequestQuery
+from routerconsole.control.views import RequestRow
 from routerconsole.domain.events import EventType
 from routerconsole.domain.outcome import OutcomeClass
 from routerconsole.domain.route import Route
@@ -20,7 +21,7 @@ class Sink:
     def __init__(self) -> None:
         self.taken: list[str] = []
 
-    def offer(self, item: Trace) -> None:
+    def offer(self, item: Trace, row: RequestRow) -> None:
         self.taken.append(item.id)
 
 

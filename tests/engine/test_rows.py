@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import orjson
 from tests.engine.parts import attempt, trace
 
+from routerconsole.control.wire import detail_json
 from routerconsole.domain.outcome import OutcomeClass
 from routerconsole.domain.route import Route
 from routerconsole.domain.trace import Candidate, Decision, RequestStatus
-from routerconsole.engine.rows import detail_of, row_of
+from routerconsole.engine.rows import detail_of, logged, row_of
 
 
 def test_a_request_in_flight_has_a_row() -> None:
@@ -39,3 +41,17 @@ def test_detail_shows_attempts_with_cause_and_circuit() -> None:
     assert (detail.candidates[0].account, detail.candidates[0].sort_key) == ("k1", (0.0, 1.5))
     assert detail.replayable
     assert detail.row.chain == "a✗503 › b✓ 4ms"
+
+
+def test_the_log_keeps_what_the_views_say() -> None:
+    """The short way to the log's JSON and the long way through the views give the same."""
+    item = trace(status=RequestStatus.OK)
+    bad, good = attempt("a"), attempt("b", 2)
+    bad.cls, bad.status, bad.detail = OutcomeClass.SERVER, 503, "no"
+    good.cls, good.first_byte_ms, good.ended_ms, good.served_model = OutcomeClass.OK, 4.5678, 5.0, "other"
+    item.attempts, item.router_ms, item.finish_reason = [bad, good], 0.123, "stop"
+    item.candidates = [Candidate(Route("a", "k1", "m"), Decision.SKIPPED, ["why"], (0, 1.5))]
+    row = row_of(item)
+    kept_row, kept_detail = logged(item, row)
+    assert orjson.loads(kept_row) == orjson.loads(orjson.dumps(row))
+    assert orjson.loads(kept_detail) == detail_json(detail_of(item))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -26,4 +27,10 @@ class SystemClock:
 
 def iso(at: float) -> str:
     """Return UTC epoch seconds as ISO 8601 with milliseconds and a Z."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    whole, ms = divmod(round(at * 1_000_000) // 1000, 1000)
+    return f"{_second(whole)}.{ms:03d}Z"
+
+
+@lru_cache(4)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from routerconsole.control.wire import detail_json
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.routing.saved import IDENTITY, plain
 from routerconsole.storage.errors import StorageUnavailable
@@ -21,9 +20,10 @@ from routerconsole.storage.log import LoggedBody, LoggedRequest, RequestLog
 from routerconsole.storage.state import AuditEntry, Record, StateStore
 from routerconsole.storage.writer import LogWriter
 
-from .rows import detail_of
+from .rows import logged
 
 if TYPE_CHECKING:
+    from routerconsole.control.views import RequestRow
     from routerconsole.domain.trace import Trace
     from routerconsole.routing.board import Board
     from routerconsole.storage.db import Database
@@ -139,10 +139,9 @@ class Keeper:
             self._trouble("state", str(exc))
             return None
 
-    def offer(self, item: Trace) -> None:
+    def offer(self, item: Trace, row: RequestRow) -> None:
         """Hand a finished request to the log (the recorder's sink)."""
-        detail = detail_of(item)
-        row = detail.row
+        row_json, detail_json = logged(item, row)
         self._writer.offer(
             LoggedRequest(
                 id=item.id,
@@ -150,8 +149,8 @@ class Keeper:
                 status=row.status,
                 origin=row.origin,
                 chain=row.chain,
-                row=orjson.dumps(row),
-                detail=orjson.dumps(detail_json(detail)),
+                row=row_json,
+                detail=detail_json,
                 provider=row.provider,
                 model=row.model,
                 error_code=row.error_code,

@@ -43,8 +43,8 @@ _FINAL_EVENT = {
 class LogSink(Protocol):
     """Where finished requests go for keeping; never raises, never waits."""
 
-    def offer(self, item: Trace) -> None:
-        """Queue one finished request."""
+    def offer(self, item: Trace, row: RequestRow) -> None:
+        """Queue one finished request; `row` is its line."""
 
 
 class Recorder:
@@ -124,9 +124,10 @@ class Recorder:
             failed=failed,
             total_ms=trace.total_ms if trace.status is RequestStatus.OK else None,
         )
-        self._publish(_FINAL_EVENT[trace.status], trace, {"row": row_of(trace)})
+        row = row_of(trace)
+        self._publish(_FINAL_EVENT[trace.status], trace, {"row": row})
         if self._sink is not None:
-            self._sink.offer(trace)
+            self._sink.offer(trace, row)
 
     def find(self, request_id: str) -> Trace | None:
         """Return a live or recent trace."""

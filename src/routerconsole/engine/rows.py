@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from routerconsole.control.views import AttemptView, CandidateView, RequestDetail, RequestRow
 from routerconsole.domain.outcome import OutcomeClass
@@ -61,6 +63,24 @@ def detail_of(trace: Trace, *, replayable: bool = False) -> RequestDetail:
     )
 
 
+def logged(trace: Trace, row: RequestRow) -> tuple[bytes, bytes]:
+    """Return a finished request's row and detail as JSON for the log, the detail as `wire.detail_json` spells it.
+
+    Written without the views in between, which cost five times as much and nobody sees here.
+    """
+    rest = {
+        "candidates": [_candidate_json(item) for item in trace.candidates],
+        "attempts_detail": [_attempt_json(attempt) for attempt in trace.attempts],
+        "finish_reason": trace.finish_reason,
+        "router_ms": _ms(trace.router_ms),
+        "terminal": trace.terminal,
+        "estimate_tokens": trace.estimate_tokens,
+        "replayable": False,
+    }
+    own = orjson.dumps(row)
+    return own, own[:-1] + b"," + orjson.dumps(rest)[1:]
+
+
 def candidate_views(candidates: Iterable[Candidate]) -> tuple[CandidateView, ...]:
     """Return candidates as shown by traces and `explain` alike."""
     return tuple(
@@ -92,9 +112,51 @@ def _attempt(attempt: Attempt) -> AttemptView:
         circuit_before=attempt.circuit_before,
         circuit_after=attempt.circuit_after,
         account=attempt.route.account,
-        cause="" if attempt.cls in (None, OutcomeClass.OK) else cause_code(attempt),
-        served_as=attempt.served_model if attempt.served_model != attempt.route.model else None,
+        cause=_cause(attempt),
+        served_as=_served_as(attempt),
     )
+
+
+def _candidate_json(item: Candidate) -> dict[str, Any]:
+    route = item.route
+    return {
+        "provider": route.provider,
+        "model": route.model,
+        "decision": item.decision,
+        "reasons": item.reasons,
+        "sort_key": item.sort_key,
+        "account": route.account,
+    }
+
+
+def _attempt_json(attempt: Attempt) -> dict[str, Any]:
+    route = attempt.route
+    return {
+        "n": attempt.n,
+        "provider": route.provider,
+        "model": route.model,
+        "started_ms": round(attempt.started_ms, 2),
+        "connect_ms": _ms(attempt.connect_ms),
+        "first_byte_ms": _ms(attempt.first_byte_ms),
+        "first_token_ms": _ms(attempt.first_token_ms),
+        "ended_ms": _ms(attempt.ended_ms),
+        "status": attempt.status,
+        "class": attempt.cls,
+        "detail": attempt.detail,
+        "circuit_before": attempt.circuit_before,
+        "circuit_after": attempt.circuit_after,
+        "account": route.account,
+        "cause": _cause(attempt),
+        "served_as": _served_as(attempt),
+    }
+
+
+def _cause(attempt: Attempt) -> str:
+    return "" if attempt.cls in (None, OutcomeClass.OK) else cause_code(attempt)
+
+
+def _served_as(attempt: Attempt) -> str | None:
+    return attempt.served_model if attempt.served_model != attempt.route.model else None
 
 
 def _ms(value: float | None) -> float | None:

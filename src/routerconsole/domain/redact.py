@@ -9,7 +9,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import quote, quote_plus
 
 from .secret import Secret
@@ -47,8 +47,21 @@ PLACEHOLDERS = frozenset(
 )
 """Values people write where a server wants any key: they protect nothing, and taking them out mangles texts."""
 
+_SETTING = re.compile(r"\bproviders\.[0-9]{1,6}\.[\w.-]{0,100}\Z")
+_SETTING_REACH = 128
+"""Characters before a name that are looked at for the path it may end."""
+
+
+def _without_value(match: re.Match[str]) -> str:
+    """Return the name, its value taken out; after a setting's dotted path stands what is wrong with it, not a value."""
+    start = match.start()
+    if match[1].endswith(": ") and _SETTING.search(match.string, max(0, start - _SETTING_REACH), start):
+        return match[0]
+    return "".join(group for group in match.groups() if group) + REDACTED
+
+
 # (texts of which one must be present in lower case, pattern, replacement); the texts keep clean text cheap
-_PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
+_PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (
         ("private key",),
         re.compile(
@@ -64,7 +77,7 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
             r"(?!\[redacted\])((?:bearer|basic|token|digest|apikey)[ \t]++)?[^\s\"'\\,;<>]++",
             re.IGNORECASE,
         ),
-        rf"\1\2{REDACTED}",
+        _without_value,
     ),
     (
         ("bearer",),
@@ -84,7 +97,7 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
             r"(?!\[redacted\]|env:|file:|keyring:|\$\{)[^\s\"'\\,;&<>{}\[\]()]++",
             re.IGNORECASE,
         ),
-        rf"\1{REDACTED}",
+        _without_value,
     ),
     (
         ("apikey",),
@@ -93,7 +106,7 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
             r"(?!\[redacted\]|env:|file:|keyring:|\$\{)[^\s\"'\\,;&<>{}\[\]()]++",
             re.IGNORECASE,
         ),
-        rf"\1{REDACTED}",
+        _without_value,
     ),
     (
         ("token", "secret", "passw", "credential"),

@@ -20,6 +20,15 @@ _CHAIN_ROLE: Final = {
     "cancelled": Role.DIM,
     "in_flight": Role.INFO,
 }
+_SHORT: Final = {
+    "streaming": "stream",
+    "json_schema": "schema",
+    "parallel_tools": "parallel",
+    "embeddings": "embed",
+    "reasoning": "reason",
+}
+_UNSAID: Final = frozenset({"system"})
+"""What every route can do: it would only push out what tells requests apart."""
 _BRIEF: Final = frozenset({"time", "id", "client", "chain", "http", "total"})
 STATUS_GLYPH: Final = {"ok": "●", "failed": "✗", "truncated": "✗", "cancelled": "–", "in_flight": "▶"}
 
@@ -30,12 +39,15 @@ def short_id(request_id: str) -> str:
 
 
 def needs(record: RequestRow) -> str:
-    """Return what a request asks of a route, forced things with `!`."""
-    words = [f"{word}!" if word in record.forced else word for word in record.needed]
-    words += [f"{word}!" for word in record.forced if word not in record.needed]
-    if record.stream:
-        words.append("stream")
-    return visible(",".join(words), 60) if words else "text"
+    """Return what a request asks of a route in short words, forced things with `!`; `stream` comes last."""
+    asked = dict.fromkeys((*record.needed, *record.forced))
+    streams = record.stream or "streaming" in asked
+    words = [
+        _SHORT.get(word, word) + "!" * (word in record.forced)
+        for word in asked
+        if word != "streaming" and (word not in _UNSAID or word in record.forced)
+    ]
+    return visible(",".join([*words, *(["stream"] if streams else [])]), 60) or "text"
 
 
 def client(record: RequestRow) -> str:
@@ -77,7 +89,7 @@ def _columns(elapsed: Callable[[RequestRow], float | None]) -> tuple[Column[Requ
     return (
         Column("time", 8, lambda r: (quantity.clock(r.at), Role.TEXT)),
         Column("id", 6, lambda r: (short_id(r.id), Role.TEXT), drop=3),
-        Column("need", 12, lambda r: (needs(r), Role.TEXT), drop=5),
+        Column("need", 13, lambda r: (needs(r), Role.TEXT), drop=5),
         Column("client", 7, lambda r: (client(r), Role.TEXT), drop=6),
         Column("model", 10, lambda r: (visible(r.model or r.resolved, 60), Role.TEXT), drop=8, grow=1),
         Column("chain", 28, chain, grow=4),

@@ -54,7 +54,7 @@ class Filter:
     def _text(row: RequestRow) -> str:
         return " ".join(
             (row.id, row.model or "", row.resolved, row.provider or "", row.served_model or "", row.chain, row.status,
-             row.error_code or "", needs(row), client(row))
+             row.error_code or "", needs(row), *row.needed, client(row))
         ).lower()  # fmt: skip
 
     def chips(self) -> str:

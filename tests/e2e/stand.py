@@ -178,7 +178,7 @@ class Stand:
     async def chat(self, model: str | None = "m", *, headers: Mapping[str, str] | None = None, **body: Any) -> Reply:
         """Send a chat request; `model` None leaves it out."""
         named = {} if model is None else {"model": model}
-        return await self.post("/v1/chat/completions", {**named, "messages": HELLO, **body}, headers=headers)
+        return await self.post("/v1/chat/completions", {"messages": HELLO, **named, **body}, headers=headers)
 
     async def stream(self, model: str | None = "m", *, headers: Mapping[str, str] | None = None, **body: Any) -> Reply:
         """Send a streamed chat request and read it to its end."""

@@ -255,9 +255,7 @@ class ChatEngine:
         trace.selected = attempt.route
         trace.flags.append("undelivered")
         if isinstance(answer, WholeAnswer):
-            usage = Usage.of_reply(answer.reply.data)
-            trace.finish_reason = usage.finish_reason
-            trace.prompt_tokens, trace.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+            settlement.answered(Usage.of_reply(answer.reply.data))
             settlement.served()
             return WholeExchange(trace, answer.reply.raw, answer.headers)
         released = CommittedStream(answer.stream, answer.stream.gate.release(), answer.headers)

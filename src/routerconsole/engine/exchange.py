@@ -106,11 +106,12 @@ class StreamExchange:
     async def _next(self) -> Gate:
         """Read on, within the idle limit and the request's deadline."""
         left = self._deadline - self._clock.monotonic()
+        by_deadline = left <= self._step.idle  # decided before the wait: a timer may fire a moment early
         try:
-            async with asyncio.timeout(min(self._step.idle, left)):
+            async with asyncio.timeout(left if by_deadline else self._step.idle):
                 return await self._stream.step()
         except TimeoutError:
-            if self._clock.monotonic() >= self._deadline:
+            if by_deadline:
                 late = Failure(OutcomeClass.CUT, "the request's deadline passed", counted=False)
                 raise self._broke(late, code=ErrorCode.DEADLINE_EXCEEDED) from None
             stalled = f"nothing for {self._step.idle:g} s"

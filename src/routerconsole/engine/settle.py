@@ -62,12 +62,10 @@ class Settlement:
         """Record a served attempt: its usage and times."""
         attempt.cls = OutcomeClass.OK
         trace = self.trace
+        self.answered(usage)
         attempt.prompt_tokens, attempt.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         attempt.served_model = usage.model
         trace.selected = step.ranked.route
-        trace.finish_reason = usage.finish_reason
-        trace.prompt_tokens, trace.completion_tokens = usage.prompt_tokens, usage.completion_tokens
-        trace.usage_source = "missing" if usage.completion_tokens is None else "reported"
         trace.cost_usd = cost(step.ranked.model, usage.prompt_tokens, usage.completion_tokens)
         ended = attempt.ended_ms or attempt.started_ms
         ttft = None if attempt.first_token_ms is None else attempt.first_token_ms - attempt.started_ms
@@ -79,6 +77,13 @@ class Settlement:
         )
         self._on_board(step, attempt, success)
         self._engine.recorder.attempt_succeeded(trace, attempt)
+
+    def answered(self, usage: Usage) -> None:
+        """Note what the answer that goes to the client says of itself."""
+        trace = self.trace
+        trace.finish_reason = usage.finish_reason
+        trace.prompt_tokens, trace.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+        trace.usage_source = "missing" if usage.completion_tokens is None else "reported"
 
     def abandoned(self, step: Try, attempt: Attempt, reason: str) -> None:
         """Give the lease of an attempt nobody waits for back; neutral."""
@@ -110,8 +115,10 @@ class Settlement:
             completion_tokens=_count(counts.get("completion_tokens")),
         )
         self.trace.flags.extend(gate.flags)
-        if attempt.cls is None:  # an undelivered answer returned all the same stays what it was
+        if attempt.cls is None:
             self.attempt_served(step, attempt, usage)
+        else:  # an undelivered answer returned all the same stays what it was
+            self.answered(usage)
         self.served(Terminal.CLEAN)
 
     def served(self, terminal: Terminal = Terminal.NONE) -> None:

@@ -195,6 +195,8 @@ class StreamGate:
             payload, chunk = self._without_usage(payload, chunk, usage)
             if not choices:
                 return
+        elif "choices" not in chunk:
+            return  # a ping or the like: no chunk, and its event name would be lost
         elif not self._want_usage and payload.endswith(_NULL_USAGE):
             payload = payload[: -len(_NULL_USAGE)] + b"}"
         speaks_now, changed = self._look(choices)

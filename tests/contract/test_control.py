@@ -321,6 +321,7 @@ async def test_events_from_now_on_then_by_cursor(held: Held) -> None:
     of_request = [event.type for event in page.events if event.data.get("id") == request_id]
     assert of_request == [
         EventType.REQUEST_RECEIVED,
+        EventType.ROUTE_CANDIDATES,
         EventType.ATTEMPT_STARTED,
         EventType.ATTEMPT_FAILED,
         EventType.ATTEMPT_STARTED,

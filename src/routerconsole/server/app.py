@@ -104,8 +104,12 @@ class App:
 
 
 def _allow(scope: Scope, method: str) -> None:
-    if scope["method"] != method:
-        raise RequestRejected(ErrorCode.METHOD_NOT_ALLOWED, f"Only {method} is allowed here.", allow=method)
+    """Raise RequestRejected for another method; HEAD goes wherever GET does (the server leaves the body out)."""
+    given = scope["method"]
+    if given == method or (given == "HEAD" and method == "GET"):
+        return
+    allow = "GET, HEAD" if method == "GET" else method
+    raise RequestRejected(ErrorCode.METHOD_NOT_ALLOWED, f"Only {allow} is allowed here.", allow=allow)
 
 
 def _card(model_id: str, owned_by: str, created: int) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from .errors import dumps, error_body
 
 WATCH = "routerconsole.watch"
 """Where a request's Watch stands in its ASGI scope."""
+MIN_PROGRESS = 1024
+"""Bytes of a body that count as progress; a byte a second would hold a connection for ever."""
 
 _REASONS = {
     400: b"Bad Request",
@@ -72,7 +74,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.since = self.the_door.now()
         self.stalled_since: float | None = None
         self.peer = self.client[0] if self.client else ""
-        self._header_bytes = self._header_fields = 0
+        self._header_bytes = self._header_fields = self._progress = 0
         self._watches: list[Watch] = []
         self._refused = False
         if not self.the_door.admit(self):
@@ -90,13 +92,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self._client_gone()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, noting that bytes came."""
+        """Feed the parser, noting that bytes came.
+
+        Headers have one deadline; a body has an idle limit that a drop now and then does not extend.
+        """
         if self._refused:
             return
-        if self.phase is not Phase.HEADERS:  # headers have one deadline, bodies an idle limit
-            self.since = self.the_door.now()
-            if self.phase is Phase.IDLE:
-                self.phase = Phase.HEADERS
+        if self.phase is Phase.IDLE:
+            self.phase, self.since = Phase.HEADERS, self.the_door.now()
+        elif self.phase is Phase.BODY:
+            self._progress += len(data)
+            if self._progress >= MIN_PROGRESS:
+                self._progress, self.since = 0, self.the_door.now()
         super().data_received(data)
 
     def on_message_begin(self) -> None:
@@ -129,7 +136,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._watches.append(watch)
         self.scope[WATCH] = watch  # type: ignore[literal-required]  # ASGI lets servers add keys
         if self.phase is not Phase.ANSWERING:  # a pipelined request waits behind the one being answered
-            self.phase, self.since = Phase.BODY, self.the_door.now()
+            self.phase, self.since, self._progress = Phase.BODY, self.the_door.now(), 0
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

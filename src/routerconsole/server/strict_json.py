@@ -27,7 +27,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise RequestRejected(ErrorCode.INVALID_JSON, f"The body must be a JSON object, not {_named(data)}.")
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:  # a shallow body cannot be deep
         _check_depth(data)
-    if raw.count(b'"model"') > 1:
+    if raw.count(b'"model"') > 1 or b"\\u006" in raw:  # the second: a letter of `model` may be escaped
         json.loads(raw, object_pairs_hook=_refuse_two_models)
     return data
 

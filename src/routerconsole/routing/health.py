@@ -70,25 +70,27 @@ def counts_against(failure: Failure) -> bool:
 
 
 class OutcomeWindow:
-    """The last twenty outcomes that are not older than `span` seconds."""
+    """The last twenty outcomes that are not older than `span` seconds; its sums are kept, not computed when asked."""
 
-    __slots__ = ("_outcomes", "span")
+    __slots__ = ("_bad", "_ok", "_outcomes", "span")
 
     def __init__(self, span: float) -> None:
         self.span = span
-        self._outcomes: deque[tuple[float, bool, bool, float]] = deque(maxlen=MAX_SAMPLES)  # at, ok, slow, seconds
+        self._outcomes: deque[tuple[float, bool, bool, float]] = deque()  # at, ok, slow, seconds
+        self._ok = self._bad = 0  # bad: failed or slow
 
     def success(self, seconds: float, *, slow: bool, now: float) -> None:
         """Record an answer and how long it took."""
-        self._outcomes.append((now, True, slow, seconds))
+        self._add((now, True, slow, seconds))
 
     def failure(self, now: float) -> None:
         """Record a failure."""
-        self._outcomes.append((now, False, False, 0.0))
+        self._add((now, False, False, 0.0))
 
     def clear(self) -> None:
         """Forget everything (a circuit closed: what was before is over)."""
         self._outcomes.clear()
+        self._ok = self._bad = 0
 
     def samples(self, now: float) -> int:
         """Return how many outcomes are in the window."""
@@ -98,21 +100,19 @@ class OutcomeWindow:
     def success_rate(self, now: float) -> float:
         """Return the share of successes in the window; 1.0 of nothing."""
         self._expire(now)
-        return sum(ok for _, ok, _, _ in self._outcomes) / len(self._outcomes) if self._outcomes else 1.0
+        return self._ok / len(self._outcomes) if self._outcomes else 1.0
 
     def degraded(self, now: float) -> bool:
         """Whether at least a tenth of at least five outcomes failed or were slow."""
         self._expire(now)
         count = len(self._outcomes)
-        return (
-            count >= MIN_SAMPLES and sum(not ok or slow for _, ok, slow, _ in self._outcomes) >= DEGRADED_SHARE * count
-        )
+        return count >= MIN_SAMPLES and self._bad >= DEGRADED_SHARE * count
 
     def demoted(self, now: float) -> bool:
         """Whether under half of at least five outcomes succeeded."""
-        if len(self._outcomes) < MIN_SAMPLES:
-            return False
-        return self.samples(now) >= MIN_SAMPLES and self.success_rate(now) < DEMOTED_BELOW
+        self._expire(now)
+        count = len(self._outcomes)
+        return count >= MIN_SAMPLES and self._ok < DEMOTED_BELOW * count
 
     def weight(self, now: float) -> float:
         """Return 0.05 to 1.0: the success rate, halved at most for slow answers; 1.0 on too few outcomes."""
@@ -123,6 +123,18 @@ class OutcomeWindow:
         pace = 0.5 + 0.5 * min(1.0, FAST_S / mean) if mean > 0 else 1.0
         return max(FLOOR, self.success_rate(now) * pace)
 
+    def _add(self, outcome: tuple[float, bool, bool, float]) -> None:
+        if len(self._outcomes) == MAX_SAMPLES:
+            self._drop()
+        self._outcomes.append(outcome)
+        self._ok += outcome[1]
+        self._bad += not outcome[1] or outcome[2]
+
+    def _drop(self) -> None:
+        _, ok, slow, _ = self._outcomes.popleft()
+        self._ok -= ok
+        self._bad -= not ok or slow
+
     def _expire(self, now: float) -> None:
         while self._outcomes and self._outcomes[0][0] < now - self.span:
-            self._outcomes.popleft()
+            self._drop()

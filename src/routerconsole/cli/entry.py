@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 
@@ -17,12 +18,17 @@ def run(argv: list[str]) -> int:
         args = parse(argv)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 2
+    from routerconsole.cli import logs
+
+    logs.set_up(args.log_level, os.environ)
+    return carry_out(args)
+
+
+def carry_out(args: argparse.Namespace) -> int:
+    """Import what runs a parsed command, run it, and return its exit code; whatever it raises becomes one."""
     try:
         from importlib import import_module
 
-        from routerconsole.cli import logs
-
-        logs.set_up(args.log_level, os.environ)
         code: int = getattr(import_module(args.module), args.function)(args)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 - the one place where every failure becomes a code

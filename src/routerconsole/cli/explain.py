@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from routerconsole.control.views import CandidateView, Explanation
 
 Body = dict[str, Any]
+_MALFORMED = frozenset({"invalid_request", "invalid_json", "model_not_found"})
+"""Answers that say something of the question, not of the candidates."""
 
 MAX_BODY = 64 * 1024 * 1024
 _PIXEL = (
@@ -32,7 +34,7 @@ _TOOL = {"type": "function", "function": {"name": "any_tool", "parameters": {"ty
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print how the model resolves, what is needed, and every candidate in order with its reasons."""
+    """Print how the model resolves, what is needed, and every candidate in order; 2 for what no router could take."""
     body = read_body(args.body) if args.body is not None else {"messages": [{"role": "user", "content": "Hello"}]}
     if args.model is not None:
         body["model"] = args.model
@@ -45,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
             show_json(plain(explanation))
         else:
             _show(explanation, sentences=args.plain)
-        return Exit.OK
+        code = None if explanation.error is None else explanation.error.get("code")
+        return Exit.USAGE if code in _MALFORMED else Exit.OK
 
     return with_control(args, work)
 

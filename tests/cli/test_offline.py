@@ -1,0 +1,183 @@
+"""Commands where no engine runs: what reads files, what says what to run."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+from tests.cli.stand import Cli
+
+
+@pytest.fixture
+def finished(alone: Cli, upstream: str) -> Cli:
+    """A user whose engine served one request, had one change, and has ended."""
+    models = [{"id": "sim-ok"}]
+    providers = [{"name": "good", "kind": "openai_compatible", "base_url": upstream, "models": models}]
+    alone.config = alone.home / "providers.yaml"
+    alone.config.write_text(json.dumps({"version": 1, "server": {"port": 0}, "providers": providers}))
+    with alone.started("serve", ready="routerconsole listening on "):
+        assert alone("complete", "hello", "--model", "sim-ok").code == 0
+        assert alone("providers", "priority", "good", "42").code == 0
+    return alone
+
+
+def test_the_files_of_a_state_directory_are_read(finished: Cli) -> None:
+    """Requests and audit are listed, shown and exported from the files; live commands exit 4 and say what to run."""
+    rows = finished("requests", "list", "--json").json["requests"]
+    assert [row["model"] for row in rows] == ["sim-ok"]
+    assert finished("requests", "show", rows[0]["id"][-5:]).code == 0
+    assert json.loads(finished("requests", "export").out)["id"] == rows[0]["id"]
+    assert finished("audit", "list", "--json").json["audit"][0]["command"] == "set_priority"
+    for command in (("status",), ("providers", "list"), ("failures", "list"), ("env",), ("complete", "x")):
+        done = finished(*command)
+        assert (done.code, done.out) == (4, "")
+        assert "routerconsole serve" in done.err
+    exported = finished("config", "export")
+    assert "priority: 42" in exported.out
+
+
+def test_newer_files_are_left_alone(finished: Cli) -> None:
+    """A database with a migration this version does not know is exit 3, for reading and for serving."""
+    for name in ("log.db", "state.db"):
+        with sqlite3.connect(finished.state / name) as conn:
+            table = next(row[0] for row in conn.execute("SELECT name FROM sqlite_schema WHERE name LIKE '%migration%'"))
+            columns = [row[1] for row in conn.execute(f"PRAGMA table_info({table})")]
+            values = ["9999-from-the-future" if column == "name" else 0 for column in columns]
+            conn.execute(f"INSERT INTO {table} VALUES ({','.join('?' * len(values))})", values)
+        conn.close()
+    for command in (("requests", "list"), ("audit", "list"), ("serve",)):
+        done = finished.process(*command)
+        assert done.code == 3, done
+        assert "newer version" in done.err
+
+
+def test_an_unused_state_directory_is_not_created_by_looking(alone: Cli) -> None:
+    """Reading where there is nothing exits 4 and leaves nothing behind."""
+    for command in (("requests", "list"), ("audit", "list"), ("status",), ("env",)):
+        assert alone(*command).code == 4
+    assert list(alone.home.iterdir()) == []
+
+
+def test_a_stale_run_file_is_not_believed(alone: Cli) -> None:
+    """engine.json of an engine that was killed names nobody."""
+    alone.state.mkdir(mode=0o700)
+    (alone.state / "engine.json").write_text(json.dumps({"pid": 1, "url": "http://127.0.0.1:9", "version": "0"}))
+    assert alone("status").code == 4
+
+
+BROKEN = """\
+version: 1
+sevrer: {port: 0}
+providers:
+  - {name: a, kind: opnai, models: []}
+  - {name: b, kind: openai, priority: high}
+"""
+
+
+def test_config_check_tells_every_problem_with_its_place(alone: Cli) -> None:
+    """Exit 2, one ERROR line per problem with file, line, path and a near name; nothing else starts with it either."""
+    alone.config = alone.home / "bad.yaml"
+    alone.config.write_text(BROKEN)
+    done = alone("config", "check")
+    assert done.code == 2
+    lines = done.out.splitlines()
+    assert all(line.startswith(f"ERROR: {alone.config}:") for line in lines)
+    assert any(":2: sevrer" in line and "server" in line for line in lines)
+    assert any(":4: providers.0.kind" in line for line in lines)
+    assert any(":5: providers.1.priority" in line for line in lines)
+    report = alone("config", "check", "--json")
+    assert report.code == 2
+    assert [problem["line"] for problem in report.json["problems"]][:2] == [2, 4]
+    served = alone.process("serve")
+    assert served.code == 2
+    assert served.err.count("\n") == len(lines)
+
+
+def test_config_check_passes_with_warnings_and_notices(alone: Cli) -> None:
+    """Warnings alone are 0."""
+    alone.config = alone.home / "ok.yaml"
+    text = "version: 1\nproviders:\n  - {name: a, kind: openai, api_key: env:UNSET_KEY, models: [{id: m}]}\n"
+    alone.config.write_text(text + "budget: {daily_usd: 5}\n")
+    done = alone("config", "check")
+    assert done.code == 0
+    assert "WARN: " in done.out
+    assert "UNSET_KEY" in done.out
+    assert "NOTE: " in done.out
+    assert done.out.splitlines()[-1].startswith("ok: ")
+
+
+def test_config_show_masks_and_export_loads_again(alone: Cli) -> None:
+    """The effective configuration has every default; a plain-text key is in neither form."""
+    alone.config = alone.home / "p.yaml"
+    key = "sk-canary-abcdefghij0123456789"
+    alone.config.write_text(
+        f"version: 1\nproviders:\n  - {{name: a, kind: openai, api_key: {key}, models: [{{id: m}}]}}\n"
+    )
+    shown = alone("config", "show", "--json")
+    assert shown.json["routing"]["max_attempts"] == 6
+    out = alone.home / "out.yaml"
+    assert alone("config", "export", "--out", str(out)).code == 0
+    assert key not in shown.out + out.read_text()
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert alone("config", "export", "--out", str(out)).code == 5
+    assert alone("config", "check", "--config", str(out)).code == 0
+
+
+def test_config_init_writes_a_first_file_once(alone: Cli) -> None:
+    """What the environment offers is written as references; an existing file is refused and left alone."""
+    env = {"OPENAI_API_KEY": "sk-canary-abcdefghij0123456789"}
+    done = alone("config", "init", env=env)
+    assert done.code == 0
+    path = alone.home / ".config" / "routerconsole" / "providers.yaml"
+    text = path.read_text()
+    assert "env:OPENAI_API_KEY" in text
+    assert env["OPENAI_API_KEY"] not in text
+    assert alone("config", "check", env=env).code == 0
+    path.write_text("mine")
+    assert alone("config", "init", env=env).code == 5
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--config", "gone.yaml", "serve"), "gone.yaml"),
+        (("serve", "--host", "0.0.0.0"), "allowed_hosts"),
+        (("simulate", "--script", "gone.yaml"), "gone.yaml"),
+    ],
+)
+def test_what_cannot_start_says_why(alone: Cli, arguments: tuple[str, ...], said: str) -> None:
+    """Exit 2 with the place."""
+    done = alone.process(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+
+
+def test_a_port_in_use_is_named(alone: Cli, upstream: str) -> None:
+    """Exit 2 for an engine and for a simulator."""
+    port = upstream.removesuffix("/v1").rpartition(":")[2]
+    for command in ("serve", "simulate"):
+        done = alone.process(command, "--port", port)
+        assert done.code == 2, done
+        assert port in done.err
+
+
+def test_a_simulator_without_a_script_serves_any_model(alone: Cli) -> None:
+    """`simulate` alone is an upstream that works, and SIGTERM ends it with 0."""
+    import urllib.request
+
+    with alone.started("simulate", ready="routerconsole simulator listening on ") as (process, url):
+        body = json.dumps({"model": "any", "messages": [{"role": "user", "content": "hi"}]}).encode()
+        request = urllib.request.Request(f"{url}/chat/completions", body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert json.load(answer)["choices"]
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_looking_for_help_imports_nothing_heavy(alone: Cli) -> None:
+    """`--help` of every command works and exits 0."""
+    assert "commands" in alone.process("--help").out
+    assert alone.process("--version").out.startswith("routerconsole ")
+    assert "--dry-run" in alone.process("providers", "disable", "--help").out

@@ -336,7 +336,7 @@ class Cascade:
                 if refusal is not None:
                     self._skip(item, refusal)
         self._leave_out(
-            f"not asked: {note[:1].lower()}{note[1:].rstrip('.')}" if note else "not asked: no larger window"
+            f"not asked: {note[:1].lower()}{note[1:].rstrip('.')}" if note else "not asked: no larger context window"
         )
         error = exhausted(self.tried, self.skipped, self.plan, retry_in=self._soonest(now), note=note)
         return Stop(error, return_last=self._returns_last())

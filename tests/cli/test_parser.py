@@ -82,6 +82,8 @@ def test_attach_takes_the_address_as_an_argument_or_an_option() -> None:
         (["demo", "--seconds", "nan"], "above 0"),
         (["routes", "isolate", "a/b", "--ttl", "-1"], "--ttl"),
         (["status\x1b[31m"], r"status\x1b[31m"),
+        (["complete", "caf\udce9"], "not valid UTF-8"),
+        (["explain", "--needs", "a,\udce9"], "not valid UTF-8"),
     ],
 )
 def test_wrong_usage_is_one_line_and_two(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

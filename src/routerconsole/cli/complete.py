@@ -179,7 +179,7 @@ def _told_off(error: object, status: int) -> Exception:
 
 
 def _body(args: argparse.Namespace) -> Json:
-    prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
+    prompt = sys.stdin.buffer.read().decode("utf-8", "replace") if args.prompt == "-" else args.prompt
     if not prompt.strip():
         raise Stop(Exit.USAGE, "the prompt is empty")
     content: object = prompt

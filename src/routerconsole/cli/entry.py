@@ -11,9 +11,7 @@ from routerconsole.cli.parser import parse
 
 def run(argv: list[str]) -> int:
     """Run one command and return its exit code; no exception and no traceback leaves here."""
-    for stream in (sys.stdout, sys.stderr):
-        # a locale without the character must not cost the command
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # the real streams are TextIOWrapper
+    _prepare_streams()
     try:
         args = parse(argv)
     except SystemExit as ended:
@@ -22,6 +20,16 @@ def run(argv: list[str]) -> int:
 
     logs.set_up(args.log_level, os.environ)
     return carry_out(args)
+
+
+def _prepare_streams() -> None:
+    """Neither a closed stream nor a locale without the character costs a command."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the life of the process
+        else:
+            stream.reconfigure(errors="backslashreplace")
 
 
 def carry_out(args: argparse.Namespace) -> int:

@@ -46,6 +46,10 @@ def explain(exc: BaseException) -> int:
     code, lines = _judged(exc)
     for line in lines:
         say(line)
+    try:
+        sys.stdout.flush()
+    except OSError:  # a full disk, say: the interpreter would try again at exit
+        _drop_output()
     log.debug("the command ended with", exc_info=exc)
     return code
 

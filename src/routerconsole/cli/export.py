@@ -9,11 +9,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from routerconsole.cli.exits import Exit
+from routerconsole.cli.exits import Exit, say
 from routerconsole.cli.output import json_text
 from routerconsole.cli.requests import Reader, rows_of, with_reader
 from routerconsole.config.export import write_new
 from routerconsole.control.wire import plain
+from routerconsole.domain.visible import visible
 
 if TYPE_CHECKING:
     from routerconsole.control.views import RequestRow
@@ -26,13 +27,15 @@ def run(args: argparse.Namespace) -> int:
     """Write rows, newest first, to a new file (0600) or to stdout."""
 
     async def work(reader: Reader) -> int:
-        rows, _ = await rows_of(reader, args)
+        rows, more = await rows_of(reader, args)
         made = csv_text(rows) if args.format == "csv" else jsonl(rows)
         if args.out is None:
             sys.stdout.write(made)
         else:
             write_new(args.out, made)
-            print(f"{len(rows)} requests written to {args.out}", file=sys.stderr)
+            print(f"{len(rows)} requests written to {visible(str(args.out))}", file=sys.stderr)
+        if more is not None:
+            say(f"there are older requests than these {len(rows)}: raise `--limit`")
         return Exit.OK
 
     return with_reader(args, work)

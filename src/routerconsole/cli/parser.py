@@ -53,10 +53,23 @@ def parse(argv: list[str]) -> argparse.Namespace:
         args.module, args.function = f"{_MODULES}.console", "run"
     elif given and args.command not in ("console", "attach", "demo"):
         parser.error(f"--{given[0].replace('_', '-')} belongs to console, attach and demo, not to {args.command}")
+    wrong = next((text for text in _texts(args) if not _is_text(text)), None)
+    if wrong is not None:
+        parser.error(f"{wrong!r} is not valid UTF-8")
     for flag in CONSOLE_FLAGS:
         if flag not in args:
             setattr(args, flag, "headless" if flag == "on_hangup" else False)
     return args
+
+
+def _texts(args: argparse.Namespace) -> Iterable[str]:
+    """Yield every text given; paths are left out, since a file may have any name."""
+    for value in vars(args).values():
+        yield from (each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, str))
+
+
+def _is_text(value: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def build() -> Parser:

@@ -150,7 +150,7 @@ def row_item(row: RequestRow) -> Item:
 async def _find(reader: Reader, wanted: str) -> RequestDetail:
     """Return the request of an id, or of a part only one id has."""
     detail = await reader.request(wanted)
-    if detail is None:
+    if detail is None and wanted:
         page = await reader.requests(RequestQuery(limit=20, text=wanted))
         ids = [row.id for row in page.requests if wanted in row.id]
         if len(ids) > 1:

@@ -209,6 +209,36 @@ def test_features_of_later_issues_are_notices_not_errors() -> None:
     assert all("no effect yet" in notice.text for notice in loaded.notices)
 
 
+IDLE_KEYS = """
+version: 1
+providers:
+  - name: a
+    kind: openai_compatible
+    base_url: http://127.0.0.1:9
+    free: true
+    models:
+      - {id: m, role: judge, tier: deep, limits: {rpm: 5}}
+      - {id: n, format: gguf, path: n.gguf}
+      - {id: o, role: general, tier: standard, format: api, limits: {rpm: null}}
+registry: {weights_dir: /tmp}
+console: {max_fps: 5, theme: routerconsole-light}
+"""
+
+
+def test_keys_that_nothing_reads_yet_are_notices() -> None:
+    """A key whose feature is not built says so where it asks for something, and is quiet where it asks for nothing."""
+    assert {notice.path for notice in good(IDLE_KEYS).notices} == {
+        "providers.0.free",
+        "providers.0.models.0.role",
+        "providers.0.models.0.tier",
+        "providers.0.models.0.limits",
+        "providers.0.models.1.format",
+        "providers.0.models.1.path",
+        "registry.weights_dir",
+        "console.max_fps",
+    }
+
+
 def test_C0_02_routing_numbers_are_taken() -> None:
     """request_deadline 60s and max_attempts 3 are what the settings hold."""
     routing = good("version: 1\nrouting: {request_deadline: 60s, max_attempts: 3}\n").settings.routing

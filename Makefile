@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 LOCK := $(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(LOCK)
 
-.PHONY: install demo test check bench lock clean
+.PHONY: install demo test check bench docs screenshots lock clean
 
 install: $(STAMP)
 
@@ -29,6 +29,14 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+
+# What the code states about itself; `make test` fails when it is stale.
+docs: install
+	$(BIN)/python -m tests.docs.reference --write
+
+# The README's picture, drawn from a scripted fleet without network.
+screenshots: install
+	$(BIN)/python -m tests.docs.screenshots
 
 bench: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash bench/run.sh

@@ -25,6 +25,11 @@ class Bench:
         """Where the node listens on 127.0.0.1."""
         return self.node.port
 
+    @property
+    def asked(self) -> int:
+        """How many completions the upstream was asked for; reachability probes are not counted."""
+        return self.simulator.count("m1")
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:

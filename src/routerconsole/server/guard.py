@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from routerconsole.domain.errors import ErrorCode, RequestRejected
 from routerconsole.domain.secret import Secret
@@ -78,6 +79,7 @@ class Guard:
         return bool(found) and scheme in (b"http", b"https") and _host_name(rest) in self.hosts
 
 
+@lru_cache(64)
 def _host_name(value: bytes) -> str | None:
     """Return the lower-case name of a Host value without its port, None where it is not a plain `name[:port]`."""
     try:

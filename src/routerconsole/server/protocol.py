@@ -13,6 +13,8 @@ from routerconsole.domain.errors import ErrorCode, RequestRejected
 from .door import Door, Phase
 from .errors import dumps, error_body
 
+MAX_PIPELINED = 32
+"""Requests that may wait behind the one being answered on a connection; nobody sends more in good faith."""
 WATCH = "routerconsole.watch"
 """Where a request's Watch stands in its ASGI scope."""
 MIN_PROGRESS = 1024
@@ -76,6 +78,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.peer = self.client[0] if self.client else ""
         self._header_bytes = self._header_fields = self._progress = 0
         self._watches: list[Watch] = []
+        self._cycles: list[RequestResponseCycle] = []
         self._refused = False
         if not self.the_door.admit(self):
             self._refuse(429, RequestRejected(ErrorCode.OVERLOADED, "Too many connections.", retry_after=1.0))
@@ -138,6 +141,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.phase is not Phase.ANSWERING:  # a pipelined request waits behind the one being answered
             self.phase, self.since, self._progress = Phase.BODY, self.the_door.now(), 0
         super().on_headers_complete()
+        self._cycles.append(self.cycle)
+        if len(self.pipeline) > MAX_PIPELINED:
+            self.cut()
+        elif self.pipeline:  # uvicorn stops reading behind a waiting request and would not see the client leave
+            self.flow.resume_reading()
 
     def on_message_complete(self) -> None:
         """The whole request is here."""
@@ -155,6 +163,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """The answer is out; the door's sweep ends idle connections, so no timer is armed per request."""
         if self._watches:
             self._watches.pop(0)  # answers leave in the order their requests came
+            self._cycles.pop(0)
         super().on_response_complete()
         self._unset_keepalive_if_required()
         if not self.pipeline:
@@ -206,8 +215,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse(431, RequestRejected(ErrorCode.HEADERS_TOO_LARGE, told))
 
     def _disconnect_cycle(self) -> None:
-        cycle: RequestResponseCycle | None = self.cycle  # uvicorn types it as always there
-        if cycle is not None and not cycle.response_complete:
+        for cycle in self._cycles:
             cycle.disconnected = True
             cycle.message_event.set()
 

@@ -1,0 +1,183 @@
+"""The documents are true: complete, not stale, and their examples work."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from tests.docs import meanings
+from tests.docs.reference import REFERENCE, ROOT, api_routes, idle_paths, leaves, reference, settings
+
+from routerconsole.cli.exits import Exit
+from routerconsole.cli.parser import build, commands_of, parse
+from routerconsole.config.load import load_text
+from routerconsole.console.actions import ACTIONS, shown_key
+from routerconsole.control.wire import command_names
+from routerconsole.domain.errors import ErrorCode
+from routerconsole.domain.events import EventType
+from routerconsole.domain.outcome import OutcomeClass
+from routerconsole.server import app, hints
+from routerconsole.server.openai import ENDPOINTS
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MADE = REFERENCE.read_text(encoding="utf-8")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+MAX_README = 150
+
+
+def blocks(language: str) -> list[str]:
+    """Return the README's fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def slug(heading: str) -> str:
+    """Return the anchor a heading gets where the documents are read."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def test_the_reference_is_not_stale() -> None:
+    """What is committed is what the code says now; `make docs` writes it."""
+    assert reference() == MADE
+
+
+@pytest.mark.parametrize(
+    ("explained", "known"),
+    [
+        (set(meanings.ERRORS), {code.value for code in ErrorCode}),
+        (set(meanings.OUTCOMES), {cls.value for cls in OutcomeClass}),
+        (set(meanings.EVENTS), {kind.value for kind in EventType}),
+        (set(meanings.EXITS), {code.value for code in Exit}),
+    ],
+    ids=["errors", "outcomes", "events", "exits"],
+)
+def test_every_name_is_explained_and_none_is_made_up(explained: set[object], known: set[object]) -> None:
+    """The sentences cover exactly what the code has."""
+    assert explained == known
+
+
+def test_every_setting_is_explained_and_none_is_made_up() -> None:
+    """Each key has a sentence, and no sentence is about a key that is gone."""
+    keys = {path for path, _, _ in settings()}
+    named = {f"circuit.{path.rpartition('.')[2]}" if ".circuit." in path else path for path in keys}
+    assert named == set(meanings.SETTINGS)
+    assert [path for path in keys if f"| `{path}` |" not in MADE] == []
+
+
+def test_settings_without_effect_are_marked() -> None:
+    """What `config check` notices is marked in the reference; what works is not."""
+    marked = set(re.findall(r"^\| `([^`]+)` .*\*\*\(no effect yet\)\*\* \|$", MADE, re.MULTILINE)
+    assert marked
+    assert all(any(path.startswith(idle) for idle in idle_paths()) for path in marked)
+    assert all(any(path.startswith(idle) for path in marked) for idle in idle_paths())
+    assert not any(path.startswith(("server.", "routing.", "log.")) for path in marked)
+
+
+def test_every_command_is_named() -> None:
+    """Each command stands in the reference with all its options, each group in the README."""
+    for name, parser in leaves(build()):
+        assert f"| `{name}` |" in MADE
+        options = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
+        assert [option for option in options if option != "--help" and option not in MADE] == []
+    for name in commands_of(build()):
+        assert re.search(rf"`[^`\n]*\b{name.split()[0]}\b[^`\n]*`", README), name
+
+
+def test_every_route_is_named() -> None:
+    """The control plane's table and the data plane's paths."""
+    for route in api_routes():
+        assert f"| {route.method} | `{app.API.decode()}{route.path}` |" in MADE
+    told = {path for _, path, _, _ in meanings.DATA_PLANE}
+    assert {path.decode() for path in ENDPOINTS} | {app.MODELS.decode()} < told
+    source = Path(app.__file__).read_text() + "".join(path.decode() for path in ENDPOINTS)
+    assert [path for path in told if path.removesuffix("/{id}") not in source] == []
+
+
+def test_every_request_header_is_named() -> None:
+    """The hint headers the server reads are the ones explained."""
+    read = set(re.findall(r"x-router-[a-z-]*[a-z]", Path(hints.__file__).read_text()))
+    assert read == set(meanings.REQUEST_HEADERS)
+
+
+def test_every_event_error_class_action_and_key_is_named() -> None:
+    """Each value stands in the reference as code."""
+    names = [item.value for kind in (ErrorCode, OutcomeClass, EventType) for item in kind]
+    names += [*command_names(), *(action.id for action in ACTIONS)]
+    names += [shown_key(key) for action in ACTIONS for key in action.keys]
+    assert [name for name in names if f"`{name}`" not in MADE] == []
+
+
+def test_the_readme_is_short() -> None:
+    """A stranger reads it to the end."""
+    assert len(README.splitlines()) <= MAX_README
+
+
+def test_the_readmes_commands_exist() -> None:
+    """Every `routerconsole …` and `make …` in its shell blocks is accepted by the grammar and the Makefile."""
+    lines = [line.partition("#")[0] for block in blocks("sh") for line in block.splitlines()]
+    calls = [
+        found
+        for line in lines
+        if (found := re.search(r"(?<![/\w])(?:\.venv/bin/)?routerconsole((?: [^)\n]*)?)", line)) is not None
+    ]
+    assert len(calls) >= 5
+    for call in calls:
+        parse(shlex.split(call[1]))
+    targets = {line.split()[1] for line in lines if line.startswith("make ")}
+    assert targets >= {"demo", "test"}
+    makefile = (ROOT / "Makefile").read_text()
+    assert [target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
+
+
+def test_the_readmes_table_names_real_commands() -> None:
+    """First words of its command table, and the verbs beside them, are in the grammar."""
+    known = set(commands_of(build()))
+    rows = re.findall(
+        r"^\| (`[^|]*`[^|]*) \| ([^|]*) \|$", README.partition("## Commands")[2].partition("## ")[0], re.MULTILINE
+    )
+    assert len(rows) >= 10
+    for left, right in rows:
+        groups = [part.split()[0] for part in re.findall(r"`([^`]+)`", left)]
+        assert [group for group in groups if group != "routerconsole" and group not in known] == []
+        verbs = re.findall(r"`([^`]+)`", right)
+        assert [f"{group} {verb}" for group in groups for verb in verbs if f"{group} {verb}" not in known] == []
+
+
+def test_the_readmes_configuration_is_valid() -> None:
+    """It loads without an error, a warning or a notice."""
+    (text,) = blocks("yaml")
+    loaded = load_text(text, "README.md", {})
+    assert (loaded.warnings, loaded.notices) == ((), ())
+    assert len(loaded.settings.providers) == 2
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_resolve(document: Path) -> None:
+    """Files that are linked exist, and so do the headings an anchor names."""
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("https://", "http://", "mailto:")):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = (document.parent / name).resolve() if name else document
+        assert linked.exists(), f"{document.name} links {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {slug(heading) for heading in headings}, f"{document.name} links {target}"
+
+
+def test_paths_named_in_contributing_exist() -> None:
+    """The layout it describes is the one there is."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    places = (ROOT, ROOT / "src" / "routerconsole", ROOT / "tests")
+    named = [path for path in re.findall(r"`([\w.]+/[\w./]*)`", text) if not path.startswith("_data")]
+    assert len(named) > 30
+    assert [path for path in named if not any((place / path).exists() for place in places)] == []
+
+
+def test_the_picture_loads_nothing_from_elsewhere() -> None:
+    """It is one file: no remote font, image or script."""
+    picture = (ROOT / "docs" / "console-overview.svg").read_text(encoding="utf-8")
+    assert "openai" in picture
+    assert not re.search(r"url\((?!#)|@import|<script|<image|href=", picture)

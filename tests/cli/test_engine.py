@@ -115,7 +115,7 @@ def test_an_image_is_sent_and_anything_else_is_refused(cli: Cli, tmp_path: Path)
     assert cli("complete", "what is it", "--image", str(tmp_path / "gone.png")).code == 2
 
 
-def test_hostile_answers_and_names_are_spelt_out(cli: Cli) -> None:
+def test_T04_T05_T06_hostile_answers_and_names_are_spelt_out(cli: Cli) -> None:
     """No answer, model name or chain reaches the terminal raw, in any form of any command."""
     done = cli.process("complete", "hello", "--model", "good/hostile")
     assert "owned" in done.out
@@ -220,13 +220,13 @@ def test_exit_codes(cli: Cli, arguments: tuple[str, ...], code: int) -> None:
         assert done.err.count("\n") == 1
 
 
-def test_a_second_engine_is_refused_and_the_first_named(cli: Cli) -> None:
+def test_G26_a_second_engine_is_refused_and_the_first_named(cli: Cli) -> None:
     """One engine per state directory; the message has the pid of the one that runs."""
     pid = json.loads((cli.state / "engine.json").read_text())["pid"]
     assert str(pid) in cli.process("serve").err
 
 
-def test_a_wrong_token_is_refused(cli: Cli, tmp_path: Path) -> None:
+def test_X05_a_wrong_token_is_refused_and_not_shown(cli: Cli, tmp_path: Path) -> None:
     """401 and 403 are exit 5, and the token is in no output."""
     token = tmp_path / "token"
     token.write_text("wrong-token-0123456789\n")
@@ -366,7 +366,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(cli: Cli) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_no_command_shows_a_key(cli: Cli) -> None:
+def test_X17_no_command_shows_a_key(cli: Cli) -> None:
     """A provider's resolved key is in no output of any reading command, diagnostics included."""
     for command in (
         ("status", "--json"),

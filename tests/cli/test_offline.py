@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 
 import pytest
-from tests.cli.stand import Cli
+from tests.cli.stand import Cli, active
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_the_files_of_a_state_directory_are_read(finished: Cli) -> None:
     assert "priority: 42" in exported.out
 
 
-def test_newer_files_are_left_alone(finished: Cli) -> None:
+def test_D15_newer_files_are_left_alone(finished: Cli) -> None:
     """A database with a migration this version does not know is exit 3, for reading and for serving."""
     for name in ("log.db", "state.db"):
         with sqlite3.connect(finished.state / name) as conn:
@@ -75,7 +76,7 @@ providers:
 """
 
 
-def test_config_check_tells_every_problem_with_its_place(alone: Cli) -> None:
+def test_G07_config_check_tells_every_problem_with_its_place(alone: Cli) -> None:
     """Exit 2, one ERROR line per problem with file, line, path and a near name; nothing else starts with it either."""
     alone.config = alone.home / "bad.yaml"
     alone.config.write_text(BROKEN)
@@ -94,7 +95,7 @@ def test_config_check_tells_every_problem_with_its_place(alone: Cli) -> None:
     assert served.err.count("\n") == len(lines)
 
 
-def test_config_check_passes_with_warnings_and_notices(alone: Cli) -> None:
+def test_G11_config_check_passes_with_warnings_and_notices(alone: Cli) -> None:
     """Warnings alone are 0."""
     alone.config = alone.home / "ok.yaml"
     text = "version: 1\nproviders:\n  - {name: a, kind: openai, api_key: env:UNSET_KEY, models: [{id: m}]}\n"
@@ -107,7 +108,7 @@ def test_config_check_passes_with_warnings_and_notices(alone: Cli) -> None:
     assert done.out.splitlines()[-1].startswith("ok: ")
 
 
-def test_config_show_masks_and_export_loads_again(alone: Cli) -> None:
+def test_G12_G21_config_show_masks_and_export_loads_again(alone: Cli) -> None:
     """The effective configuration has every default; a plain-text key is in neither form."""
     alone.config = alone.home / "p.yaml"
     key = "sk-canary-abcdefghij0123456789"
@@ -134,9 +135,47 @@ def test_config_init_writes_a_first_file_once(alone: Cli) -> None:
     assert "env:OPENAI_API_KEY" in text
     assert env["OPENAI_API_KEY"] not in text
     assert alone("config", "check", env=env).code == 0
+    (alone.home / "config").mkdir()
+    (alone.home / "config" / "providers.yaml").write_text("version: 1\n")
+    other = alone("config", "init", "--out", str(alone.home / "other.yaml"), env=env)
+    assert (other.code, "is read before" in other.err) == (0, True)
     path.write_text("mine")
     assert alone("config", "init", env=env).code == 5
     assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "directory", "fifo", "binary", "link to nothing"])
+@pytest.mark.parametrize("command", ["check", "show", "export"])
+def test_G01_a_file_that_is_none_is_told_and_never_hangs(alone: Cli, kind: str, command: str) -> None:
+    """Exit 2 and a text naming the file."""
+    alone.config = alone.home / "c.yaml"
+    match kind:
+        case "empty":
+            alone.config.touch()
+        case "directory":
+            alone.config.mkdir()
+        case "fifo":
+            os.mkfifo(alone.config)
+        case "binary":
+            alone.config.write_bytes(bytes(range(256)))
+        case "link to nothing":
+            alone.config.symlink_to(alone.home / "nowhere")
+    done = alone("config", command)
+    assert done.code == 2, done
+    assert "c.yaml" in done.out + done.err
+    assert active(done.out + done.err) == set()
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_X20_a_state_directory_that_is_none_is_refused(alone: Cli, kind: str) -> None:
+    """A link or a file in the state directory's place is exit 2 for an engine, and nobody's engine for a client."""
+    if kind == "file":
+        alone.state.touch()
+    else:
+        alone.state.symlink_to(alone.home)
+    served = alone.process("serve", "--port", "0")
+    assert (served.code, str(alone.state) in served.err) == (2, True), served
+    assert alone("status").code == 4
 
 
 @pytest.mark.parametrize(
@@ -154,7 +193,7 @@ def test_what_cannot_start_says_why(alone: Cli, arguments: tuple[str, ...], said
     assert said in done.err
 
 
-def test_a_port_in_use_is_named(alone: Cli, upstream: str) -> None:
+def test_G24_a_port_in_use_is_named(alone: Cli, upstream: str) -> None:
     """Exit 2 for an engine and for a simulator."""
     port = upstream.removesuffix("/v1").rpartition(":")[2]
     for command in ("serve", "simulate"):

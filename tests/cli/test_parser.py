@@ -59,6 +59,13 @@ def test_consoles_take_the_flags_before_and_after(command: str) -> None:
     assert (args.read_only, args.ascii, args.slow, args.on_hangup) == (False, False, False, "headless")
 
 
+def test_a_console_on_a_named_engine_is_attached() -> None:
+    """`--url` names an engine, so no engine of our own is started."""
+    for argv in (["--url", "http://h:1"], ["console", "--url", "http://h:1"]):
+        assert parse(argv).function == "attach"
+    assert parse(["console"]).function == "run"
+
+
 def test_attach_takes_the_address_as_an_argument_or_an_option() -> None:
     """`attach URL` and `attach --url URL` are the same, and none is fine."""
     assert parse(["attach", "http://h:1"]).url == "http://h:1"

@@ -77,6 +77,9 @@ def init(args: argparse.Namespace) -> int:
     settings = detected(os.environ)
     write_starter(target, settings)
     names = [provider.name for provider in settings.providers]
+    read, _ = find_config(args.config, os.environ, Path.cwd())
+    if read != target:
+        say(f"{read} is read before this file; name it with `--config` or move it")
     if args.json:
         show_json({"path": str(target), "providers": names})
     else:

@@ -53,6 +53,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         args.module, args.function = f"{_MODULES}.console", "run"
     elif given and args.command not in ("console", "attach", "demo"):
         parser.error(f"--{given[0].replace('_', '-')} belongs to console, attach and demo, not to {args.command}")
+    if args.command in (None, "console") and args.url:
+        args.function = "attach"  # an engine was named: its console is meant, not one of our own
     wrong = next((text for text in _texts(args) if not _is_text(text)), None)
     if wrong is not None:
         parser.error(f"{wrong!r} is not valid UTF-8")

@@ -67,7 +67,7 @@ def test_every_setting_is_explained_and_none_is_made_up() -> None:
 
 def test_settings_without_effect_are_marked() -> None:
     """What `config check` notices is marked in the reference; what works is not."""
-    marked = set(re.findall(r"^\| `([^`]+)` .*\*\*\(no effect yet\)\*\* \|$", MADE, re.MULTILINE)
+    marked = set(re.findall(r"^\| `([^`]+)` .*\*\*\(no effect yet\)\*\* \|$", MADE, re.MULTILINE))
     assert marked
     assert all(any(path.startswith(idle) for idle in idle_paths()) for path in marked)
     assert all(any(path.startswith(idle) for path in marked) for idle in idle_paths())

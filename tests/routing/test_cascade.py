@@ -269,6 +269,16 @@ def test_a_route_that_becomes_free_while_waiting_is_asked_first() -> None:
     assert told.served == B
 
 
+def test_a_route_refused_first_and_asked_later_is_listed_once() -> None:
+    """Among the attempts, not among those that were not asked."""
+    bench = Stage(*fleet("a", "b"))
+    bench.send({"b": rate(1)}, name="b/m", no_fallback=True)
+    told = bench.send({"a": WARMING, "b": HTML})
+    assert set(told.names) == {"a", "b"}
+    assert "b/m bad_200" in told.error.message
+    assert "Not asked" not in told.error.message
+
+
 # --- stale connections ---
 
 
@@ -279,6 +289,12 @@ def test_U07_a_stale_connection_is_retried_once_for_free_on_a_new_one() -> None:
     told = bench.send({"a": [STALE, OK]})
     assert (told.names, told.waits) == (["a", "a"], [])
     assert [step.fresh for step in told.calls] == [False, True]
+
+
+def test_U07_the_retry_of_a_stale_connection_leaves_the_other_attempts() -> None:
+    """Two attempts allowed: A's (in two calls) and B's."""
+    bench = Stage(*fleet("a", "b", "c"), policy=RoutingPolicy(max_attempts=2))
+    assert bench.send({"a": [STALE, server(500)], "b": server(500)}).names == ["a", "a", "b"]
 
 
 def test_a_second_stale_connection_fails_over() -> None:
@@ -586,11 +602,12 @@ def test_B32_the_last_one_standing(ok_of_twenty: int, ending: Failure, state: st
         assert bench.board.health(A, bench.now) is HealthWord.DEGRADED
 
 
-def test_B05_with_another_candidate_the_same_share_of_failures_opens() -> None:
-    """The route is spared only while nothing else in the pool is admissible."""
+@pytest.mark.parametrize("no_fallback", [False, True])
+def test_B05_with_another_candidate_the_same_share_of_failures_opens(no_fallback: bool) -> None:
+    """The route is spared only while nothing else in the pool is admissible, whether or not it would be asked."""
     bench = Stage(*fleet("a", "b"))
     for n in range(12):
-        bench.send({"a": server(500) if n % 2 else OK})
+        bench.send({"a": server(500) if n % 2 else OK}, no_fallback=no_fallback)
     assert str(bench.board.circuit(A, bench.now)[0]) == "open"
 
 

@@ -9,6 +9,7 @@ import orjson
 
 from routerconsole.domain.errors import RouterError, RoutingFailed, StreamIncomplete
 from routerconsole.domain.trace import Decision
+from routerconsole.routing.error_body import public_text
 
 if TYPE_CHECKING:
     from routerconsole.domain.trace import Trace
@@ -60,7 +61,7 @@ def skipped_of(trace: Trace) -> list[dict[str, Any]]:
         {
             "provider": item.route.provider,
             "model": item.route.model,
-            "reason": ", ".join(item.reasons) or item.decision.value,
+            "reason": public_text(", ".join(item.reasons)) or item.decision.value,
         }
         for item in trace.candidates
         if item.route not in asked and item.decision in (Decision.DROPPED, Decision.SKIPPED)

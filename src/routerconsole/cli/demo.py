@@ -74,7 +74,7 @@ async def _headless(prepared: Prepared, node: Node, *, seed: int, seconds: float
     """Drive traffic for so many seconds, printing each finished request; then the summary."""
     report = DemoReport(node.service.recorder.find)
     after = node.service.bus.last
-    driving = asyncio.ensure_future(_drive(prepared, node, seed=seed, seconds=seconds))  # noqa: TID251 - awaited below
+    driving = node.service.tasks.start(_drive(prepared, node, seed=seed, seconds=seconds), name="demo traffic")
     while not driving.done():
         await asyncio.wait({driving}, timeout=0.2)
         after = report.follow(node.service.bus.page(after, 100_000))

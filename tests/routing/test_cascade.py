@@ -44,7 +44,7 @@ from routerconsole.domain.policy import LastResort, OnUndelivered, RetryPolicy, 
 from routerconsole.domain.registry import Provider
 from routerconsole.domain.route import Route
 from routerconsole.domain.trace import Decision
-from routerconsole.routing.cascade import GATE_JITTER, PATIENCE_S, Try
+from routerconsole.routing.cascade import GATE_JITTER, PATIENCE_S, Stop, Try
 from routerconsole.routing.health import HealthWord
 
 A, B = Route("a", None, "m"), Route("b", None, "m")
@@ -477,6 +477,9 @@ def test_return_last_gives_the_last_body_of_several() -> None:
     told = Stage(*fleet("a", "b"), policy=policy).send({"a": UNDELIVERED, "b": server(500)}, FORCED)
     assert told.stop is not None
     assert told.stop.return_last
+    filtered = Stage(*fleet("a", "b"), policy=policy).send({"a": UNDELIVERED, "b": POLICY}, FORCED)
+    assert filtered.stop is not None
+    assert not filtered.stop.return_last
     none = Stage(*fleet("a", "b"), policy=policy).send({"a": server(500), "b": server(500)}, FORCED)
     assert none.stop is not None
     assert not none.stop.return_last
@@ -562,6 +565,20 @@ def test_B37_a_full_bulkhead_goes_to_the_next_candidate() -> None:
     assert bench.send({}).names == ["b"]
     assert bench.board.health(A, bench.now) is HealthWord.UNKNOWN
     assert len(held) == 2
+
+
+def test_B37_a_bulkhead_is_not_waited_for() -> None:
+    """It filled up while the lone route's retry was due: the error now."""
+    bench = Stage(provider("a", max_concurrency=1))
+    cascade = bench.cascade(bench.decide())
+    first = cascade.next(bench.now)
+    assert isinstance(first, Try)
+    bench.board.settle(first.lease, server(500), bench.now)
+    cascade.report(first.ranked, server(500), bench.now)
+    bench.board.admit(A, bench.now, deadline=bench.now + 60)
+    last = cascade.next(bench.now + 0.3)
+    assert isinstance(last, Stop)
+    assert last.error.status == 500
 
 
 def test_B37_all_bulkheads_full_is_429_overloaded() -> None:

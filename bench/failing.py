@@ -66,7 +66,7 @@ def _failed_over(admin: Client, how: str, model: str) -> float:
     begun = time.monotonic()
     answer = admin.chat({**ASKED, "model": f"{how}-{model}"})
     took = 1000 * (time.monotonic() - begun)
-    if answer.status != HTTPStatus.OK or answer.headers["x-router-attempts"] != "2":
+    if answer.status != HTTPStatus.OK or int(answer.headers["x-router-attempts"]) < 2:  # 3: a reused connection reset
         raise RuntimeError(f"no failover: {answer}")
     return took
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -32,6 +32,7 @@ class RunningNode:
     port: int
     client_token: str = CLIENT_TOKEN
     admin_token: str = ADMIN_TOKEN
+    simulators: list[Simulator] = field(default_factory=list)  # a place for a fixture to put its upstreams
 
     @property
     def service(self) -> Service:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Coroutine, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import uvicorn
@@ -14,6 +16,25 @@ from .door import Door, DoorLimits
 from .protocol import protocol_class
 
 BACKLOG = 2048
+RESERVED_FILES = 64
+"""Descriptors kept for upstreams, databases and the rest (faults.md C10)."""
+WANTED_FILES = 65_536
+
+
+def affordable_connections(wanted: int) -> int:
+    """Return how many clients to admit: as many as wanted, if each and its upstream can have a descriptor.
+
+    Raises the process's soft limit toward its hard one, because common defaults are 256 and 1024.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    goal = WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, WANTED_FILES)
+    if soft != resource.RLIM_INFINITY and soft < goal:
+        with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))
+            soft = goal
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, (soft - RESERVED_FILES) // 2))
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -64,7 +85,8 @@ class HttpServer:
     """One listening server; `start` returns once it accepts, `stop` once the last connection is gone."""
 
     def __init__(self, app: object, sock: socket.socket, limits: DoorLimits) -> None:
-        self.door = Door(limits)
+        connections = affordable_connections(limits.max_connections)
+        self.door = Door(replace(limits, max_connections=connections))
         self._sock = sock
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]  # an ASGI app; uvicorn's own alias is narrower than the spec

@@ -531,6 +531,18 @@ def test_the_last_resort_is_never_the_request_that_caused_the_gate() -> None:
     assert shared.send({"a": whole}).labels == ["a/m#x"]
 
 
+def test_a_last_resort_after_another_attempt_is_paid_for() -> None:
+    """A down, B gated from before: with an empty budget it is left alone, with tokens it is asked."""
+    for empty, names in ((True, ["a"]), (False, ["a", "b"])):
+        bench = Stage(*fleet("a", "b"))
+        bench.send({"b": rate(60)}, name="b/m")
+        if empty:
+            bench.drain_budget("a", "b")
+        told = bench.send({"a": REFUSED, "b": rate(60)})
+        assert told.names == names
+        assert ("retry budget is empty" in told.error.message) is empty
+
+
 def test_last_resort_none_asks_nobody() -> None:
     """A configuration switch."""
     bench = Stage(provider("a"), policy=RoutingPolicy(last_resort=LastResort.NONE))

@@ -164,6 +164,8 @@ def test_C4_18_R19_an_unknown_window_is_tried_after_those_that_fit() -> None:
     assert [item.route.provider for item in decision.ranked] == ["large", "unknown", "zero", "tiny"]
     assert decision.candidates[-1].decision is Decision.DEMOTED
     assert decision.candidates[-1].reasons == ["context 100 < 5000 tokens"]
+    exact = Stage(provider("a", model("a", "m", context_window=NEVER.estimate_tokens))).decide(NEVER)
+    assert exact.candidates[0].decision is Decision.ELIGIBLE
 
 
 def test_C0_24_C0_05_out_of_service_is_skipped_with_its_reason_not_hidden() -> None:

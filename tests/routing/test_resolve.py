@@ -16,12 +16,14 @@ def registry() -> Registry:
     return Stage(
         provider("ollama-local", model("ollama-local", "moondream:latest"), model("ollama-local", "llama3.2:3b"),
                  model("ollama-local", "phi"), model("ollama-local", "hf.co/org/x:latest"),
+                 model("ollama-local", "both"), model("ollama-local", "both:latest"),
                  priority=20, kind=ProviderKind.OLLAMA),
         provider("openai", model("openai", "gpt-4.1"), model("openai", "moondream"), model("openai", "a%2Fb:c.d"),
+                 model("openai", "tagged:latest"),
                  priority=10),
         provider("router.x", model("router.x", "openai/gpt-4.1"), model("router.x", "org/deep/model:free"),
                  model("router.x", "openai/only-here"), priority=30),
-        provider("a", model("a", "b__m"), model("a", "plain")),
+        provider("a", model("a", "b__m"), model("a", "plain"), model("a", "x__y__z")),
         provider("a__b", model("a__b", "m")),
         pools=[
             pool("coding", "router.x/openai/gpt-4.1", "ollama-local/phi", "openai/gpt-4.1", "openai/gone",
@@ -76,6 +78,9 @@ def test_a_pools_members_are_tried_by_provider_priority_then_as_listed() -> None
         ("a__b__m", "a__b|m"),
         ("a__b/m", "a__b|m"),
         ("a__plain", "a|plain"),
+        ("a__x__y__z", "a|x__y__z"),
+        ("ollama-local/both", "ollama-local|both"),
+        ("ollama-local/both:latest", "ollama-local|both:latest"),
     ],
 )
 def test_a_qualified_name_is_one_model(name: str, found: str) -> None:
@@ -93,6 +98,9 @@ def test_a_qualified_name_is_one_model(name: str, found: str) -> None:
         ("moondream", ["openai|moondream", "ollama-local|moondream:latest"]),
         ("phi:latest", ["ollama-local|phi"]),
         ("b__m", ["a|b__m"]),
+        ("both", ["ollama-local|both"]),
+        ("both:latest", ["ollama-local|both:latest"]),
+        ("tagged:latest", ["openai|tagged:latest"]),
     ],
 )
 def test_an_upstream_id_alone_is_all_that_serve_it_by_priority(name: str, found: list[str]) -> None:
@@ -103,7 +111,7 @@ def test_an_upstream_id_alone_is_all_that_serve_it_by_priority(name: str, found:
 
 @pytest.mark.parametrize(
     "name",
-    ["gpt-4", "GPT-4.1x", "gpt", "1", "llama3.2", "openai/llama3.2:3b", "openai/moondream:latest", "nobody/gpt-4.1",
+    ["gpt-4", "tagged", "GPT-4.1x", "gpt", "1", "llama3.2", "openai/llama3.2:3b", "openai/moondream:latest", "nobody/gpt-4.1",
      "openai/", "/gpt-4.1", "__", "__m", "openai__", "router/tools", "../etc/passwd", "\u202eevil", "😀",
      "x" * 512, "llama3.2:3B"],
 )  # fmt: skip

@@ -140,7 +140,7 @@ def _unroutable(
     later = [refusal.kind is RefusalKind.GATE and refusal.gate in _SAYS_LATER for refusal in refusals]
     full = [refusal.kind is RefusalKind.BULKHEAD for refusal in refusals]
     code, status, kind = ErrorCode.NO_ROUTABLE_CANDIDATE, 503, ErrorType.ROUTER
-    if len(refusals) == len(plan.ranked) and all(a or b for a, b in zip(later, full, strict=True)):
+    if all(a or b for a, b in zip(later, full, strict=True)):
         code = ErrorCode.OVERLOADED if any(full) else code
         status, kind = 429, ErrorType.RATE_LIMIT
     return RoutingFailed(

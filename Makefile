@@ -33,6 +33,7 @@ check: install
 # What the code states about itself; `make test` fails when it is stale.
 docs: install
 	$(BIN)/python -m tests.docs.reference --write
+	$(BIN)/python -m tests.docs.faults_report --write
 
 # The README's picture, drawn from a scripted fleet without network.
 screenshots: install

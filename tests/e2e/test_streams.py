@@ -57,7 +57,7 @@ async def truncated_by(reply: Reply, text: str, cls: str) -> dict[str, Any]:
         pytest.param(Behaviour(wire=Wire.BODY_HANG), "timeout_first", id="U03-body"),
     ],
 )
-async def test_S04_S05_S06_S07_S17_S32_C1_24_nothing_of_a_failed_start_is_seen(
+async def test_S04_S05_S06_S07_S17_S32_C1_24_C3_20_C4_17_nothing_of_a_failed_start_is_seen(
     make: MakeStand, behaviour: Behaviour, cls: str
 ) -> None:
     """Whatever fails before the first content fails over: the client reads B's stream and no byte of A's."""
@@ -115,7 +115,7 @@ async def test_S25_both_fail_before_content(make: MakeStand) -> None:
         pytest.param(Behaviour(garble=41, garble_as="endless"), "cut", id="S18-endless"),
     ],
 )
-async def test_S17_S18_S20_S21_S22_S23_C1_28_a_broken_stream_says_so(
+async def test_S17_S18_S20_S21_S22_S23_C1_28_C3_21_a_broken_stream_says_so(
     make: MakeStand, behaviour: Behaviour, cls: str
 ) -> None:
     """Exactly what was received, one `stream_incomplete` in-band, no [DONE]; logged as truncated; no restart on B."""
@@ -211,6 +211,20 @@ async def test_S16_every_way_to_frame_a_stream_reads_the_same(make: MakeStand, b
     reply = await stand.stream()
     assert (reply.text, reply.finished) == (text, True)
     assert (await stand.detail(reply)).terminal == "clean"
+
+
+async def test_S19_a_flood_of_tiny_events_arrives_whole(make: MakeStand) -> None:
+    """20,000 events as fast as they come: the exact text, and another request is served meanwhile."""
+    text = " ".join("abcdefghij"[n % 10] for n in range(20_000))
+    stand = await make()
+    stand.sims["a"].set("m", Behaviour(text=text))
+    flood = asyncio.create_task(stand.stream())
+    await stand.until(lambda: stand.events("attempt.first_token"))
+    beside = await stand.chat("b/m")
+    assert beside.status == 200
+    reply = await flood
+    assert (reply.text, reply.finished) == (text, True)
+    assert len(reply.chunks) >= 20_000
 
 
 async def test_S27_parallel_tool_calls_arrive_byte_for_byte(make: MakeStand) -> None:

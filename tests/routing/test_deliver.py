@@ -28,6 +28,13 @@ def said(finish: str = "stop", **message: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}]}
 
 
+def test_forced_tools_answered_in_prose_until_the_limit_are_undelivered() -> None:
+    """A model that talks past the hold-back bound and is cut off has not begun a call; a short beginning may have."""
+    forced = Needs(Endpoint.CHAT, needed=(Word.TOOLS,), forced=(Word.TOOLS,))
+    assert undelivered(said("length", content="word " * 100), forced).words == (Word.TOOLS,)
+    assert not undelivered(said("length", content="I would"), forced)
+
+
 def called(name: str = "get_weather", arguments: Any = '{"city": "Bern"}') -> dict[str, Any]:
     call = {"id": "c", "type": "function", "function": {"name": name, "arguments": arguments}}
     return said("tool_calls", content=None, tool_calls=[call])

@@ -20,6 +20,8 @@ MAX_SCHEMA: Final = 128 * 1024
 """Bytes of a schema we compile; a larger one is only parsed against."""
 MAX_INSTANCE: Final = 1 << 20
 """Characters of content we validate (about 10 ms); longer content must only parse."""
+PREAMBLE: Final = 256
+"""Characters of prose before a forced call, about the 64 tokens a stream is held back for (stream_gate)."""
 _MAX_STEPS: Final = 20_000
 _MAX_WORK: Final = 5_000_000
 """Schema steps times values in the answer; 2^24 steps of nested `allOf` took 0.2 s."""
@@ -96,7 +98,7 @@ def _tools(choices: list[Any], named: str | None) -> str | None:
         message = choice.get("message") if isinstance(choice, Mapping) else None
         if not isinstance(message, Mapping):
             return None
-        if choice.get("finish_reason") in _TRUNCATED:
+        if choice.get("finish_reason") in _TRUNCATED and not _spoke_prose(message):
             return None
         for name, arguments in calls_of(message):
             if named is not None and name is not None and name != named:
@@ -106,6 +108,17 @@ def _tools(choices: list[Any], named: str | None) -> str | None:
             else:
                 return None
     return detail
+
+
+def _spoke_prose(message: Mapping[str, Any]) -> bool:
+    """Whether an answer that ran into its limit was prose all the way, judged as the same answer streamed would be.
+
+    llama.cpp forbids the end token while a tool is forced, so a model without tools talks until it is cut off; a short
+    beginning may still have led to a call.
+    """
+    content = message.get("content")
+    begun = any(True for _ in calls_of(message))
+    return isinstance(content, str) and len(content.strip()) > PREAMBLE and not begun
 
 
 def calls_of(message: Mapping[str, Any]) -> Iterator[tuple[str | None, object]]:

@@ -42,6 +42,8 @@ BACKUP_S = 3600.0
 SUMMARY_BYTES = 2_048
 FULL_BYTES = 256 * 1024
 """Most bytes of a body that `log.bodies: summary | full` puts on disk."""
+_NONSENSE = (KeyError, ValueError, TypeError, AttributeError)
+"""What a stored record of another shape than ours makes the board raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Keeper:
         self._saving = asyncio.Lock()
         self._restored = False
         self._troubles: dict[str, str] = {}
+        self._strange: tuple[str, ...] = ()
         self.check_s = CHECK_S
         self.priorities: dict[str, int] = {}
         self.on_priorities: Callable[[], None] = lambda: None
@@ -89,7 +92,7 @@ class Keeper:
         """What operators should know of the files: what is wrong now, then what happened to them."""
         now = (f"storage degraded ({where}): {why}" for where, why in self._troubles.items())
         past = (notice.text for db in (self._state_db, self._log_db) for notice in db.notices)
-        return (*now, *past)
+        return (*now, *past, *self._strange)
 
     async def start(self, tasks: TaskOwner) -> None:
         """Open both files, restore the board and begin the background work. Raises NewerSchema or UnsafePlace."""
@@ -176,10 +179,33 @@ class Keeper:
             self._trouble("state", str(exc))
             return
         self._restored = True
-        now, wall = self._clock.monotonic(), self._clock.wall()
-        self._board.restore([dict(data) for data in stored.of("board").values()], now, wall)
-        self.priorities = {key[0]: int(data["priority"]) for key, data in stored.of("priority").items() if key[0]}
+        strange = stored.unreadable + self._restore_board([dict(data) for data in stored.of("board").values()])
+        self.priorities = {}
+        for key, data in stored.of("priority").items():
+            name, priority = key[0] if key else None, data.get("priority")
+            if isinstance(name, str) and isinstance(priority, int):
+                self.priorities[name] = priority
+            else:
+                strange += 1
+        if strange:
+            self._strange = (f"{strange} stored records could not be understood and count for nothing",)
         self.on_priorities()
+
+    def _restore_board(self, records: list[dict[str, Any]]) -> int:
+        """Put the board back as it was; return how many records it could not make sense of."""
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        try:
+            self._board.restore(records, now, wall)
+            return 0
+        except _NONSENSE:
+            log.warning("stored records could not be understood; trying them one by one")
+        strange = 0
+        for record in records:
+            try:
+                self._board.restore([record], now, wall)
+            except _NONSENSE:
+                strange += 1
+        return strange
 
     def _collect(self, records: Iterable[Mapping[str, Any]]) -> None:
         for item in records:

@@ -12,6 +12,7 @@ from .clock import iso
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from routerconsole.domain.outcome import GateReason
     from routerconsole.domain.registry import Provider, Registry
     from routerconsole.domain.route import Route
     from routerconsole.routing.board import Board
@@ -69,7 +70,7 @@ class Overview:
         board, now, name = self._board, self._now, provider.name
         stats = board.stats(name)
         circuit, left = board.circuit(name, now)
-        gate = board.gate(name, now)
+        gate = board.gate(name, now) or self._shared_gate(provider)
         fault = board.fault(name, now)
         return ProviderStatus(
             name=name,
@@ -97,6 +98,12 @@ class Overview:
             local=provider.local,
             models=tuple(model.upstream_id for model in provider.models),
         )
+
+    def _shared_gate(self, provider: Provider) -> tuple[GateReason, float] | None:
+        """Return the gate that ends first where every route has one of its own: that is when the provider is back."""
+        gates = [self._board.gate(route, self._now) for route in self._routes(provider)]
+        known = [gate for gate in gates if gate is not None]
+        return min(known, key=lambda gate: gate[1]) if known and len(known) == len(gates) else None
 
     @staticmethod
     def _account_reason(provider: Provider) -> str | None:

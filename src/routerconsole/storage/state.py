@@ -53,6 +53,7 @@ class StoredState:
 
     records: Mapping[tuple[str, Key], Mapping[str, Any]] = field(default_factory=dict)
     saved_at: Mapping[tuple[str, Key], float] = field(default_factory=dict)
+    unreadable: int = 0
 
     def of(self, kind: str) -> dict[Key, Mapping[str, Any]]:
         """Return the objects of one kind by key."""
@@ -66,13 +67,18 @@ class StateStore:
         self.db = db
 
     async def load(self) -> StoredState:
-        """Return all records; raise StorageUnavailable."""
+        """Return all records; raise StorageUnavailable. A row that is no record of ours is left out and counted."""
         rows = await self.db.read(lambda conn: conn.execute("SELECT kind, key, data, at FROM records").fetchall())
-        keys = [(kind, tuple(json.loads(key))) for kind, key, _, _ in rows]
-        return StoredState(
-            {key: json.loads(row[2]) for key, row in zip(keys, rows, strict=True)},
-            {key: row[3] for key, row in zip(keys, rows, strict=True)},
-        )
+        records: dict[tuple[str, Key], Mapping[str, Any]] = {}
+        saved_at: dict[tuple[str, Key], float] = {}
+        for kind, text, data, at in rows:
+            try:
+                key, value = json.loads(text), json.loads(data)
+            except ValueError:
+                continue
+            if isinstance(key, list) and isinstance(value, dict):
+                records[kind, tuple(key)], saved_at[kind, tuple(key)] = value, at
+        return StoredState(records, saved_at, unreadable=len(rows) - len(records))
 
     async def save_records(self, records: Iterable[Record], wall: float) -> None:
         """Write or remove records in one transaction; raise ValueError for what JSON cannot hold."""

@@ -11,6 +11,7 @@ import pytest
 from tests.server.raw import CHAT, Wire, chat, request
 from tests.support.node import HELLO, RunningNode, chain, running_node, simulated
 
+from routerconsole.control.port import RequestQuery
 from routerconsole.domain.events import EventType
 from routerconsole.server.door import MAX_IDLE_PER_PEER, DoorLimits
 from routerconsole.simulator import Behaviour, Simulator
@@ -301,3 +302,38 @@ async def test_S35_a_slow_reader_holds_the_upstream_back_and_nobody_else(tmp_pat
         waiting = [one.transport.get_write_buffer_size() for one in node.server.door.connections]  # type: ignore[attr-defined]  # a protocol's own
         assert max(waiting) <= 256 * 1024
         assert node.service.chat.in_flight
+
+
+@pytest.mark.parametrize(("status", "ending"), [(200, b"data: [DONE]"), (400, b'data: {"error":')])
+async def test_early_headers_come_before_the_commit_and_the_rest_in_band(
+    tmp_path: Path, status: int, ending: bytes
+) -> None:
+    """The 200 comes while the upstream is silent; then the stream, or one error event and no [DONE]."""
+    async with (
+        simulated(m1=Behaviour(latency=0.3, statuses=(status,))) as simulator,
+        running_node(chain(simulator, "m1"), tmp_path) as node,
+        await Wire.open(node.port) as wire,
+    ):
+        await wire.send(request("POST", CHAT, STREAM, headers={"x-router-early-headers": "1", "connection": "close"}))
+        head = await wire.reader.readuntil(b": waiting\n\n")
+        assert b"200 OK" in head
+        assert not node.service.recorder.rows(RequestQuery(status="ok"))
+        rest = await wire.rest()
+        assert ending in rest
+        assert (b"[DONE]" in rest) is (status == 200)
+
+
+async def test_C04_an_early_headers_client_that_leaves_takes_its_upstream_along(tmp_path: Path) -> None:
+    """Waiting with comments changes nothing about leaving."""
+    async with (
+        simulated(m1=Behaviour(latency=60.0)) as simulator,
+        running_node(chain(simulator, "m1"), tmp_path) as node,
+        await Wire.open(node.port) as wire,
+    ):
+        cursor = (await node.control.events(-1)).next
+        await wire.send(request("POST", CHAT, STREAM, headers={"x-router-early-headers": "1"}))
+        await simulator.wait_received(1, model="m1")
+        since = asyncio.get_running_loop().time()
+        wire.writer.close()
+        await left(simulator, since)
+        assert (await finished(node, cursor))["status"] == "cancelled"

@@ -84,22 +84,31 @@ class OpenAIFace:
     async def _early(self, request: ChatRequest, send: Send) -> None:
         """Send the 200 at once and comments until the commit; whatever fails then is told in-band."""
         await _start_stream(send, [(b"x-router-request-id", request.id.encode())], ())
-        opening = asyncio.ensure_future(self._chat.open(request))  # noqa: TID251 - awaited below, in every case
+        exchange: Exchange | None = None
+        failed: RouterError | None = None
         try:
-            while not opening.done():
-                await _body(send, b": waiting\n\n")
-                await asyncio.wait({opening}, timeout=HEARTBEAT_S)
-            exchange = opening.result()
-            try:
+            async with asyncio.TaskGroup() as tasks:
+                beating = tasks.create_task(_beat(send))
+                try:
+                    exchange = await self._chat.open(request)
+                except RouterError as exc:
+                    failed = exc
+                finally:
+                    beating.cancel()
+            if exchange is not None:
                 await _send_stream(send, exchange, request)
-            finally:
-                exchange.close()
-        except RouterError as exc:
-            await _body(send, in_band(exc, request.id), more=False)
+            elif failed is not None:
+                await _body(send, in_band(failed, request.id), more=False)
         finally:
-            if not opening.done():
-                opening.cancel()
-                await asyncio.wait({opening})
+            if exchange is not None:
+                exchange.close()
+
+
+async def _beat(send: Send) -> None:
+    """Send a comment now and then, for ever."""
+    while True:
+        await _body(send, b": waiting\n\n")
+        await asyncio.sleep(HEARTBEAT_S)
 
 
 def chat_request(request_id: str, endpoint: Endpoint, raw: bytes, headers: Headers) -> ChatRequest:

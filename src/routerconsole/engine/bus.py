@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from routerconsole.control.port import EventPage
-from routerconsole.domain.events import Event, Fact
+from routerconsole.domain.events import Event, EventType, Fact
 
 from .clock import Clock
 
@@ -31,7 +31,11 @@ class Bus:
 
     def publish(self, fact: Fact) -> Event:
         """Number a fact and wake whoever waits."""
-        event = Event(self._next, self._clock.wall(), fact.type, fact.data)
+        return self.note(fact.type, fact.data)
+
+    def note(self, kind: EventType, data: Mapping[str, object]) -> Event:
+        """Publish a fact by its parts."""
+        event = Event(self._next, self._clock.wall(), kind, data)
         self._ring[self._next % self._capacity] = event
         self._next += 1
         if self._waiters:

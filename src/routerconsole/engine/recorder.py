@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from routerconsole.control.views import FailureView
-from routerconsole.domain.events import EventType, Fact
+from routerconsole.domain.events import EventType
 from routerconsole.domain.outcome import OutcomeClass
 from routerconsole.domain.trace import RequestStatus, cause_code
 
@@ -154,7 +154,7 @@ class Recorder:
         return count
 
     def _publish(self, kind: EventType, trace: Trace, data: dict[str, object]) -> None:
-        self._bus.publish(Fact(kind, {"id": trace.id, **data}))
+        self._bus.note(kind, {"id": trace.id, **data})
 
 
 def matches(row: RequestRow, query: RequestQuery) -> bool:

@@ -127,8 +127,8 @@ def inner_error(data: object) -> Mapping[str, Any] | None:
     if isinstance(data, list):
         # Google sends its errors as a list of one
         first = data[0] if data else None
-        return first if isinstance(first, Mapping) and isinstance(first.get("error"), Mapping) else None
-    if not isinstance(data, Mapping):
+        return first if isinstance(first, dict) and isinstance(first.get("error"), dict) else None
+    if not isinstance(data, dict):
         return None
     if data.get("error"):
         return data
@@ -137,7 +137,7 @@ def inner_error(data: object) -> Mapping[str, Any] | None:
     choices = data.get("choices")
     if isinstance(choices, list):
         for choice in choices:
-            if isinstance(choice, Mapping) and isinstance(choice.get("error"), Mapping):
+            if isinstance(choice, dict) and isinstance(choice.get("error"), dict):
                 return choice
     return None
 

@@ -127,7 +127,7 @@ def _tool_choice(body: JsonObject) -> tuple[bool, str | None]:
     choice = body.get("tool_choice")
     if choice is None:
         choice = body.get("function_call")
-        if isinstance(choice, Mapping):
+        if isinstance(choice, dict):
             return True, _name_in(choice)
         return choice in _FORCING, None
     if isinstance(choice, str):
@@ -135,12 +135,12 @@ def _tool_choice(body: JsonObject) -> tuple[bool, str | None]:
     kind = choice.get("type")
     if kind == "allowed_tools":
         allowed = choice.get("allowed_tools")
-        mode = (allowed if isinstance(allowed, Mapping) else choice).get("mode")
+        mode = (allowed if isinstance(allowed, dict) else choice).get("mode")
         return mode in _FORCING, None
     if kind in ("auto", "none"):
         return False, None
     inner = choice.get(kind) if isinstance(kind, str) else choice.get("function")
-    return True, _name_in(inner) if isinstance(inner, Mapping) else _name_in(choice)
+    return True, _name_in(inner) if isinstance(inner, dict) else _name_in(choice)
 
 
 def _name_in(holder: Mapping[str, Any]) -> str | None:
@@ -154,7 +154,7 @@ def _reasons(body: JsonObject) -> bool:
     if effort is not None and effort != "none":
         return True
     reasoning = body.get("reasoning")
-    if isinstance(reasoning, Mapping):
+    if isinstance(reasoning, dict):
         return bool(reasoning) and reasoning.get("enabled") is not False and reasoning.get("effort") != "none"
     return reasoning is not None and reasoning is not False and reasoning != "none"
 
@@ -169,8 +169,8 @@ def _format(body: JsonObject) -> tuple[Word | None, JsonObject | None]:
         return Word.JSON, None
     if kind == "json_schema":
         holder = wanted.get("json_schema")
-        schema = holder.get("schema") if isinstance(holder, Mapping) else None
-        return Word.JSON_SCHEMA, schema if isinstance(schema, Mapping) else None
+        schema = holder.get("schema") if isinstance(holder, dict) else None
+        return Word.JSON_SCHEMA, schema if isinstance(schema, dict) else None
     return None, None
 
 
@@ -204,7 +204,7 @@ def _walk(body: JsonObject, endpoint: Endpoint) -> _Tally:
         check_model_name(body["model"])
     _typed(body, "stream", bool, "must be a boolean")
     options = body.get("stream_options")
-    if options is not None and not isinstance(options, Mapping):
+    if options is not None and not isinstance(options, dict):
         _reject("stream_options", "must be an object")
     tally = _Tally()
     if endpoint is Endpoint.CHAT:
@@ -249,27 +249,27 @@ def _tool_fields(body: JsonObject) -> None:
         if not isinstance(entries, list):
             _reject(key, "must be a list")
         for n, entry in enumerate(entries):
-            if not isinstance(entry, Mapping):
+            if not isinstance(entry, dict):
                 _reject(f"{key}[{n}]", "must be an object")
     for key in ("tool_choice", "function_call"):
         choice = body.get(key)
-        if choice is not None and not isinstance(choice, str | Mapping):
+        if choice is not None and not isinstance(choice, str | dict):
             _reject(key, "must be a string or an object")
     _typed(body, "parallel_tool_calls", bool, "must be a boolean")
 
 
 def _response_format(wanted: object) -> None:
-    if not isinstance(wanted, Mapping):
+    if not isinstance(wanted, dict):
         _reject("response_format", "must be an object")
     kind = wanted.get("type")
     if kind is not None and not isinstance(kind, str):
         _reject("response_format.type", "must be a string")
     if kind == "json_schema":
         holder = wanted.get("json_schema")
-        if not isinstance(holder, Mapping):
+        if not isinstance(holder, dict):
             _reject("response_format.json_schema", "must be an object")
         schema = holder.get("schema")
-        if schema is not None and not isinstance(schema, Mapping | bool):
+        if schema is not None and not isinstance(schema, dict | bool):
             _reject("response_format.json_schema.schema", "must be an object")
 
 
@@ -282,7 +282,7 @@ def _messages(body: JsonObject, tally: _Tally) -> None:
     if not messages:
         _reject("messages", "must not be empty")
     for n, message in enumerate(messages):
-        if not isinstance(message, Mapping):
+        if not isinstance(message, dict):
             _reject(f"messages[{n}]", "must be an object")
         role = message.get("role")
         if not isinstance(role, str):
@@ -309,7 +309,7 @@ def _parts(parts: Sequence[object], n: int, tally: _Tally) -> None:
     if tally.parts > MAX_PARTS:
         _reject(f"messages[{n}].content", f"has too many parts (a request may have {MAX_PARTS})")
     for m, part in enumerate(parts):
-        if not isinstance(part, Mapping):
+        if not isinstance(part, dict):
             _reject(f"messages[{n}].content[{m}]", "must be an object")
         kind = part.get("type")
         if kind is not None and not isinstance(kind, str):
@@ -319,7 +319,7 @@ def _parts(parts: Sequence[object], n: int, tally: _Tally) -> None:
             _image(part, f"messages[{n}].content[{m}]")
         elif kind == "input_audio":
             tally.audio += 1
-            if not isinstance(part.get("input_audio"), Mapping):
+            if not isinstance(part.get("input_audio"), dict):
                 _reject(f"messages[{n}].content[{m}].input_audio", "must be an object")
         else:
             text = part.get("text")
@@ -334,7 +334,7 @@ def _image(part: Mapping[str, Any], where: str) -> None:
     holder = part.get("image_url")
     if holder is None and part.get("type") == "input_image" and part.get("file_id") is not None:
         return
-    url = holder.get("url") if isinstance(holder, Mapping) else holder
+    url = holder.get("url") if isinstance(holder, dict) else holder
     if not isinstance(url, str) or not url:
         _reject(f"{where}.image_url", "must carry a url")
     if not url[:8].lower().startswith(IMAGE_SCHEMES):
@@ -345,12 +345,12 @@ def _calls(calls: object, n: int, tally: _Tally) -> None:
     if not isinstance(calls, list):
         _reject(f"messages[{n}].tool_calls", "must be a list")
     for m, call in enumerate(calls):
-        if not isinstance(call, Mapping):
+        if not isinstance(call, dict):
             _reject(f"messages[{n}].tool_calls[{m}]", "must be an object")
         function = call.get("function")
         if function is None:
             continue
-        if not isinstance(function, Mapping):
+        if not isinstance(function, dict):
             _reject(f"messages[{n}].tool_calls[{m}].function", "must be an object")
         name, arguments = function.get("name"), function.get("arguments")
         tally.chars += len(name) if isinstance(name, str) else 0
@@ -379,5 +379,5 @@ def _texts(body: JsonObject, key: str, tally: _Tally) -> None:
             tally.chars += CHARS_PER_TOKEN
         elif isinstance(entry, list) and all(type(token) is int for token in entry):
             tally.chars += CHARS_PER_TOKEN * len(entry)
-        elif not isinstance(entry, Mapping):  # multimodal embeddings take objects: theirs to judge
+        elif not isinstance(entry, dict):  # multimodal embeddings take objects: theirs to judge
             _reject(f"{key}[{n}]", "must be a string or token ids")

@@ -27,7 +27,7 @@ SPEAKING_KEYS: Final = (
 
 def unusable(data: object, endpoint: Endpoint) -> Unusable | None:
     """Return the class and reason for which an answer without an inner error serves nobody, or None."""
-    if not isinstance(data, Mapping):
+    if not isinstance(data, dict):
         return OutcomeClass.BAD_200, "the answer is not a JSON object"
     if endpoint is Endpoint.EMBEDDINGS:
         return _embeddings(data)
@@ -36,7 +36,7 @@ def unusable(data: object, endpoint: Endpoint) -> Unusable | None:
         return OutcomeClass.BAD_200, "the answer has no choices"
     blank = True
     for choice in choices:
-        if not isinstance(choice, Mapping):
+        if not isinstance(choice, dict):
             return OutcomeClass.BAD_200, "a choice is not an object"
         said = _text(choice) if endpoint is Endpoint.COMPLETIONS else _message(choice)
         if said is None:
@@ -62,7 +62,7 @@ def content_speaks(content: object) -> bool:
     if not isinstance(content, list):
         return False
     for part in content:
-        text = part.get("text") if isinstance(part, Mapping) else None
+        text = part.get("text") if isinstance(part, dict) else None
         if text is None or not isinstance(text, str) or text.strip():
             return True
     return False
@@ -71,12 +71,12 @@ def content_speaks(content: object) -> bool:
 def _message(choice: Mapping[str, Any]) -> bool | None:
     """Return whether a chat choice says something, None where its shape is wrong."""
     message = choice.get("message")
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         return None
     content, calls = message.get("content"), message.get("tool_calls")
     if content is not None and not isinstance(content, str | list):
         return None
-    if calls is not None and (not isinstance(calls, list) or any(not isinstance(call, Mapping) for call in calls)):
+    if calls is not None and (not isinstance(calls, list) or any(not isinstance(call, dict) for call in calls)):
         return None
     return content_speaks(content) or speaks(message)
 
@@ -91,10 +91,10 @@ def _embeddings(data: Mapping[str, Any]) -> Unusable | None:
     if not isinstance(rows, list) or not rows:
         return OutcomeClass.BAD_200, "the answer has no embeddings"
     for row in rows:
-        vector = row.get("embedding") if isinstance(row, Mapping) else None
+        vector = row.get("embedding") if isinstance(row, dict) else None
         if isinstance(vector, list):
             if not vector or isinstance(vector[0], bool) or not isinstance(vector[0], int | float | list):
                 return OutcomeClass.BAD_200, "an embedding is not a list of numbers"
-        elif not isinstance(vector, str | Mapping) or not vector:  # base64 text, or named vectors
+        elif not isinstance(vector, str | dict) or not vector:  # base64 text, or named vectors
             return OutcomeClass.BAD_200, "an embedding is missing"
     return None

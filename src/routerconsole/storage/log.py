@@ -171,4 +171,4 @@ def _optional(value: str | None) -> str | None:
 
 def _text(value: str) -> str:
     """SQLite text is UTF-8: a lone surrogate is stored as its escape."""
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -72,17 +72,19 @@ class LogWriter:
 
     def offer(self, item: LoggedRequest) -> None:
         """Take one finished request; never waits, never raises."""
-        if self._bytes + item.size() > self._max_bytes // 2 and (item.detail is not None or item.body is not None):
+        size = item.size()
+        if self._bytes + size > self._max_bytes // 2 and (item.detail is not None or item.body is not None):
             item = dataclasses.replace(item, detail=None, body=None)
+            size = item.size()
             self.dropped_details += 1
             self._overflowing = True
-        if len(self._queue) >= self._max_rows or self._bytes + item.size() > self._max_bytes:
+        if len(self._queue) >= self._max_rows or self._bytes + size > self._max_bytes:
             self.dropped_rows += 1
             self._overflowing = True
             self._tell()
             return
         self._queue.append(item)
-        self._bytes += item.size()
+        self._bytes += size
         self._some.set()
         if len(self._queue) >= BATCH_ROWS:
             self._many.set()

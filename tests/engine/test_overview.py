@@ -1,0 +1,98 @@
+"""The picture operators see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.engine.parts import serve
+from tests.support.node import chain, running_node, simulated
+
+from routerconsole.control.commands import Disable, Drain, Target
+from routerconsole.domain.errors import RoutingFailed
+from routerconsole.simulator import Behaviour
+
+
+def quiet(text: str) -> str:
+    return text.replace("models:", "health: {enabled: false}, models:")
+
+
+async def test_C0_08_nothing_asked_is_zero(leakcheck: None, tmp_path: Path) -> None:
+    """No requests: averages and rates are 0, percentiles unknown, nobody is unhealthy."""
+    async with simulated(m1=Behaviour()) as sim, running_node(quiet(chain(sim, "m1")), tmp_path) as node:
+        row = (await node.control.metrics())[0]
+        assert (row.avg_latency_ms, row.error_rate, row.total_requests, row.p50_ms) == (0.0, 0.0, 0, None)
+        status = await node.control.status()
+        assert (status.total, status.healthy, status.degraded, status.unhealthy) == (1, 1, 0, 0)
+        assert (status.rps, status.error_ratio, status.p95_ms, status.in_flight) == (0.0, 0.0, None, 0)
+
+
+async def test_C0_10_C0_27_metrics_count_both_ends(leakcheck: None, tmp_path: Path) -> None:
+    """Ten requests of which three failed: error rate 0.3, failures by class, latency over successes only."""
+    async with (
+        simulated(m1=Behaviour(statuses=(200, 200, 500, 200, 200, 500, 200, 200, 500, 200))) as sim,
+        running_node(quiet(chain(sim, "m1", extra="routing: {max_attempts: 1}\n")), tmp_path) as node,
+    ):
+        for _ in range(10):
+            try:
+                await serve(node, model="a/m1")
+            except RoutingFailed:
+                continue
+        provider = (await node.control.metrics())[0]
+        for row in (provider, provider.routes[0]):
+            assert (row.total_requests, row.successful, row.failed, row.error_rate) == (10, 7, 3, 0.3)
+            assert row.failures_by_class == {"server": 3}
+            assert row.avg_latency_ms > 0
+
+
+async def test_counts_add_up(leakcheck: None, tmp_path: Path) -> None:
+    """Every provider is exactly one of healthy, degraded and unhealthy."""
+    async with (
+        simulated(**{f"m{n}": Behaviour() for n in range(4)}) as sim,
+        running_node(quiet(chain(sim, "m0", "m1", "m2", "m3")), tmp_path) as node,
+    ):
+        await node.control.do(Disable(Target("a")))
+        await node.control.do(Drain(Target("b")))
+        status = await node.control.status()
+        assert (status.healthy, status.degraded, status.unhealthy) == (2, 1, 1)
+        assert [p.name for p in status.providers] == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("name", ["routes", "reason", "last_error"])
+async def test_a_failure_is_explained(leakcheck: None, tmp_path: Path, name: str) -> None:
+    """An open circuit shows on its route with reason, seconds left and the last error; the provider keeps its own."""
+    async with (
+        simulated(m1=Behaviour(statuses=(503,))) as sim,
+        running_node(quiet(chain(sim, "m1")), tmp_path) as node,
+    ):
+        for _ in range(6):
+            with pytest.raises(RoutingFailed):
+                await serve(node, model="a/m1")
+        route = (await node.control.status()).providers[0].routes[0]
+        if name == "routes":
+            assert (route.circuit_state, route.status) == ("open", "open")
+            assert route.circuit_open_for_s is not None
+            assert 0 < route.circuit_open_for_s <= 33
+        elif name == "reason":
+            assert route.reason is not None
+            assert "open" in route.reason
+        else:
+            assert route.last_error is not None
+            assert (route.last_error["class"], route.last_error["status"]) == ("server", 503)
+
+
+async def test_a_gate_all_routes_share_is_the_providers(leakcheck: None, tmp_path: Path) -> None:
+    """When every route is gated the provider row says by what, and for how long until the first is back."""
+    async with (
+        simulated(m1=Behaviour(statuses=(429,), retry_after=40), m2=Behaviour(statuses=(429,), retry_after=20)) as sim,
+    ):
+        text = quiet(chain(sim, "m1")).replace("[{id: m1}]", "[{id: m1}, {id: m2}]")
+        async with running_node(text, tmp_path) as node:
+            with pytest.raises(RoutingFailed):
+                await serve(node, model="a/m1")
+            with pytest.raises(RoutingFailed):
+                await serve(node, model="a/m2")
+            second = (await node.control.status()).providers[0]
+            assert second.gate == "rate"
+            assert second.gate_ends_in_s is not None
+            assert 15 < second.gate_ends_in_s <= 25

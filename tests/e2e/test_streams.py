@@ -14,6 +14,7 @@ from routerconsole.simulator import Answering, Behaviour, Cut, Wire
 
 TEXT = " ".join(f"w{n}" for n in range(60))
 SHORT = {"first_token_timeout": "300ms"}
+TOLERANT = {"a": {"max_concurrency": 64}, "b": {"max_concurrency": 64}}
 
 
 def words(count: int) -> str:
@@ -34,41 +35,41 @@ async def truncated_by(reply: Reply, text: str, cls: str) -> dict[str, Any]:
     return error
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "cls"),
-    [
-        pytest.param(Behaviour(error_after=-1, error="vllm_in_band"), "bad_200", id="S04-vllm"),
-        pytest.param(Behaviour(error_after=-1, error="anthropic_overloaded"), "server", id="S04-overloaded"),
-        pytest.param(Behaviour(error_after=0, error="openai_rate"), "rate", id="S04-rate"),
-        pytest.param(Behaviour(error_after=0, error="openai_quota"), "quota", id="S04-quota"),
-        pytest.param(Behaviour(cut_after=-1, cut=Cut.CLEAN), "bad_200", id="S05"),
-        pytest.param(Behaviour(cut_after=0, cut=Cut.CLEAN), "bad_200", id="S05-role"),
-        pytest.param(Behaviour(cut_after=0, cut=Cut.RESET), "bad_200", id="S06"),
-        pytest.param(Behaviour(cut_after=0, cut=Cut.FIN), "bad_200", id="S06-fin"),
-        pytest.param(Behaviour(cut_after=0, cut=Cut.MID_CHUNK), "bad_200", id="S06-chunk"),
-        pytest.param(Behaviour(preamble=("usage", "empty"), stall_after=0), "timeout_first", id="S07"),
-        pytest.param(Behaviour(preamble=("comment", "ping"), stall_after=0), "timeout_first", id="S07-ping"),
-        pytest.param(Behaviour(heartbeat_s=0.05, stall_after=0), "timeout_first", id="S07-heartbeat"),
-        pytest.param(Behaviour(stall_after=-1), "timeout_first", id="S07-silence"),
-        pytest.param(Behaviour(garble=0), "bad_200", id="S17-json"),
-        pytest.param(Behaviour(garble=1, garble_as="utf8"), "bad_200", id="S17-utf8"),
-        pytest.param(Behaviour(garble=1, garble_as="long"), "bad_200", id="S18"),
-        pytest.param(Behaviour(answer=Answering.HTML), "bad_200", id="S32-html"),
-        pytest.param(Behaviour(wire=Wire.BODY_HANG), "timeout_first", id="U03-body"),
-    ],
-)
-async def test_S04_S05_S06_S07_S17_S32_C1_24_C3_20_C4_17_nothing_of_a_failed_start_is_seen(
-    make: MakeStand, behaviour: Behaviour, cls: str
-) -> None:
+FAILED_STARTS = {
+    "S04-vllm": (Behaviour(error_after=-1, error="vllm_in_band"), "bad_200"),
+    "S04-overloaded": (Behaviour(error_after=-1, error="anthropic_overloaded"), "server"),
+    "S04-rate": (Behaviour(error_after=0, error="openai_rate"), "rate"),
+    "S04-quota": (Behaviour(error_after=0, error="openai_quota"), "quota"),
+    "S05": (Behaviour(cut_after=-1, cut=Cut.CLEAN), "bad_200"),
+    "S05-role": (Behaviour(cut_after=0, cut=Cut.CLEAN), "bad_200"),
+    "S06": (Behaviour(cut_after=0, cut=Cut.RESET), "bad_200"),
+    "S06-fin": (Behaviour(cut_after=0, cut=Cut.FIN), "bad_200"),
+    "S06-chunk": (Behaviour(cut_after=0, cut=Cut.MID_CHUNK), "bad_200"),
+    "S07": (Behaviour(preamble=("usage", "empty"), stall_after=0), "timeout_first"),
+    "S07-ping": (Behaviour(preamble=("comment", "ping"), stall_after=0), "timeout_first"),
+    "S07-heartbeat": (Behaviour(heartbeat_s=0.05, stall_after=0), "timeout_first"),
+    "S07-silence": (Behaviour(stall_after=-1), "timeout_first"),
+    "S17-json": (Behaviour(garble=0), "bad_200"),
+    "S17-utf8": (Behaviour(garble=1, garble_as="utf8"), "bad_200"),
+    "S18": (Behaviour(garble=1, garble_as="long"), "bad_200"),
+    "S32-html": (Behaviour(answer=Answering.HTML), "bad_200"),
+    "U03-body": (Behaviour(wire=Wire.BODY_HANG), "timeout_first"),
+}
+
+
+async def test_S04_S05_S06_S07_S17_S32_C1_24_C3_20_C4_17_nothing_of_a_failed_start_is_seen(make: MakeStand) -> None:
     """Whatever fails before the first content fails over: the client reads B's stream and no byte of A's."""
-    stand = await make(routing=SHORT)
-    stand.sims["a"].set("m", behaviour)
-    reply = await stand.stream()
-    assert (reply.status, reply.served_by, reply.attempts, reply.finished) == (200, "b/m", 2, True)
-    assert await stand.tried(reply) == [("a", cls), ("b", "ok")]
-    assert len({chunk["id"] for chunk in reply.chunks}) == 1
-    roles = [choice for chunk in reply.chunks for choice in chunk["choices"] if choice["delta"].get("role")]
-    assert len(roles) == 1
+    stand = await make(routing=SHORT, models={"a": list(FAILED_STARTS), "b": list(FAILED_STARTS)}, providers=TOLERANT)
+    for name, (behaviour, _) in FAILED_STARTS.items():
+        stand.sims["a"].set(name, behaviour)
+        stand.sims["b"].set(name, Behaviour())
+    replies = await asyncio.gather(*(stand.stream(name) for name in FAILED_STARTS))
+    for reply, (name, (_, cls)) in zip(replies, FAILED_STARTS.items(), strict=True):
+        assert (reply.status, reply.served_by, reply.attempts, reply.finished) == (200, f"b/{name}", 2, True), name
+        assert await stand.tried(reply) == [("a", cls), ("b", "ok")], name
+        assert len({chunk["id"] for chunk in reply.chunks}) == 1
+        roles = [choice for chunk in reply.chunks for choice in chunk["choices"] if choice["delta"].get("role")]
+        assert len(roles) == 1
     assert stand.idle
 
 
@@ -99,48 +100,49 @@ async def test_S25_both_fail_before_content(make: MakeStand) -> None:
     assert stand.idle
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "cls"),
-    [
-        pytest.param(Behaviour(cut_after=40, cut=Cut.CLEAN), "cut", id="S20"),
-        pytest.param(Behaviour(cut_after=40, cut=Cut.FIN), "cut", id="S20-fin"),
-        pytest.param(Behaviour(cut_after=40, cut=Cut.RESET), "cut", id="S22"),
-        pytest.param(Behaviour(cut_after=40, cut=Cut.MID_CHUNK), "cut", id="S22-chunk"),
-        pytest.param(Behaviour(stall_after=40), "cut", id="S21"),
-        pytest.param(Behaviour(error_after=40, error="vllm_in_band"), "cut", id="S23-vllm"),
-        pytest.param(Behaviour(error_after=40, error="anthropic_overloaded"), "server", id="S23-overloaded"),
-        pytest.param(Behaviour(garble=41), "cut", id="S17"),
-        pytest.param(Behaviour(garble=41, garble_as="utf8"), "cut", id="S17-utf8"),
-        pytest.param(Behaviour(garble=41, garble_as="long"), "cut", id="S18-line"),
-        pytest.param(Behaviour(garble=41, garble_as="endless"), "cut", id="S18-endless"),
-    ],
-)
-async def test_S17_S18_S20_S21_S22_S23_C1_28_C3_21_a_broken_stream_says_so(
-    make: MakeStand, behaviour: Behaviour, cls: str
-) -> None:
+BROKEN = {
+    "S20": (Behaviour(text=TEXT, cut_after=40, cut=Cut.CLEAN), "cut"),
+    "S20-fin": (Behaviour(text=TEXT, cut_after=40, cut=Cut.FIN), "cut"),
+    "S22": (Behaviour(text=TEXT, cut_after=40, cut=Cut.RESET), "cut"),
+    "S22-chunk": (Behaviour(text=TEXT, cut_after=40, cut=Cut.MID_CHUNK), "cut"),
+    "S21": (Behaviour(text=TEXT, stall_after=40), "cut"),
+    "S23-vllm": (Behaviour(text=TEXT, error_after=40, error="vllm_in_band"), "cut"),
+    "S23-overloaded": (Behaviour(text=TEXT, error_after=40, error="anthropic_overloaded"), "server"),
+    "S17": (Behaviour(text=TEXT, garble=41), "cut"),
+    "S17-utf8": (Behaviour(text=TEXT, garble=41, garble_as="utf8"), "cut"),
+    "S18-line": (Behaviour(text=TEXT, garble=41, garble_as="long"), "cut"),
+    "S18-endless": (Behaviour(text=TEXT, garble=41, garble_as="endless"), "cut"),
+}
+
+
+async def test_S17_S18_S20_S21_S22_S23_C1_28_C3_21_a_broken_stream_says_so(make: MakeStand) -> None:
     """Exactly what was received, one `stream_incomplete` in-band, no [DONE]; logged as truncated; no restart on B."""
-    stand = await make(routing={"idle_timeout": "400ms"})
-    at_once = behaviour.stall_after is None
-    sim = stand.sims["a"]
-    for n in range(5):
-        sim.set("m", Behaviour(**{**_fields(behaviour), "text": TEXT}))
-        reply = await stand.stream()
-        error = await truncated_by(reply, words(40), cls)
-        assert "127.0.0.1" not in error["message"]
-        detail = await stand.detail(reply)
-        assert (detail.row.status, detail.terminal, detail.row.error_code) == (
-            "truncated",
-            "truncated",
-            "stream_incomplete",
-        )
-        assert [(item.provider, item.class_) for item in detail.attempts_detail] == [("a", cls)]
-        assert (await stand.route("a")).circuit_state == ("open" if n == 4 else "closed")
-        if not at_once:
-            break
-    assert stand.sims["b"].count("m") == 0
-    if not at_once or behaviour.garble_as == "endless":
-        await sim.wait_closed()
+    stand = await make(
+        *(name.lower() for name in BROKEN),
+        "z",
+        routing={"idle_timeout": "400ms"},
+        pools=[{"id": f"to-{name.lower()}", "members": [f"{name.lower()}/m", "z/m"]} for name in BROKEN],
+    )
+    for name, (behaviour, _) in BROKEN.items():
+        stand.sims[name.lower()].set("m", behaviour)
+
+    async def five(name: str, cls: str) -> None:
+        for _ in range(5):
+            reply = await stand.stream(f"to-{name}")
+            error = await truncated_by(reply, words(40), cls)
+            assert "127.0.0.1" not in error["message"]
+            detail = await stand.detail(reply)
+            assert (detail.row.status, detail.terminal) == ("truncated", "truncated")
+            assert detail.row.error_code == "stream_incomplete"
+            assert [(item.provider, item.class_) for item in detail.attempts_detail] == [(name, cls)]
+            assert detail.attempts_detail[0].circuit_before == "closed"
+        assert (await stand.route(name)).circuit_state == "open", "each counts on the route, the fifth opens it"
+
+    await asyncio.gather(*(five(name.lower(), cls) for name, (_, cls) in BROKEN.items()))
+    assert stand.sims["z"].count("m") == 0
     assert stand.idle
+    for name in ("s21", "s18-endless"):
+        await stand.sims[name].wait_closed(5)
 
 
 def _fields(behaviour: Behaviour) -> dict[str, Any]:

@@ -89,9 +89,9 @@ async def test_U07_every_kept_connection_went_stale_at_once(make: MakeStand) -> 
     """A server that dropped all its idle connections costs nobody anything, however many were kept."""
     stand = await make("a", providers={"a": {"max_concurrency": 64}})
     sim = stand.sims["a"]
-    sim.set("m", Behaviour(latency=0.05))
+    sim.set("m", Behaviour(latency=0.3))
     assert {reply.status for reply in await stand.many(30)} == {200}
-    assert sim.open_connections >= 30
+    assert sim.open_connections >= 10
     sim.set("m", Behaviour(wire=Wire.STALE))
     replies = await stand.many(30)
     assert {reply.status for reply in replies} == {200}

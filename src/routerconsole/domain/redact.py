@@ -193,6 +193,8 @@ class Redactor:
     def _cut_tail(self, text: str) -> str:
         """Remove the beginning of a value that stands at the very end, where something was cut off by a size limit."""
         for value in self._plain:
+            if value[:_MIN_TAIL] not in text:
+                continue
             for length in range(len(value) - 1, _MIN_TAIL - 1, -1):
                 if text.endswith(value[:length]):
                     return text[:-length] + REDACTED

@@ -27,7 +27,7 @@ from .settle import Settlement, Usage
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from routerconsole.control.port import Exchange
     from routerconsole.domain.registry import Registry
@@ -139,9 +139,13 @@ class ChatEngine:
         return decision
 
     def redacted(self, failure: Failure) -> Failure:
-        """Return a failure without known secrets: an upstream may echo the key it was sent."""
-        message = failure.message and self.redact(failure.message)
-        return replace(failure, detail=self.redact(failure.detail), message=message)
+        """Return a failure without known secrets: an upstream may echo the key it was sent, anywhere."""
+        message, code, param = (text and self.redact(text) for text in (failure.message, failure.code, failure.param))
+        return replace(failure, detail=self.redact(failure.detail), message=message, code=code, param=param)
+
+    def _clean(self, headers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        """Return an upstream's headers without known secrets; numbers are left as they are."""
+        return tuple((name, value if value.isdigit() else self.redact(value)) for name, value in headers)
 
     async def _serve(self, request: ChatRequest, decision: Plan, flight: InFlight, settlement: Settlement) -> Exchange:
         """Walk the cascade until something serves or it stops."""
@@ -187,7 +191,7 @@ class ChatEngine:
                     self.bodies.keep_reply(trace.id, result.reply.raw)
                     settlement.attempt_served(step, attempt, Usage.of_reply(result.reply.data))
                     settlement.served()
-                    return WholeExchange(trace, result.reply.raw, result.headers)
+                    return WholeExchange(trace, result.reply.raw, self._clean(result.headers))
                 settlement.committed(step, attempt)
                 return self._streaming(result, settlement, step=step, attempt=attempt, deadline=deadline)
         finally:
@@ -239,7 +243,7 @@ class ChatEngine:
     ) -> StreamExchange:
         return StreamExchange(
             settlement.trace,
-            stream,
+            replace(stream, headers=self._clean(stream.headers)),
             settlement=settlement,
             step=step,
             attempt=attempt,
@@ -257,7 +261,7 @@ class ChatEngine:
         if isinstance(answer, WholeAnswer):
             settlement.answered(Usage.of_reply(answer.reply.data))
             settlement.served()
-            return WholeExchange(trace, answer.reply.raw, answer.headers)
+            return WholeExchange(trace, answer.reply.raw, self._clean(answer.headers))
         released = CommittedStream(answer.stream, answer.stream.gate.release(), answer.headers)
         attempt.first_token_ms = trace.ttft_ms = (self.clock.monotonic() - trace.began) * 1000
         return self._streaming(released, settlement, step=step, attempt=attempt, deadline=deadline)

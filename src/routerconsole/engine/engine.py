@@ -144,8 +144,11 @@ class ChatEngine:
         return replace(failure, detail=self.redact(failure.detail), message=message, code=code, param=param)
 
     def _clean(self, headers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-        """Return an upstream's headers without known secrets; numbers are left as they are."""
-        return tuple((name, value if value.isdigit() else self.redact(value)) for name, value in headers)
+        """Return an upstream's headers without known secrets; numbers and media types are left as they are."""
+        return tuple(
+            (name, value if value.isdigit() or name == "content-type" else self.redact(value))
+            for name, value in headers
+        )
 
     async def _serve(self, request: ChatRequest, decision: Plan, flight: InFlight, settlement: Settlement) -> Exchange:
         """Walk the cascade until something serves or it stops."""

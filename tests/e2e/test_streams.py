@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.conftest import MakeStand
 from tests.e2e.stand import FORCED, Reply, said
 
+from routerconsole.control.commands import CancelRequest
 from routerconsole.simulator import Answering, Behaviour, Cut, Wire
 
 TEXT = " ".join(f"w{n}" for n in range(60))
@@ -435,3 +436,45 @@ async def test_S43_a_shutdown_under_fifty_streams(make: MakeStand) -> None:
     for reply in told:
         assert reply.in_band is not None
         assert (reply.in_band["code"], reply.text, reply.finished) == ("shutting_down", words(20), False)
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-router-early-headers": "1"}])
+async def test_S42_S43_an_operator_reaches_every_stream(make: MakeStand, headers: dict[str, str]) -> None:
+    """Cancelled by an operator, committed or not, early headers or not: the client is told, the upstream closed."""
+    stand = await make("a")
+    sim = stand.sims["a"]
+    sim.set("m", Behaviour(text=TEXT, stall_after=20))
+    running = asyncio.create_task(stand.stream(headers=headers))
+    await stand.until(lambda: stand.events("attempt.first_token"))
+    await stand.node.control.do(CancelRequest(next(iter(stand.node.service.chat.in_flight))))
+    reply = await running
+    assert reply.in_band is not None
+    assert (reply.in_band["code"], reply.text) == ("cancelled", words(20))
+    detail = await stand.detail(reply)
+    assert (detail.row.status, detail.terminal) == ("cancelled", "truncated")
+    await sim.wait_closed()
+
+    sim.set("m", Behaviour(wire=Wire.HANG))
+    running = asyncio.create_task(stand.stream(headers=headers))
+    await sim.wait_received(2, model="m")
+    await stand.node.control.do(CancelRequest(next(iter(stand.node.service.chat.in_flight))))
+    reply = await running
+    error = reply.in_band if headers else reply.error
+    assert error is not None
+    assert error["code"] == "cancelled"
+    await sim.wait_closed(2)
+    assert stand.idle
+    assert (await stand.route("a")).circuit_state == "closed"
+
+
+async def test_S43_a_shutdown_reaches_early_headers_streams_too(make: MakeStand) -> None:
+    """A committed stream whose client took its headers early is told `shutting_down` like any other."""
+    stand = await make("a")
+    stand.sims["a"].set("m", Behaviour(text=TEXT, stall_after=20))
+    running = asyncio.create_task(stand.stream(headers={"x-router-early-headers": "1"}))
+    await stand.until(lambda: stand.events("attempt.first_token"))
+    stand.node.server.stop_accepting()
+    await stand.node.service.stop(drain_s=0.2, before_close=stand.node.server.stop)
+    reply = await running
+    assert reply.in_band is not None
+    assert (reply.in_band["code"], reply.text) == ("shutting_down", words(20))

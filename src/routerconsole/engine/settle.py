@@ -158,6 +158,8 @@ class Settlement:
             return None
         error.trace = trace
         trace.error_code = error.code.value
+        if trace.ttft_ms is not None:
+            trace.terminal = Terminal.TRUNCATED
         self._end(RequestStatus.CANCELLED, error.status)
         return error
 

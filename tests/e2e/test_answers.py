@@ -285,3 +285,16 @@ async def test_C1_13_every_route_refused_for_a_capability(make: MakeStand) -> No
         reply = await stand.chat(tools=[TOOL])
         assert (reply.status, reply.error["code"], reply.attempts) == (422, "capability_unavailable", attempts)
         assert "tools" in reply.error["message"]
+
+
+async def test_U36_S39_a_long_thought_before_a_forced_call(make: MakeStand) -> None:
+    """Reasoning beyond the hold-back bound is passed on: the call after it is a delivery, its lack is flagged."""
+    stand = await make()
+    stand.sims["a"].set("m", Behaviour(reasoning=100))
+    called = await stand.stream(**FORCED)
+    assert (called.finished, await stand.tried(called)) == (True, [("a", "ok")])
+    assert (await stand.detail(called)).row.flags == ()
+    stand.sims["a"].set("m", Behaviour(reasoning=100, tools="ignore"))
+    ignored = await stand.stream(**FORCED)
+    assert (ignored.finished, ignored.attempts) == (True, 1)
+    assert (await stand.detail(ignored)).row.flags == ("undelivered",)

@@ -267,3 +267,46 @@ async def test_U54_C0_22_C1_31_all_fail_differently_in_one_error(make: MakeStand
         assert f"{name}/m" in message
         assert str(stand.sims[name].port) not in reply.body.decode()
     assert reply.headers["x-should-retry"] == "false"
+
+
+async def test_U14_the_soonest_of_several_is_waited_for(make: MakeStand) -> None:
+    """429 from both, one second here and thirty there: the first is asked again when its second is over."""
+    stand = await make()
+    stand.sims["a"].set("m", Behaviour(statuses=(429, 200), retry_after="1"))
+    stand.sims["b"].set("m", Behaviour(statuses=(429,), retry_after="30"))
+    reply = await stand.chat()
+    assert (reply.status, await stand.tried(reply)) == (200, [("a", "rate"), ("b", "rate"), ("a", "ok")])
+    assert 1000 <= (await stand.detail(reply)).attempts_detail[2].started_ms <= 1400
+
+
+async def test_U14_a_hint_beyond_the_deadline_is_not_waited_for(make: MakeStand) -> None:
+    """One second to wait and 300 ms left: the 429 comes back at once with its hint."""
+    stand = await make("a")
+    stand.sims["a"].set("m", Behaviour(statuses=(429,), retry_after="1"))
+    reply = await stand.chat(headers={"x-router-timeout-ms": "300"})
+    assert (reply.status, reply.headers["retry-after"], reply.attempts) == (429, "1", 1)
+    assert reply.ms < 300
+
+
+async def test_U03_the_only_candidate_silent_until_the_deadline(make: MakeStand) -> None:
+    """Whole or streamed: 504 deadline_exceeded when the request's own time is over, and nobody is blamed."""
+    stand = await make("a")
+    stand.sims["a"].set("m", Behaviour(latency=60.0))
+    for stream in (False, True):
+        reply = await stand.chat(stream=stream, headers={"x-router-timeout-ms": "150"})
+        assert (reply.status, reply.error["code"], reply.attempts) == (504, "deadline_exceeded", 1)
+        assert await stand.tried(reply) == [("a", "timeout_first")]
+    assert (await stand.route("a")).circuit_state == "closed"
+    assert (await stand.provider("a")).circuit_state == "closed"
+
+
+async def test_U11_a_loading_model_is_waited_for_when_it_is_alone(make: MakeStand) -> None:
+    """503 "Loading model": asked again a second later, as warming, never counted; with a neighbour, served there."""
+    stand = await make()
+    stand.sims["a"].set("m", Behaviour(statuses=("llama_loading", 200)))
+    reply = await stand.chat("a/m")
+    assert (reply.status, await stand.tried(reply)) == (200, [("a", "warming"), ("a", "ok")])
+    stand.sims["a"].set("m", Behaviour(statuses=("llama_loading",)))
+    for _ in range(6):
+        assert (await stand.chat()).served_by == "b/m"
+    assert (await stand.route("a")).circuit_state == "closed"

@@ -359,7 +359,11 @@ class StreamGate:
 
     def _flag(self) -> None:
         """Note for the trace what the stream promised and did not keep."""
-        for choice in self._choices.values():
+        choices = self._choices.values()
+        limited = any(choice.finish in ENDED_BY_LIMIT for choice in choices)
+        if self._proof is Word.TOOLS and not limited and not called(choices, self._last, self._needs.named_tool):
+            self._note("undelivered")  # it was committed at the bound, on reasoning alone
+        for choice in choices:
             if choice.finish in ENDED_BY_LIMIT:
                 continue
             if choice.tools is not None and any(call.broken for call in choice.tools.calls):

@@ -101,3 +101,9 @@ def test_the_starter_is_private_and_never_overwrites(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     with pytest.raises(ExportRefusedError, match="already exists"):
         write_starter(path, detect({}, nothing))
+
+
+def test_a_key_for_another_server_is_not_sent_to_openai() -> None:
+    """In a shell set up by `routerconsole env` the key is our own client token: it opens no hosted service."""
+    env = {"OPENAI_API_KEY": "our-own-client-token", "OPENAI_BASE_URL": "http://127.0.0.1:8808/v1"}
+    assert detect(env, nothing).providers == []

@@ -84,8 +84,19 @@ def detect(env: Mapping[str, str], probe: Probe) -> Settings:
 def from_answers(env: Mapping[str, str], answers: Mapping[str, list[str] | None]) -> Settings:
     """Return the same for listings fetched beforehand, by listing URL, which a caller may do all at once."""
     found = [_local(local, ids) for local in LOCAL if (ids := answers.get(local.listing)) is not None]
-    found += [_hosted(hosted) for hosted in HOSTED if env.get(hosted.variable, "").strip()]
+    found += [_hosted(hosted) for hosted in HOSTED if _offered(hosted, env)]
     return Settings(providers=found)
+
+
+def _offered(hosted: Hosted, env: Mapping[str, str]) -> bool:
+    """Whether the environment has a key for this service itself.
+
+    With OPENAI_BASE_URL set (as `routerconsole env` does) OPENAI_API_KEY opens that server, not OpenAI's: it may be our
+    own client token and must not be sent there.
+    """
+    if hosted.variable == "OPENAI_API_KEY" and env.get("OPENAI_BASE_URL", "").strip():
+        return False
+    return bool(env.get(hosted.variable, "").strip())
 
 
 def listed_ids(body: object) -> list[str] | None:

@@ -135,6 +135,7 @@ async def test_S17_S18_S20_S21_S22_S23_C1_28_C3_21_a_broken_stream_says_so(make:
             detail = await stand.detail(reply)
             assert (detail.row.status, detail.terminal) == ("truncated", "truncated")
             assert detail.row.error_code == "stream_incomplete"
+            assert (detail.row.completion_tokens, detail.row.usage_source) == (40, "estimated")
             assert [(item.provider, item.class_) for item in detail.attempts_detail] == [(name, cls)]
             assert detail.attempts_detail[0].circuit_before == "closed"
         assert (await stand.route(name)).circuit_state == "open", "each counts on the route, the fifth opens it"

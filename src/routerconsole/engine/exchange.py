@@ -99,6 +99,7 @@ class StreamExchange:
         """Let go; a stream that was not read to its end counts as left by its client."""
         if not self._over:
             self._over = True
+            self._settlement.cut_short(self._attempt, self._stream.gate)
             self._settlement.abandoned(self._step, self._attempt, "client gone")
             self._settlement.cancelled()
         self._stream.abort()
@@ -146,6 +147,7 @@ class StreamExchange:
         self._over = True
         self._stream.abort()
         failure = self._settlement.redacted(failure)
+        self._settlement.cut_short(self._attempt, self._stream.gate)
         self._attempt.ended_ms = (self._clock.monotonic() - self.trace.began) * 1000
         error = StreamIncomplete(code, f"The stream broke off: {failure.message or failure.detail}")
         error.cause = "deadline_exceeded" if code is ErrorCode.DEADLINE_EXCEEDED else failure.cls.value
@@ -161,6 +163,7 @@ class StreamExchange:
         self._over = True
         self._stream.abort()
         reason = self._settlement.reason
+        self._settlement.cut_short(self._attempt, self._stream.gate)
         self._settlement.abandoned(self._step, self._attempt, reason.value if reason else "client gone")
         told = self._settlement.cancelled()
         if told is None:

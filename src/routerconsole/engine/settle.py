@@ -85,6 +85,15 @@ class Settlement:
         trace.prompt_tokens, trace.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         trace.usage_source = "missing" if usage.completion_tokens is None else "reported"
 
+    def cut_short(self, attempt: Attempt, gate: StreamGate) -> None:
+        """Note how far a stream came that did not end well: what the upstream reported, else one token an event."""
+        counts = gate.usage or {}
+        reported = _count(counts.get("completion_tokens"))
+        trace = self.trace
+        trace.prompt_tokens = _count(counts.get("prompt_tokens"))
+        trace.completion_tokens = attempt.completion_tokens = gate.tokens if reported is None else reported
+        trace.usage_source = "estimated" if reported is None else "reported"
+
     def abandoned(self, step: Try, attempt: Attempt, reason: str) -> None:
         """Give the lease of an attempt nobody waits for back; neutral."""
         attempt.cls, attempt.detail = OutcomeClass.IGNORED, reason

@@ -91,6 +91,12 @@ class StreamGate:
         self.served_model: str | None = None
         self.flags: list[str] = []
         self.events = 0
+        self._lead = 0  # events before the first content
+
+    @property
+    def tokens(self) -> int:
+        """About how many tokens came: upstreams send one an event from the first content on."""
+        return max(0, self.events - self._lead)
 
     @property
     def finish_reason(self) -> str | None:
@@ -172,7 +178,6 @@ class StreamGate:
     # ---- one event
 
     def _take(self, payload: bytes, out: list[bytes]) -> None:
-        self.events += 1
         try:
             chunk = orjson.loads(payload)
         except orjson.JSONDecodeError:
@@ -186,6 +191,7 @@ class StreamGate:
             inner = classify.inner_error(chunk)
             if inner is not None:
                 raise _Stop(self._in_band(inner))
+        self.events += 1
         self._last = chunk
         if self.served_model is None:
             model = chunk.get("model")
@@ -326,6 +332,7 @@ class StreamGate:
 
     def _commit(self, out: list[bytes]) -> None:
         self.committed = True
+        self._lead = max(0, len(self._held) - 1)
         out.extend(self._held)
         self._held = []
         self._held_bytes = 0

@@ -379,21 +379,3 @@ async def test_D15_a_newer_schema_is_refused_untouched(leakcheck: None, tmp_path
             await node.start()
         await node.stop()
         assert path.read_bytes() == before
-
-
-async def test_D08_a_state_nobody_can_write(leakcheck: None, tmp_path: Path) -> None:
-    """Requests are served and operators heard, in memory, with a banner; it was never written."""
-    if os.geteuid() == 0:
-        pytest.skip("root may write what is read-only")
-    async with simulated(m1=Behaviour()) as sim:
-        async with engine(sim, tmp_path, "m1"):
-            pass
-        for part in (*(tmp_path / "state").glob("*.db*"), tmp_path / "state"):
-            part.chmod(0o500 if part.is_dir() else 0o400)
-        try:
-            async with engine(sim, tmp_path, "m1") as node:
-                await serve(node)
-                assert not (await node.control.do(Disable(A))).persisted
-                assert "storage degraded" in await notices(node)
-        finally:
-            (tmp_path / "state").chmod(0o700)

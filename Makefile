@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # The stamp carries the lock's checksum, so an unchanged lock costs nothing and a changed one reinstalls.
 LOCK := $(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+# One process a core of the smallest machine we test on; a file stays in one process, so its servers are shared.
+PYTEST_SPREAD ?= -n 2 --dist loadfile
 STAMP := $(VENV)/.installed-$(LOCK)
 
 .PHONY: install demo test check bench docs screenshots lock clean
@@ -21,14 +23,14 @@ demo: install
 	$(BIN)/routerconsole demo
 
 test: install
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_SPREAD) $(PYTEST_ARGS)
 
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_SPREAD) --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
 
 # What the code states about itself; `make test` fails when it is stale.
 docs: install

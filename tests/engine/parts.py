@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from tests.support.node import RunningNode
+from tests.support.node import RunningNode, prepared
 
 from routerconsole.control.port import EventPage
 from routerconsole.domain.events import Event, EventType
 from routerconsole.domain.request import ChatRequest, Endpoint, Hints, Origin
 from routerconsole.domain.route import Route
 from routerconsole.domain.trace import Attempt, RequestStatus, Trace
+from routerconsole.wiring import Node
 
 PATIENCE_S = 10.0
 
@@ -30,6 +33,19 @@ class FakeClock:
     def wall(self) -> float:
         """Return UTC epoch seconds."""
         return 1_700_000_000.0 + self.now
+
+
+@asynccontextmanager
+async def running_engine(
+    config: str | Path, tmp_path: Path, *, env: Mapping[str, str] | None = None
+) -> AsyncIterator[RunningNode]:
+    """A node whose HTTP server is not started: its end takes a fifth of a second, and nothing here needs it."""
+    node = Node(prepared(config, tmp_path / "state", env=env))
+    try:
+        await node.service.start()
+        yield RunningNode(node, node.service.endpoint, 0)
+    finally:
+        await node.stop()
 
 
 def request(node: RunningNode, text: str = "hello", *, model: str | None = None, stream: bool = False) -> ChatRequest:

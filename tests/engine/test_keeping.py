@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.engine.parts import event, serve, until
-from tests.support.node import RunningNode, chain, prepared, running_node, simulated
+from tests.engine.parts import event, running_engine, serve, until
+from tests.support.node import RunningNode, chain, prepared, simulated
 
 from routerconsole.control.commands import (
     Disable,
@@ -47,7 +47,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 async def engine(sim: Simulator, tmp_path: Path, *models: str, extra: str = "") -> AsyncIterator[RunningNode]:
     """An engine without periodic checks, so that only the test changes the board."""
     text = chain(sim, *models, extra=extra).replace("models:", "health: {enabled: false}, models:")
-    async with running_node(text, tmp_path) as node:
+    async with running_engine(text, tmp_path) as node:
         yield node
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine.parts import event, request, serve, until
-from tests.support.node import RunningNode, chain, running_node, simulated
+from tests.engine.parts import event, request, running_engine, serve, until
+from tests.support.node import RunningNode, chain, simulated
 
 from routerconsole.control.commands import (
     CancelRequest,
@@ -43,7 +43,7 @@ async def pair(tmp_path: Path) -> AsyncIterator[tuple[RunningNode, Simulator]]:
     """Providers a and b, both healthy."""
     async with (
         simulated(m1=Behaviour(), m2=Behaviour(), slow=Behaviour(latency=30.0)) as sim,
-        running_node(
+        running_engine(
             chain(sim, "m1", "m2", "slow").replace("models:", "health: {enabled: false}, models:"), tmp_path
         ) as node,
     ):
@@ -182,7 +182,7 @@ async def test_B35_only_the_exact_id(leakcheck: None, tmp_path: Path) -> None:
             'models: [{id: "m"}, {id: "m:b"}, {id: "mb"}]}\n'
             for name in ("a", "ab", "a.b")
         )
-        async with running_node("version: 1\nproviders:\n" + rows, tmp_path) as node:
+        async with running_engine("version: 1\nproviders:\n" + rows, tmp_path) as node:
             await node.control.do(Disable(Target("a", "m")))
             await node.control.do(Disable(Target("ab")))
             status = await node.control.status()
@@ -247,7 +247,7 @@ async def test_drain_lets_what_runs_finish(leakcheck: None, tmp_path: Path) -> N
     """No new requests, `enabled` stays true, the status is draining, the running one is served."""
     async with (
         simulated(m1=Behaviour(latency=0.2), m2=Behaviour()) as sim,
-        running_node(chain(sim, "m1", "m2"), tmp_path) as node,
+        running_engine(chain(sim, "m1", "m2"), tmp_path) as node,
     ):
         serving = asyncio.ensure_future(serve(node, model="a/m1"))
         await event(node, EventType.ATTEMPT_STARTED, provider="a")
@@ -282,7 +282,7 @@ async def test_replay_without_a_body_is_a_conflict(leakcheck: None, tmp_path: Pa
     """`log.bodies: off` keeps none: 409 that explains."""
     async with (
         simulated(m1=Behaviour()) as sim,
-        running_node(chain(sim, "m1", extra="log: {bodies: off}\n"), tmp_path) as node,
+        running_engine(chain(sim, "m1", extra="log: {bodies: off}\n"), tmp_path) as node,
     ):
         asked = await serve(node)
         with pytest.raises(ControlError) as refused:
@@ -316,7 +316,7 @@ async def test_C1_35_clearing_failures(leakcheck: None, tmp_path: Path) -> None:
     """The list is empty afterwards; the audit tells how many there were."""
     async with (
         simulated(m1=Behaviour(statuses=(500,)), m2=Behaviour()) as sim,
-        running_node(chain(sim, "m1", "m2"), tmp_path) as node,
+        running_engine(chain(sim, "m1", "m2"), tmp_path) as node,
     ):
         await serve(node)
         assert len(await node.control.failures()) == 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.engine.parts import serve
-from tests.support.node import chain, running_node, simulated
+from tests.engine.parts import running_engine, serve
+from tests.support.node import chain, simulated
 
 from routerconsole.control.commands import Disable, Drain, Target
 from routerconsole.domain.errors import RoutingFailed
@@ -19,7 +19,7 @@ def quiet(text: str) -> str:
 
 async def test_C0_08_nothing_asked_is_zero(leakcheck: None, tmp_path: Path) -> None:
     """No requests: averages and rates are 0, percentiles unknown, nobody is unhealthy."""
-    async with simulated(m1=Behaviour()) as sim, running_node(quiet(chain(sim, "m1")), tmp_path) as node:
+    async with simulated(m1=Behaviour()) as sim, running_engine(quiet(chain(sim, "m1")), tmp_path) as node:
         row = (await node.control.metrics())[0]
         assert (row.avg_latency_ms, row.error_rate, row.total_requests, row.p50_ms) == (0.0, 0.0, 0, None)
         status = await node.control.status()
@@ -31,7 +31,7 @@ async def test_C0_10_C0_27_metrics_count_both_ends(leakcheck: None, tmp_path: Pa
     """Ten requests of which three failed: error rate 0.3, failures by class, latency over successes only."""
     async with (
         simulated(m1=Behaviour(statuses=(200, 200, 500, 200, 200, 500, 200, 200, 500, 200))) as sim,
-        running_node(quiet(chain(sim, "m1", extra="routing: {max_attempts: 1}\n")), tmp_path) as node,
+        running_engine(quiet(chain(sim, "m1", extra="routing: {max_attempts: 1}\n")), tmp_path) as node,
     ):
         for _ in range(10):
             try:
@@ -49,7 +49,7 @@ async def test_counts_add_up(leakcheck: None, tmp_path: Path) -> None:
     """Every provider is exactly one of healthy, degraded and unhealthy."""
     async with (
         simulated(**{f"m{n}": Behaviour() for n in range(4)}) as sim,
-        running_node(quiet(chain(sim, "m0", "m1", "m2", "m3")), tmp_path) as node,
+        running_engine(quiet(chain(sim, "m0", "m1", "m2", "m3")), tmp_path) as node,
     ):
         await node.control.do(Disable(Target("a")))
         await node.control.do(Drain(Target("b")))
@@ -63,7 +63,7 @@ async def test_a_failure_is_explained(leakcheck: None, tmp_path: Path, name: str
     """An open circuit shows on its route with reason, seconds left and the last error; the provider keeps its own."""
     async with (
         simulated(m1=Behaviour(statuses=(503,))) as sim,
-        running_node(quiet(chain(sim, "m1")), tmp_path) as node,
+        running_engine(quiet(chain(sim, "m1")), tmp_path) as node,
     ):
         for _ in range(6):
             with pytest.raises(RoutingFailed):
@@ -87,7 +87,7 @@ async def test_a_gate_all_routes_share_is_the_providers(leakcheck: None, tmp_pat
         simulated(m1=Behaviour(statuses=(429,), retry_after=40), m2=Behaviour(statuses=(429,), retry_after=20)) as sim,
     ):
         text = quiet(chain(sim, "m1")).replace("[{id: m1}]", "[{id: m1}, {id: m2}]")
-        async with running_node(text, tmp_path) as node:
+        async with running_engine(text, tmp_path) as node:
             with pytest.raises(RoutingFailed):
                 await serve(node, model="a/m1")
             with pytest.raises(RoutingFailed):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tests.engine.parts import FakeClock, serve, until
-from tests.support.node import RunningNode, chain, running_node, simulated
+from tests.engine.parts import FakeClock, running_engine, serve, until
+from tests.support.node import RunningNode, chain, simulated
 
 from routerconsole.config.build import build_registry
 from routerconsole.config.load import load_text
@@ -167,7 +167,7 @@ async def test_B27_periodic_checks_are_spread_and_jittered(counting: Counting) -
 async def test_B27_starting_with_fifty_dead_providers_takes_no_time(leakcheck: None, tmp_path: Path) -> None:
     """Nobody waits for checks: a node is up in well under two seconds, and answers."""
     began = time.monotonic()
-    async with running_node(providers(50, 9), tmp_path) as node:
+    async with running_engine(providers(50, 9), tmp_path) as node:
         assert time.monotonic() - began < 2.0
         assert (await node.control.status()).total == 50
 
@@ -176,7 +176,7 @@ async def test_C0_32_B25_a_check_never_enables(leakcheck: None, tmp_path: Path) 
     """A healthy answer leaves disabled disabled and isolated isolated."""
     async with (
         simulated(m1=Behaviour(), m2=Behaviour()) as sim,
-        running_node(quiet(chain(sim, "m1", "m2")), tmp_path) as node,
+        running_engine(quiet(chain(sim, "m1", "m2")), tmp_path) as node,
     ):
         await node.control.do(Disable(Target("a")))
         await node.control.do(Isolate(Target("b")))
@@ -204,7 +204,7 @@ async def test_B25_a_check_never_closes_a_circuit(leakcheck: None, tmp_path: Pat
     """The listing answers, chat answers 500: the circuit stays open after any number of checks."""
     async with (
         simulated(m1=Behaviour(statuses=(500,))) as sim,
-        running_node(quiet(chain(sim, "m1")), tmp_path) as node,
+        running_engine(quiet(chain(sim, "m1")), tmp_path) as node,
     ):
         await opened(node)
         for _ in range(3):
@@ -221,7 +221,7 @@ async def test_a_dead_provider_is_unhealthy_with_a_reason(leakcheck: None, tmp_p
             chain(sim, "m1")
             + '  - {name: dead, kind: openai_compatible, base_url: "http://127.0.0.1:9", models: [{id: x}]}\n'
         )
-        async with running_node(text, tmp_path) as node:
+        async with running_engine(text, tmp_path) as node:
             found = (await node.control.do(Probe())).after
             by_name = {row["name"]: row for row in found["providers"]}
             assert (by_name["a"]["healthy"], by_name["dead"]["healthy"]) == (True, False)
@@ -235,7 +235,7 @@ async def test_a_wrong_key_is_seen_by_a_check(leakcheck: None, tmp_path: Path) -
     async with simulated(m1=Behaviour()) as sim:
         sim.api_key = "the-right-key-for-this"
         text = quiet(chain(sim, "m1")).replace("priority: 1", "api_key: env:KEY, priority: 1")
-        async with running_node(text, tmp_path, env={"KEY": "a-wrong-key-1234567"}) as node:
+        async with running_engine(text, tmp_path, env={"KEY": "a-wrong-key-1234567"}) as node:
             row = (await node.control.do(Probe())).after["providers"][0]
             assert (row["healthy"], row["depth"]) == (False, "auth")
             assert "a-wrong-key-1234567" not in str(row)
@@ -245,7 +245,7 @@ async def test_C0_05_a_provider_without_its_secret_is_never_contacted(leakcheck:
     """Unset key: listed with `missing_secret: NAME`, no request and no check reaches it."""
     async with simulated(m1=Behaviour()) as sim:
         text = chain(sim, "m1").replace("priority: 1", "api_key: '${TEST_API_KEY}', priority: 1")
-        async with running_node(text, tmp_path) as node:
+        async with running_engine(text, tmp_path) as node:
             provider = (await node.control.status()).providers[0]
             assert provider.reason is not None
             assert "missing_secret: TEST_API_KEY" in provider.reason
@@ -263,7 +263,7 @@ async def test_C0_04_the_key_that_is_set_is_sent(leakcheck: None, tmp_path: Path
     """`${TEST_API_KEY}` resolves to the environment's value, and the upstream gets it."""
     async with simulated(m1=Behaviour()) as sim:
         text = quiet(chain(sim, "m1")).replace("priority: 1", "api_key: '${TEST_API_KEY}', priority: 1")
-        async with running_node(text, tmp_path, env={"TEST_API_KEY": "secret123"}) as node:
+        async with running_engine(text, tmp_path, env={"TEST_API_KEY": "secret123"}) as node:
             await serve(node)
             assert dict(sim.received[-1].headers)["authorization"] == "Bearer secret123"
 

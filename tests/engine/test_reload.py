@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.engine.parts import event, serve, until
-from tests.support.node import RunningNode, chain, running_node, simulated
+from tests.engine.parts import event, running_engine, serve, until
+from tests.support.node import RunningNode, chain, simulated
 
 from routerconsole.control.commands import Disable, ReloadConfig, SetPriority, Target
 from routerconsole.control.port import ControlError
@@ -47,7 +47,7 @@ async def watched(
 ) -> AsyncIterator[tuple[RunningNode, Path]]:
     """An engine on a file."""
     path = written(tmp_path / "providers.yaml", quiet(text))
-    async with running_node(path, tmp_path) as node:
+    async with running_engine(path, tmp_path) as node:
         yield node, path
 
 
@@ -279,7 +279,7 @@ async def test_what_only_a_start_changes_is_said(leakcheck: None, tmp_path: Path
 
 async def test_without_a_file_there_is_nothing_to_reload(leakcheck: None, tmp_path: Path) -> None:
     """409, said plainly."""
-    async with simulated(m1=Behaviour()) as sim, running_node(chain(sim, "m1"), tmp_path) as node:
+    async with simulated(m1=Behaviour()) as sim, running_engine(chain(sim, "m1"), tmp_path) as node:
         with pytest.raises(ControlError) as refused:
             await node.control.do(ReloadConfig())
         assert refused.value.status == 409

@@ -8,8 +8,8 @@ import logging
 from pathlib import Path
 
 import pytest
-from tests.engine.parts import event, request, serve, types, until
-from tests.support.node import chain, running_node, simulated
+from tests.engine.parts import event, request, running_engine, serve, types, until
+from tests.support.node import chain, simulated
 
 from routerconsole.control.port import RequestQuery
 from routerconsole.domain.errors import ErrorCode, RouterError, RoutingFailed, StreamIncomplete
@@ -24,7 +24,7 @@ async def test_events_of_a_request_that_failed_over(leakcheck: None, tmp_path: P
     """routing.md §10: received, candidates, each attempt's start and end, one final event, in this order."""
     async with (
         simulated(m1=Behaviour(statuses=(500,)), m2=Behaviour()) as sim,
-        running_node(chain(sim, "m1", "m2"), tmp_path) as node,
+        running_engine(chain(sim, "m1", "m2"), tmp_path) as node,
     ):
         asked = await serve(node)
         page = node.service.bus.page(0, 1000)
@@ -46,7 +46,7 @@ async def test_an_open_circuit_met_on_the_way_is_told_as_skipped(leakcheck: None
     """A candidate whose turn came while it could not be asked is an event with the reason."""
     async with (
         simulated(m1=Behaviour(statuses=(500,)), m2=Behaviour(latency=0.05, statuses=(500,)), m3=Behaviour()) as sim,
-        running_node(chain(sim, "m1", "m2", "m3"), tmp_path) as node,
+        running_engine(chain(sim, "m1", "m2", "m3"), tmp_path) as node,
     ):
         service = node.service
         serving = asyncio.ensure_future(serve(node))
@@ -67,7 +67,7 @@ async def test_C1_49_one_final_event_however_a_request_ends(leakcheck: None, tmp
         "cut": Behaviour(cut_after=2, tokens=20),
         "slow": Behaviour(latency=30.0),
     }
-    async with simulated(**behaviours) as sim, running_node(chain(sim, *behaviours), tmp_path) as node:
+    async with simulated(**behaviours) as sim, running_engine(chain(sim, *behaviours), tmp_path) as node:
         asked = [await serve(node, model="a/ok", stream=streamed)]
         for model in ("b/bad", "c/cut", "no/such"):
             with contextlib.suppress(RouterError):  # StreamIncomplete is one
@@ -87,7 +87,7 @@ async def test_C1_49_a_stream_is_recorded_after_its_last_chunk(leakcheck: None, 
     """No row before the end; its duration covers the chunks."""
     async with (
         simulated(m1=Behaviour(tokens=4, ttft=0.02)) as sim,
-        running_node(chain(sim, "m1"), tmp_path) as node,
+        running_engine(chain(sim, "m1"), tmp_path) as node,
     ):
         exchange = await node.service.chat.open(request(node, stream=True))
         assert not FINAL & set(types(node.service.bus.page(0, 100)))
@@ -106,7 +106,7 @@ async def test_D28_a_bug_in_a_background_step_stops_nothing(
     """A tick that raises is logged and tried again; saving, probing and requests go on meanwhile."""
     monkeypatch.setattr(service_module, "TICK_S", 0.01)
     monkeypatch.setattr(service_module, "FAILED_STEP_S", 0.01)
-    async with simulated(m1=Behaviour()) as sim, running_node(chain(sim, "m1"), tmp_path) as node:
+    async with simulated(m1=Behaviour()) as sim, running_engine(chain(sim, "m1"), tmp_path) as node:
         calls: list[float] = []
         real = node.service.prober.tick
 
@@ -127,7 +127,7 @@ async def test_a_bug_in_the_engine_costs_one_request(
     leakcheck: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """safety.md §1: 500 with the request's id, recorded, and the next request is served."""
-    async with simulated(m1=Behaviour()) as sim, running_node(chain(sim, "m1"), tmp_path) as node:
+    async with simulated(m1=Behaviour()) as sim, running_engine(chain(sim, "m1"), tmp_path) as node:
         asked = request(node)
         with monkeypatch.context() as patch:
             patch.setattr(node.service.bodies, "keep", lambda _: 1 / 0)
@@ -147,7 +147,7 @@ async def test_the_watchdog_tells_of_a_blocked_loop(
     """A work item that holds the loop for over 250 ms leaves a line in the log."""
     import time
 
-    async with simulated(m1=Behaviour()) as sim, running_node(chain(sim, "m1"), tmp_path):
+    async with simulated(m1=Behaviour()) as sim, running_engine(chain(sim, "m1"), tmp_path):
         await asyncio.sleep(0.01)
         with caplog.at_level(logging.WARNING):
             time.sleep(0.4)
@@ -158,7 +158,7 @@ async def test_S43_stopping_ends_streams_in_band_and_refuses_new_requests(leakch
     """What is left after the drain is told `shutting_down`; what comes then is refused with a Retry-After."""
     async with (
         simulated(m1=Behaviour(tokens=5, stall_after=2)) as sim,
-        running_node(chain(sim, "m1"), tmp_path) as node,
+        running_engine(chain(sim, "m1"), tmp_path) as node,
     ):
         exchange = await node.service.chat.open(request(node, stream=True))
 
@@ -182,7 +182,7 @@ async def test_S43_stopping_ends_streams_in_band_and_refuses_new_requests(leakch
 
 async def test_requests_that_finish_in_time_are_drained_not_cut(leakcheck: None, tmp_path: Path) -> None:
     """A stop waits for what runs."""
-    async with simulated(m1=Behaviour(latency=0.1)) as sim, running_node(chain(sim, "m1"), tmp_path) as node:
+    async with simulated(m1=Behaviour(latency=0.1)) as sim, running_engine(chain(sim, "m1"), tmp_path) as node:
         serving = asyncio.ensure_future(serve(node))
         await event(node, EventType.ATTEMPT_STARTED)
         await node.service.stop()

@@ -7,9 +7,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.support.node import prepared
+from tests.support.node import prepared, running_node
 
 from routerconsole.config.problems import ConfigError
+from routerconsole.engine.clock import SystemClock
 from routerconsole.storage.errors import AlreadyRunning
 from routerconsole.wiring import CannotStart, EngineOptions, prepare
 
@@ -77,3 +78,21 @@ def test_a_bad_configuration_makes_no_state(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         prepared("version: 1\nproviders: 3\n", tmp_path / "state")
     assert not (tmp_path / "state").exists()
+
+
+async def test_G22_a_big_configuration_starts_quickly(tmp_path: Path, leakcheck: None) -> None:
+    """200 providers with 25 models each: started in about two seconds, and a status is made at once."""
+    rows = "".join(
+        f"  - {{name: p{n}, kind: openai_compatible, base_url: 'http://127.0.0.1:9', health: {{enabled: false}}, "
+        f"models: [{', '.join(f'{{id: m{n}-{k}}}' for k in range(25))}]}}\n"
+        for n in range(200)
+    )
+    began = SystemClock.monotonic()
+    async with running_node("version: 1\nproviders:\n" + rows, tmp_path) as node:
+        took = SystemClock.monotonic() - began
+        began = SystemClock.monotonic()
+        status = await node.control.status()
+        drawn = SystemClock.monotonic() - began
+    assert sum(len(provider.routes) for provider in status.providers) == 5000
+    assert took < 6.0  # two seconds on a machine of its own; this one is shared
+    assert drawn < 1.0

@@ -38,10 +38,6 @@ class AnthropicDialect:
     name = "anthropic"
     framing = Framing.SSE
 
-    def endpoints(self) -> frozenset[Endpoint]:
-        """Return the endpoints this dialect can serve."""
-        return frozenset({Endpoint.CHAT})
-
     def encode(self, request: ChatRequest, model: Model) -> WireRequest:
         """Map a request; raise Unsupported where the API has no way to carry it."""
         if request.endpoint is not Endpoint.CHAT:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from routerconsole.domain.capability import Word
 from routerconsole.domain.registry import Model, Provider
-from routerconsole.domain.request import ChatRequest, Endpoint
+from routerconsole.domain.request import ChatRequest
 from routerconsole.domain.secret import Secret
 
 
@@ -64,9 +64,6 @@ class Dialect(Protocol):
 
     name: str
     framing: Framing
-
-    def endpoints(self) -> frozenset[Endpoint]:
-        """Return the endpoints this dialect can serve."""
 
     def encode(self, request: ChatRequest, model: Model) -> WireRequest:
         """Map a request to the wire; raise Unsupported where it cannot be carried."""

@@ -45,10 +45,6 @@ class OllamaDialect:
     name = "ollama"
     framing = Framing.NDJSON
 
-    def endpoints(self) -> frozenset[Endpoint]:
-        """Return the endpoints this dialect can serve."""
-        return frozenset({Endpoint.CHAT, Endpoint.EMBEDDINGS})
-
     def encode(self, request: ChatRequest, model: Model) -> WireRequest:
         """Map a request; raise Unsupported where Ollama has no way to carry it."""
         if request.endpoint is Endpoint.EMBEDDINGS:

@@ -41,10 +41,6 @@ class OpenAIDialect:
     def __init__(self, quirks: frozenset[Quirk] = frozenset()) -> None:
         self.quirks = quirks
 
-    def endpoints(self) -> frozenset[Endpoint]:
-        """Return the endpoints this dialect can serve: all of them."""
-        return frozenset(_PATHS)
-
     def encode(self, request: ChatRequest, model: Model) -> WireRequest:
         """Return the client's body with the upstream's model id in it."""
         body = {**request.body, "model": model.upstream_id}

@@ -14,10 +14,10 @@ import functools
 import io
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import aiohttp
 import httpx
@@ -111,17 +111,26 @@ class Transport(httpx.AsyncBaseTransport):
         self._resolver: _Resolver | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return once the head is there; raises TransportError. The caller reads or aborts `.stream`, a Body."""
+        """The httpx face of `exchange`; the caller reads or aborts `.stream`, a Body."""
         call = request.extensions.get("call") or Call(URL(str(request.url), encoded=True))
-        content = await request.aread()
         headers = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
+        answered = await self.exchange(request.method, call, headers, await request.aread())
+        if answered.body is None:
+            return httpx.Response(answered.status)
+        return httpx.Response(answered.status, headers=list(answered.headers), stream=answered.body)
+
+    async def exchange(self, method: str, call: Call, headers: Mapping[str, str], content: bytes) -> Answered:
+        """Return once the head is there; raises TransportError. The caller reads or aborts the body.
+
+        The sender calls this directly: httpx's request and response objects cost 30 µs of an attempt's 400.
+        """
         reason = _refusal(call.url.raw_host or "")  # a proxy would resolve it out of our sight
         if reason is not None:
             raise TransportError(TransportFault.FORBIDDEN_ADDRESS, f"the address {reason}")
         _CALL.set(call)
         try:
             answer = await (self._session or self._open()).request(
-                request.method,
+                method,
                 call.url,
                 data=(content if len(content) < _LARGE else io.BytesIO(content)) if content else None,
                 headers=headers,
@@ -135,12 +144,12 @@ class Transport(httpx.AsyncBaseTransport):
         except aiohttp.ClientHttpProxyError as exc:
             if exc.status != _PROXY_AUTH:
                 raise translate(exc, call) from exc
-            return httpx.Response(exc.status)  # the same as where the proxy answers in the upstream's stead
+            return Answered(exc.status, (), None)  # the same as where the proxy answers in the upstream's stead
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, RuntimeError) as exc:
             _abort(call.socket)
             raise translate(exc, call) from exc
         call.timings.first_byte = self._clock()
-        return httpx.Response(answer.status, headers=list(answer.raw_headers), stream=Body(answer, call))
+        return Answered(answer.status, answer.raw_headers, Body(answer, call))
 
     async def aclose(self) -> None:
         """Close every connection; idempotent."""
@@ -173,6 +182,14 @@ class Transport(httpx.AsyncBaseTransport):
             max_headers=_MAX_HEADERS,
         )
         return self._session
+
+
+class Answered(NamedTuple):
+    """An opened answer: its status, its headers as they came, and its body (None where there is none to read)."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: Body | None
 
 
 class Body(httpx.AsyncByteStream):

@@ -209,8 +209,8 @@ def test_a_frozen_server_times_out_fails_over_and_recovers_through_half_open(adm
 
     wait_until(closed, "the circuit to close", seconds=20)
     tried = [a for trace in seen for a in trace["attempts_detail"] if a["provider"] == "lab-chatter"]
-    assert [a["circuit_before"] for a in tried][:2] == ["half_open", "half_open"], tried
-    assert tried[1]["circuit_after"] == "closed", tried
+    assert {a["circuit_before"] for a in tried} == {"half_open"}, tried  # noise may be blank, which is neutral
+    assert tried[-1]["circuit_after"] == "closed", tried
     assert all(trace["status"] == "ok" for trace in seen)
 
 

@@ -20,8 +20,8 @@ MAX_SCHEMA: Final = 128 * 1024
 """Bytes of a schema we compile; a larger one is only parsed against."""
 MAX_INSTANCE: Final = 1 << 20
 """Characters of content we validate (about 10 ms); longer content must only parse."""
-PREAMBLE: Final = 256
-"""Characters of prose before a forced call, about the 64 tokens a stream is held back for (stream_gate)."""
+PREAMBLE: Final = 64
+"""Characters of prose a forced call may still follow: streams are held for 64 events, a token is a character or more."""
 _MAX_STEPS: Final = 20_000
 _MAX_WORK: Final = 5_000_000
 """Schema steps times values in the answer; 2^24 steps of nested `allOf` took 0.2 s."""

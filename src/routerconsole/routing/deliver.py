@@ -21,7 +21,7 @@ MAX_SCHEMA: Final = 128 * 1024
 MAX_INSTANCE: Final = 1 << 20
 """Characters of content we validate (about 10 ms); longer content must only parse."""
 PREAMBLE: Final = 64
-"""Characters of prose a forced call may still follow: streams are held for 64 events, a token is a character or more."""
+"""Characters of prose a forced call may still follow: a stream is held for 64 events, of a character or more each."""
 _MAX_STEPS: Final = 20_000
 _MAX_WORK: Final = 5_000_000
 """Schema steps times values in the answer; 2^24 steps of nested `allOf` took 0.2 s."""

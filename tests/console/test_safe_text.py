@@ -14,14 +14,13 @@ from textual.content import Content
 
 from routerconsole.console.safe_text import (
     ASCII_FORMS,
-    CELL_LIMIT,
-    MAX_MARKS,
     AsciiFilter,
     ControlFilter,
     safe_text,
     to_ascii,
     visible,
 )
+from routerconsole.domain.visible import CELL_LIMIT, MAX_MARKS
 
 BLACK = Color(0, 0, 0)
 

@@ -1,6 +1,6 @@
 """Makes untrusted text harmless in a terminal: what a terminal could act on, or would hide, is spelt out.
 
-Pure and without a terminal library, for everything that prints without the console.
+Pure and without a terminal library: the console's one door for such text and everything that prints without it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,18 @@ MAX_MARKS: Final = 2
 
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MARKS: Final = frozenset({"Mn", "Me", "Mc"})
-_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories a terminal acts on, or shows nothing of."""
+
+
+def _codes(*ranges: tuple[int, int]) -> frozenset[int]:
+    return frozenset(code for first, last in ranges for code in range(first, last + 1))
+
+
 # Unicode's Default_Ignorable letters and the Hangul jamo that join the letter before them: they take no cell.
-_INVISIBLE: Final = ((0x115F, 0x11FF), (0x17B4, 0x17B5), (0x3164, 0x3164), (0xD7B0, 0xD7FF), (0xFFA0, 0xFFA0))
+_INVISIBLE: Final = _codes((0x115F, 0x11FF), (0x17B4, 0x17B5), (0x3164, 0x3164), (0xD7B0, 0xD7FF), (0xFFA0, 0xFFA0))
 # Terminals disagree on the width of variation selectors, skin tones and flag letters.
-_AMBIGUOUS: Final = ((0xFE00, 0xFE0F), (0x1F3FB, 0x1F3FF), (0x1F1E6, 0x1F1FF))
+_AMBIGUOUS: Final = _codes((0xFE00, 0xFE0F), (0x1F3FB, 0x1F3FF), (0x1F1E6, 0x1F1FF))
 
 
 def visible(text: str | None, limit: int = CELL_LIMIT) -> str:
@@ -59,7 +66,7 @@ def _spell(text: str) -> str:
     marks = -1  # -1: no base character yet, so a mark would attach to whatever stands left of this text
     for char in text:
         category, code = unicodedata.category(char), ord(char)
-        if category in _MARKS and not _within(code, _AMBIGUOUS):
+        if category in _MARKS and code not in _AMBIGUOUS:
             if marks < 0:
                 out.append(_escape(char))
                 continue
@@ -72,17 +79,13 @@ def _spell(text: str) -> str:
         marks = 0
         if category == "Zs":
             out.append(" ")
-        elif category in _HIDDEN or _within(code, _AMBIGUOUS) or _within(code, _INVISIBLE):
+        elif category in HIDDEN or code in _AMBIGUOUS or code in _INVISIBLE:
             out.append(_escape(char))
         else:
             out.append(char)
     if marks > MAX_MARKS:
         out.append(f"(+{marks - MAX_MARKS})")
     return "".join(out)
-
-
-def _within(code: int, ranges: tuple[tuple[int, int], ...]) -> bool:
-    return any(low <= code <= high for low, high in ranges)
 
 
 def _escape(char: str) -> str:

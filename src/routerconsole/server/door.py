@@ -92,7 +92,10 @@ class Door:
         limits = self.limits
         idle: dict[str, list[Doorstep]] = {}
         for connection in list(self.connections):
-            waited = now - connection.since
+            waited, stalled = now - connection.since, connection.stalled_since
+            if stalled is not None and now - stalled > limits.write_stall_timeout:
+                connection.cut()  # in any phase: the last bytes of an answer that is out may be what is not read
+                continue
             match connection.phase:
                 case Phase.HEADERS if waited > limits.header_timeout:
                     connection.expel("The request's headers took too long.")
@@ -102,10 +105,6 @@ class Door:
                     connection.leave()
                 case Phase.IDLE if waited > IDLE_GRACE_S:
                     idle.setdefault(connection.peer, []).append(connection)
-                case Phase.ANSWERING:
-                    stalled = connection.stalled_since
-                    if stalled is not None and now - stalled > limits.write_stall_timeout:
-                        connection.cut()
         for connections in idle.values():
             connections.sort(key=lambda item: item.since)
             for connection in connections[:-MAX_IDLE_PER_PEER]:

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from routerconsole.control.port import RequestQuery
 from routerconsole.control.views import AttemptView, ProviderStatus, RequestDetail, RouteStatus
 from routerconsole.domain.events import Event
 from routerconsole.simulator import Simulator
@@ -229,8 +230,8 @@ class Stand:
 
     async def newest(self) -> RequestDetail:
         """The trace of the newest request, whether or not its client saw an id."""
-        trace = next(self.node.service.recorder.newest())
-        return await self.detail(trace.id)
+        (row,) = self.node.service.recorder.rows(RequestQuery(limit=1))
+        return await self.detail(row.id)
 
     async def provider(self, name: str = "a") -> ProviderStatus:
         """What the status says of a provider."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from routerconsole.control.port import EngineUnreachable, RequestQuery
 from routerconsole.control.views import AuditRow, RequestDetail, RequestPage, RequestRow
 from routerconsole.control.wire import detail_from_json, revive
-from routerconsole.engine.clock import SystemClock, iso
+from routerconsole.engine.clock import SystemClock
+from routerconsole.engine.rows import audit_row
 from routerconsole.storage.db import Database
 from routerconsole.storage.errors import NewerSchema
 from routerconsole.storage.log import RequestLog
@@ -40,7 +40,7 @@ class OfflineReader:
             failed_over=query.failed_over,
         )
         more = len(rows) == query.limit
-        found = tuple(_row(orjson.loads(data)) for _, data in rows)
+        found = tuple(revive(RequestRow, orjson.loads(data)) for _, data in rows)
         return RequestPage(found, str(rows[-1][0]) if more else None)
 
     async def request(self, request_id: str) -> RequestDetail | None:
@@ -52,19 +52,7 @@ class OfflineReader:
     async def audit(self, limit: int = 100) -> tuple[AuditRow, ...]:
         """See Control; raises as `requests`."""
         await self._check(self._state, STATE)
-        return tuple(
-            AuditRow(
-                id=record.id,
-                at=iso(record.entry.at),
-                actor=record.entry.actor,
-                command=record.entry.command,
-                target=record.entry.target,
-                before=record.entry.before,
-                after=record.entry.after,
-                undone=record.undone,
-            )
-            for record in await StateStore(self._state).audit(limit)
-        )
+        return tuple(audit_row(record) for record in await StateStore(self._state).audit(limit))
 
     async def saved(self) -> StoredState:
         """Return what operators decided, nothing where there is no state; raises NewerSchema, StorageUnavailable."""
@@ -92,7 +80,3 @@ class OfflineReader:
         foreign = await database.read(look)
         if foreign is not None:
             raise NewerSchema(database.path, foreign)
-
-
-def _row(data: dict[str, Any]) -> RequestRow:
-    return revive(RequestRow, data)

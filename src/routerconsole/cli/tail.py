@@ -31,8 +31,9 @@ def run(args: argparse.Namespace) -> int:
     """Print requests as they end; ends with Ctrl-C (130) or when the engine goes (4)."""
 
     async def work(control: Control) -> int:
+        query = RequestQuery(limit=args.limit, text=args.filter)
         cursor = (await control.events(-1)).next  # before the list: what ends in between is seen twice, not never
-        page = await control.requests(RequestQuery(limit=args.limit, text=args.filter))
+        page = await control.requests(query)
         shown: set[str] = set()
         for row in reversed(page.requests):
             if row.status != "in_flight":
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
                 row_data = event.data.get("row")
                 if event.type in ENDINGS and row_data and str(row_data.get("id")) not in shown:
                     row = _row(row_data)
-                    if _matches(row, args.filter):
+                    if query.matches(row):
                         _print(row, args)
             if not events.events:
                 await asyncio.sleep(POLL_S)
@@ -72,10 +73,3 @@ def _print(row: RequestRow, args: argparse.Namespace) -> None:
 
 def _row(data: Mapping[str, Any]) -> RequestRow:
     return revive(RequestRow, dict(data))
-
-
-def _matches(row: RequestRow, wanted: str | None) -> bool:
-    if not wanted:
-        return True
-    where = (row.id, row.model, row.served_model, row.resolved, row.provider, row.chain)
-    return any(wanted.lower() in (place or "").lower() for place in where)

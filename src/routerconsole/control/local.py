@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -10,10 +12,9 @@ import orjson
 from routerconsole.domain.capability import NODE_OF, Tri
 from routerconsole.domain.errors import RouterError
 from routerconsole.domain.request import ChatRequest, Endpoint, Hints, Origin
-from routerconsole.engine.clock import iso
+from routerconsole.domain.trace import RequestStatus
 from routerconsole.engine.overview import Overview
-from routerconsole.engine.recorder import matches
-from routerconsole.engine.rows import candidate_views, detail_of
+from routerconsole.engine.rows import audit_row, candidate_views, detail_of
 from routerconsole.engine.service import Service
 from routerconsole.storage.errors import StorageUnavailable
 
@@ -25,15 +26,18 @@ from .views import (
     FailureView,
     ModelCard,
     ProviderMetrics,
+    ProviderStatus,
     RequestDetail,
     RequestPage,
     RequestRow,
     Resolved,
     Status,
 )
-from .wire import detail_from_json
+from .wire import detail_from_json, revive
 
 MAX_PAGE = 1000
+SLICE = 500
+"""Routes whose status is made in one go; measured: 17 µs each."""
 
 
 class LocalControl:
@@ -47,7 +51,8 @@ class LocalControl:
         service = self._service
         rps, failovers, errors, p95 = service.recorder.rates.read(service.clock.monotonic())
         notices = (*service.keeper.notices, service.config_notice, *service.loaded.notices)
-        return self._overview().status(
+        return Overview.status(
+            await self._providers(),
             uptime_s=round(service.clock.monotonic() - service.started_at, 1),
             in_flight=len(service.chat.in_flight),
             version=service.version,
@@ -68,18 +73,20 @@ class LocalControl:
     async def requests(self, query: RequestQuery) -> RequestPage:
         """Rows in memory first, then the log; a cursor is always a sequence number of the log."""
         limit = max(1, min(query.limit, MAX_PAGE))
-        rows: list[RequestRow] = []
-        if query.before is None:
-            rows = self._service.recorder.rows(
-                RequestQuery(
-                    limit=limit,
-                    provider=query.provider,
-                    status=query.status,
-                    text=query.text,
-                    failed_over=query.failed_over,
-                )
-            )
-        return await self._page(query, rows, limit)
+        recorder, keeper = self._service.recorder, self._service.keeper
+        rows = recorder.rows(replace(query, limit=limit)) if query.before is None else []
+        if query.status == RequestStatus.IN_FLIGHT:  # nothing in the log is
+            return RequestPage(tuple(rows), None)
+        if query.before is not None or len(rows) == limit:
+            await keeper.logged()  # what is over and not yet written has no number
+        try:
+            if len(rows) == limit:
+                cursor = await keeper.log.below([row.id for row in rows])
+                older = await self._stored(query, 1, before=cursor)
+                return RequestPage(tuple(rows), str(cursor) if older else None)
+            return await self._filled_up(query, rows, limit)
+        except StorageUnavailable:
+            return RequestPage(tuple(rows), None)
 
     async def request(self, request_id: str) -> RequestDetail | None:
         """See Control."""
@@ -103,19 +110,7 @@ class LocalControl:
             records = await self._service.keeper.state.audit(limit)
         except StorageUnavailable as exc:
             raise ControlError("storage_unavailable", f"The audit cannot be read: {exc}.", status=503) from exc
-        return tuple(
-            AuditRow(
-                id=record.id,
-                at=iso(record.entry.at),
-                actor=record.entry.actor,
-                command=record.entry.command,
-                target=record.entry.target,
-                before=record.entry.before,
-                after=record.entry.after,
-                undone=record.undone,
-            )
-            for record in records
-        )
+        return tuple(audit_row(record) for record in records)
 
     async def config(self) -> Mapping[str, Any]:
         """See Control."""
@@ -186,42 +181,52 @@ class LocalControl:
     async def aclose(self) -> None:
         """Let go; the service is not ours to stop."""
 
+    async def _providers(self) -> list[ProviderStatus]:
+        """Return every provider; requests get their turn after each SLICE of routes. A reload meanwhile starts over."""
+        while True:
+            made: list[ProviderStatus] = []
+            registry, since = self._service.registry, 0
+            for provider in self._overview().providers():
+                made.append(provider)
+                since += len(provider.routes)
+                if since >= SLICE:
+                    since = 0
+                    await asyncio.sleep(0)
+                    if self._service.registry is not registry:
+                        break
+            else:
+                return made
+
     def _overview(self) -> Overview:
         service = self._service
         return Overview(service.board, service.registry, service.clock, service.prober.last)
 
-    async def _page(self, query: RequestQuery, rows: list[RequestRow], limit: int) -> RequestPage:
-        """Fill up from the log; what is in memory and not yet written has no number and so no cursor of its own."""
+    async def _filled_up(self, query: RequestQuery, rows: list[RequestRow], limit: int) -> RequestPage:
+        """Go on in the log where the rows in memory end."""
         before = int(query.before) if query.before and query.before.isdigit() else None
-        try:
-            stored = await self._service.keeper.log.page(
-                limit,
-                before_seq=before,
-                provider=query.provider,
-                status=query.status,
-                text=query.text,
-                failed_over=query.failed_over,
-            )
-        except StorageUnavailable:
-            return RequestPage(tuple(rows), None)
+        stored = await self._stored(query, limit, before=before)
         known = {row.id for row in rows}
         last: int | None = None
         for seq, data in stored:
-            row = _row(orjson.loads(data))
-            if row.id in known:
-                last = seq
-                continue
-            if len(rows) >= limit or not matches(row, query):
-                break
-            rows.append(row)
+            row = revive(RequestRow, orjson.loads(data))
+            if row.id not in known:
+                if len(rows) >= limit:
+                    break
+                rows.append(row)
             last = seq
         more = bool(stored) and last is not None and (len(stored) == limit or last != stored[-1][0])
         return RequestPage(tuple(rows), str(last) if more else None)
 
-
-def _row(data: dict[str, Any]) -> RequestRow:
-    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
-    return RequestRow(**fields)
+    async def _stored(self, query: RequestQuery, limit: int, *, before: int | None) -> list[tuple[int, bytes]]:
+        """Return numbered rows of the log, newest first, that pass the query's filters."""
+        return await self._service.keeper.log.page(
+            limit,
+            before_seq=before,
+            provider=query.provider,
+            status=query.status,
+            text=query.text,
+            failed_over=query.failed_over,
+        )
 
 
 def _told(error: RouterError) -> dict[str, Any]:

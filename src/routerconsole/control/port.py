@@ -23,6 +23,7 @@ from .views import (
     ProviderMetrics,
     RequestDetail,
     RequestPage,
+    RequestRow,
     Status,
 )
 
@@ -46,6 +47,19 @@ class RequestQuery:
     status: str | None = None
     text: str | None = None
     failed_over: bool = False
+
+    def matches(self, row: RequestRow) -> bool:
+        """Say whether a row passes the filters (all but the cursor); a provider's rows are also those it failed."""
+        if self.provider is not None and row.provider != self.provider and f"{self.provider}✗" not in row.chain:
+            return False
+        if self.status is not None and row.status != self.status:
+            return False
+        if self.failed_over and row.attempts < 2:
+            return False
+        if self.text:
+            places = (row.id, row.model, row.provider, row.served_model, row.chain)
+            return self.text.casefold() in " ".join(place for place in places if place).casefold()
+        return True
 
 
 class ControlError(Exception):

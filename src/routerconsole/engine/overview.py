@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from routerconsole.control.views import HealthResult, ProviderMetrics, ProviderStatus, RouteMetrics, RouteStatus, Status
+from routerconsole.domain.route import ModelKey
 from routerconsole.routing.health import HealthWord
 
 from .clock import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from routerconsole.domain.outcome import GateReason
     from routerconsole.domain.registry import Provider, Registry
@@ -31,14 +32,14 @@ class Overview:
         self._board, self._registry, self._probes = board, registry, probes
         self._now, self._wall = clock.monotonic(), clock.wall()
 
-    def providers(self) -> tuple[ProviderStatus, ...]:
-        """Return every provider with its routes, by priority."""
+    def providers(self) -> Iterator[ProviderStatus]:
+        """Make every provider with its routes, by priority, one at a time: thousands of routes take a while."""
         ordered = sorted(self._registry.providers.values(), key=lambda provider: provider.priority)
-        return tuple(self._provider(provider) for provider in ordered)
+        return (self._provider(provider) for provider in ordered)
 
-    def status(self, **engine: Any) -> Status:  # the engine's own figures, spelt as Status spells them
+    @staticmethod
+    def status(providers: Sequence[ProviderStatus], **engine: Any) -> Status:  # spelt as Status spells them
         """Return the whole picture; `engine` fills the fields that are not the board's."""
-        providers = self.providers()
         words = [HealthWord(provider.status) for provider in providers]
         healthy = sum(word in _GOOD for word in words)
         degraded = sum(word in _SHAKY for word in words)
@@ -47,7 +48,7 @@ class Overview:
             healthy=healthy,
             degraded=degraded,
             unhealthy=len(providers) - healthy - degraded,
-            providers=providers,
+            providers=tuple(providers),
             **engine,
         )
 
@@ -140,6 +141,7 @@ class Overview:
             reason=refusal.text if refusal else None,
             headroom=board.headroom(route, now),
             in_flight=board.in_flight(route),
+            priority=self._registry.priority(ModelKey(route.provider, route.model)),
             last_error=None
             if error is None
             else {

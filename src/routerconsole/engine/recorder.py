@@ -53,7 +53,7 @@ class Recorder:
     def __init__(self, bus: Bus, clock: Clock, sink: LogSink | None = None) -> None:
         self._bus, self._clock, self._sink = bus, clock, sink
         self.live: dict[str, Trace] = {}
-        self._recent: OrderedDict[str, Trace] = OrderedDict()
+        self._recent: OrderedDict[str, tuple[Trace, RequestRow]] = OrderedDict()
         self._failures: deque[FailureView] = deque(maxlen=KEEP_FAILURES)
         self.rates = Rates()
 
@@ -114,7 +114,8 @@ class Recorder:
         """The request is over: keep it, publish its final event once, hand it to the log."""
         if self.live.pop(trace.id, None) is None:
             return
-        self._recent[trace.id] = trace
+        row = row_of(trace)
+        self._recent[trace.id] = trace, row
         if len(self._recent) > KEEP:
             self._recent.popitem(last=False)
         failed = trace.status in (RequestStatus.FAILED, RequestStatus.TRUNCATED)
@@ -124,24 +125,18 @@ class Recorder:
             failed=failed,
             total_ms=trace.total_ms if trace.status is RequestStatus.OK else None,
         )
-        row = row_of(trace)
         self._publish(_FINAL_EVENT[trace.status], trace, {"row": row})
         if self._sink is not None:
             self._sink.offer(trace, row)
 
     def find(self, request_id: str) -> Trace | None:
         """Return a live or recent trace."""
-        return self.live.get(request_id) or self._recent.get(request_id)
-
-    def newest(self) -> Iterator[Trace]:
-        """Iterate live then recent traces, newest first."""
-        yield from reversed(list(self.live.values()))
-        yield from reversed(self._recent.values())
+        live = self.live.get(request_id)
+        return live if live is not None else self._recent.get(request_id, (None, None))[0]
 
     def rows(self, query: RequestQuery) -> list[RequestRow]:
         """Return the rows in memory that match, newest first."""
-        found = (row for trace in self.newest() if matches(row := row_of(trace), query))
-        return list(islice(found, query.limit))
+        return list(islice((row for row in self._newest() if query.matches(row)), query.limit))
 
     def failures(self, limit: int) -> tuple[FailureView, ...]:
         """Return recent failed attempts, newest first."""
@@ -153,22 +148,13 @@ class Recorder:
         self._failures.clear()
         return count
 
+    def _newest(self) -> Iterator[RequestRow]:
+        """Iterate live then recent rows; those of finished requests change no more and are not made again."""
+        yield from (row_of(trace) for trace in reversed(self.live.values()))
+        yield from (row for _, row in reversed(self._recent.values()))
+
     def _publish(self, kind: EventType, trace: Trace, data: dict[str, object]) -> None:
         self._bus.note(kind, {"id": trace.id, **data})
-
-
-def matches(row: RequestRow, query: RequestQuery) -> bool:
-    """Say whether a row passes the query's filters (all but the cursor)."""
-    if query.provider is not None and row.provider != query.provider and f"{query.provider}✗" not in row.chain:
-        return False
-    if query.status is not None and row.status != query.status:
-        return False
-    if query.failed_over and row.attempts < 2:
-        return False
-    if query.text:
-        hay = " ".join(str(part) for part in (row.id, row.model, row.provider, row.served_model, row.chain)).casefold()
-        return query.text.casefold() in hay
-    return True
 
 
 def _where(attempt: Attempt) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from routerconsole.control.views import AttemptView, CandidateView, RequestDetail, RequestRow
+from routerconsole.control.views import AttemptView, AuditRow, CandidateView, RequestDetail, RequestRow
 from routerconsole.domain.outcome import OutcomeClass
 from routerconsole.domain.trace import cause_code, chain_text
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from routerconsole.domain.trace import Attempt, Candidate, Trace
+    from routerconsole.storage.state import AuditRecord
 
 
 def row_of(trace: Trace) -> RequestRow:
@@ -79,6 +80,21 @@ def logged(trace: Trace, row: RequestRow) -> tuple[bytes, bytes]:
     }
     own = orjson.dumps(row)
     return own, own[:-1] + b"," + orjson.dumps(rest)[1:]
+
+
+def audit_row(record: AuditRecord) -> AuditRow:
+    """Return a stored operator change as faces show it."""
+    entry = record.entry
+    return AuditRow(
+        id=record.id,
+        at=iso(entry.at),
+        actor=entry.actor,
+        command=entry.command,
+        target=entry.target,
+        before=entry.before,
+        after=entry.after,
+        undone=record.undone,
+    )
 
 
 def candidate_views(candidates: Iterable[Candidate]) -> tuple[CandidateView, ...]:

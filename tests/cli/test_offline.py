@@ -108,6 +108,18 @@ def test_G11_config_check_passes_with_warnings_and_notices(alone: Cli) -> None:
     assert done.out.splitlines()[-1].startswith("ok: ")
 
 
+def test_config_check_names_keys_the_console_would_leave_out(alone: Cli) -> None:
+    """An unknown action and a reserved key in `console.keys` are warnings, in both forms."""
+    alone.config = alone.home / "ok.yaml"
+    alone.config.write_text("version: 1\nproviders: []\nconsole: {keys: {log.freez: x, log.freeze: ctrl+z}}\n")
+    done = alone("config", "check")
+    assert done.code == 0
+    assert "console.keys.log.freez: no such action; did you mean log.freeze?" in done.out
+    assert "console.keys.log.freeze: 'ctrl+z' is reserved" in done.out
+    warned = alone("config", "check", "--json").json["warnings"]
+    assert sum("console.keys." in warning["message"] for warning in warned) == 2
+
+
 def test_G12_G21_config_show_masks_and_export_loads_again(alone: Cli) -> None:
     """The effective configuration has every default; a plain-text key is in neither form."""
     alone.config = alone.home / "p.yaml"

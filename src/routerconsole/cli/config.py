@@ -17,8 +17,9 @@ from routerconsole.config.export import export_text, write_new
 from routerconsole.config.init import write_starter
 from routerconsole.config.listings import detected
 from routerconsole.config.load import CONFIG_VARIABLE, LoadedConfig, find_config, load, user_config
-from routerconsole.config.problems import SHOWN, ConfigError, Problem
+from routerconsole.config.problems import SHOWN, ConfigError, Problem, Severity
 from routerconsole.config.show import effective
+from routerconsole.console.keymap import keymap_problems
 from routerconsole.control.wire import plain
 from routerconsole.domain.visible import BLOCK_LIMIT, visible, visible_block
 
@@ -41,6 +42,7 @@ def check(args: argparse.Namespace) -> int:
             _print(f"ERROR: {problem}")
         say(f"{len(exc.problems)} problem{'s' if len(exc.problems) > 1 else ''}; nothing of {found} is in use")
         return Exit.USAGE
+    loaded = replace(loaded, warnings=(*loaded.warnings, *_bad_keys(loaded)))
     if args.json:
         show_json(_report(loaded.source_path, (), loaded))
         return Exit.OK
@@ -131,7 +133,11 @@ def _with_priorities(settings: Settings, root: Path) -> Settings:
             records = (await reader.saved()).of("priority")
         finally:
             await reader.aclose()
-        return {str(key[0]): data["priority"] for key, data in records.items() if isinstance(data.get("priority"), int)}
+        return {  # a model's own priority has no place in the file
+            str(key[0]): data["priority"]
+            for key, data in records.items()
+            if len(key) == 1 and isinstance(data.get("priority"), int)
+        }
 
     priorities = asyncio.run(saved())
     providers = [
@@ -149,6 +155,12 @@ def _report(path: Path | None, problems: Sequence[Problem], loaded: LoadedConfig
         "warnings": [] if loaded is None else [plain(warning) for warning in loaded.warnings],
         "notices": [] if loaded is None else [plain(notice) for notice in loaded.notices],
     }
+
+
+def _bad_keys(loaded: LoadedConfig) -> list[Problem]:
+    """Return what the console would leave out of `console.keys`: it knows its actions, the configuration does not."""
+    found = keymap_problems(loaded.settings.console.keys)
+    return [Problem(str(loaded.source_path), 0, "", text, Severity.WARNING) for text in found]
 
 
 def _yaml(shown: object) -> str:

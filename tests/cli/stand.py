@@ -105,15 +105,12 @@ class Cli:
             env=environment(self.home, self.env),
         )
         assert process.stdout is not None
-        watchdog = threading.Timer(SECONDS, process.kill)
-        watchdog.start()
         try:
-            line = process.stdout.readline()
-            watchdog.cancel()
+            with in_time(process):
+                line = process.stdout.readline()
             assert line.startswith(ready), (line, Path(log.name).read_text())
             yield process, line.removeprefix(ready).strip()
         finally:
-            watchdog.cancel()
             process.terminate()
             try:
                 process.wait(15)
@@ -122,6 +119,17 @@ class Cli:
                 process.wait(5)
                 process.stdout.close()
                 log.close()
+
+
+@contextmanager
+def in_time(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill a process whose output is waited for in vain, so that the test fails instead of hanging."""
+    watchdog = threading.Timer(SECONDS, process.kill)
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
 
 
 def active(text: str) -> set[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import HOSTILE, KEY
-from tests.cli.stand import Cli, active, environment
+from tests.cli.stand import Cli, active, environment, in_time
 
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}
 
@@ -334,23 +334,19 @@ def test_a_request_is_replayed_on_other_models(cli: Cli) -> None:
 
 
 def test_tail_shows_requests_as_they_end(cli: Cli) -> None:
-    """Earlier ones first, then each new one; Ctrl-C ends it with 130."""
-    with subprocess.Popen(
-        cli.line("requests", "tail", "--limit", "1", "--json"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cli.home,
-        env=environment(cli.home, cli.env),
-    ) as tail:
+    """Earlier ones first, then each new one; Ctrl-C ends it with 130. Replays of other tests may end in between."""
+    complete = ("complete", "hello", "--model", "good/sim-ok", "--json")
+    earlier = cli(*complete).json["request_id"]
+    with cli.started("requests", "tail", "--limit", "5", "--json", ready="{") as (tail, rest), in_time(tail):
+        ids = [json.loads("{" + rest)["id"]]  # it follows from here on
+        later = cli(*complete).json["request_id"]
         assert tail.stdout is not None
-        json.loads(tail.stdout.readline())  # it follows from here on
-        told = cli("complete", "hello", "--model", "good/sim-ok", "--json").json
-        assert json.loads(tail.stdout.readline())["id"] == told["request_id"]
+        while later not in ids:
+            ids.append(json.loads(tail.stdout.readline())["id"])
+        assert earlier in ids
         tail.send_signal(signal.SIGINT)
         assert tail.wait(10) == 130
-        assert tail.stderr is not None
-        assert tail.stderr.read() == ""
+    assert (cli.home / "requests.stderr").read_text() == ""
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(cli: Cli) -> None:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from routerconsole.config.build import build_registry
-from routerconsole.config.detect import HOSTED, LOCAL, detect, listed_ids
+from routerconsole.config.detect import HOSTED, LOCAL, from_answers, listed_ids
 from routerconsole.config.export import ExportRefusedError
 from routerconsole.config.init import starter_text, write_starter
 from routerconsole.config.load import load_text
+from routerconsole.config.models import Settings
 from routerconsole.domain.route import ModelKey
 
 
 def nothing(url: str) -> list[str] | None:
     return None
+
+
+def detect(env: Mapping[str, str], listing: Callable[[str], list[str] | None]) -> Settings:
+    """What is found where `listing` says what answers at a URL."""
+    return from_answers(env, {local.listing: listing(local.listing) for local in LOCAL})
 
 
 def test_nothing_found_is_an_empty_configuration() -> None:

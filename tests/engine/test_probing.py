@@ -18,6 +18,7 @@ from routerconsole.config.load import load_text
 from routerconsole.control.commands import Disable, Isolate, Probe, Target
 from routerconsole.domain.errors import RoutingFailed
 from routerconsole.domain.events import EventType
+from routerconsole.domain.route import ModelKey
 from routerconsole.engine.bus import Bus
 from routerconsole.engine.probing import PARALLEL, Prober
 from routerconsole.engine.tasks import TaskOwner
@@ -191,9 +192,8 @@ async def test_C0_32_B25_a_check_never_enables(leakcheck: None, tmp_path: Path) 
 
 async def opened(node: RunningNode) -> None:
     """Fail until provider a's route is open."""
-    while node.service.board.circuit(node.service.registry.all_routes()[0], node.service.clock.monotonic())[0] == (
-        CircuitState.CLOSED
-    ):
+    (route,) = node.service.registry.routes(ModelKey("a", "m1"))
+    while node.service.board.circuit(route, node.service.clock.monotonic())[0] == CircuitState.CLOSED:
         try:
             await serve(node, model="a/m1")
         except RoutingFailed:

@@ -164,9 +164,7 @@ class Bench:
         self._routers.append(router)
         return router
 
-    def cli(
-        self, *arguments: str, state: str = "state", seconds: float = PATIENCE_S
-    ) -> subprocess.CompletedProcess[str]:
+    def cli(self, *arguments: str, state: str = "state") -> subprocess.CompletedProcess[str]:
         """Run another command of the program."""
         return subprocess.run(
             [sys.executable, "-m", "routerconsole", "--state-dir", str(self.place / state), *arguments],

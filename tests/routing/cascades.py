@@ -213,8 +213,16 @@ class Stage:
         """Leave these providers' and the process's buckets empty."""
         for name in names:
             for _ in count():
-                if not self.budget.try_take(self.now, name):
+                if not paid(self.budget, self.now, name):
                     break
+
+
+def paid(budget: RetryBudget, now: float, provider: str | None = None) -> bool:
+    """Pay for one extra attempt as the cascade does: False, and nothing taken, where a bucket is empty."""
+    if not budget.available(provider, now):
+        return False
+    budget.take(provider, now)
+    return True
 
 
 def _endings(given: Sequence[Ending] | Ending) -> Iterator[Ending]:

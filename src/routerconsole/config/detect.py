@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .models import Kind, ModelSettings, ProviderSettings, Settings
-
-Probe = Callable[[str], "list[str] | None"]
-"""Given a listing URL, the ids of the models it lists, or None where nothing of the kind answers."""
 
 _HOSTED_PRIORITY, _LOCAL_PRIORITY = 100, 10
 
@@ -75,14 +72,11 @@ LOCAL: tuple[Local, ...] = (
 )
 
 
-def detect(env: Mapping[str, str], probe: Probe) -> Settings:
-    """Return settings for every local server that answers `probe` and every hosted key in `env` (a reference to it)."""
-    answers = {local.listing: probe(local.listing) for local in LOCAL}
-    return from_answers(env, answers)
-
-
 def from_answers(env: Mapping[str, str], answers: Mapping[str, list[str] | None]) -> Settings:
-    """Return the same for listings fetched beforehand, by listing URL, which a caller may do all at once."""
+    """Return settings for every hosted key in `env` (a reference to it) and every local server that answered.
+
+    `answers` has the ids a server listed by its listing URL, None where nothing of the kind answers.
+    """
     found = [_local(local, ids) for local in LOCAL if (ids := answers.get(local.listing)) is not None]
     found += [_hosted(hosted) for hosted in HOSTED if _offered(hosted, env)]
     return Settings(providers=found)

@@ -66,7 +66,6 @@ class FrameWriter(threading.Thread):
         self._owes_repaint = False
         self._closing = False
         self.lost = False
-        self.dropped = 0
 
     @property
     def deep(self) -> bool:
@@ -79,7 +78,6 @@ class FrameWriter(threading.Thread):
             if self.lost or not data:
                 return
             if droppable and self.deep:
-                self.dropped += 1
                 self._owes_repaint = True
                 return
             self._queue.append(data)
@@ -196,11 +194,6 @@ class ConsoleDriver(LinuxDriver):
     def can_suspend(self) -> bool:
         """Never: the process serves requests."""
         return False
-
-    @property
-    def frames_dropped(self) -> int:
-        """Frames thrown away so far because the terminal was behind."""
-        return self._writer.dropped if self._writer is not None else 0
 
     def _continued(self, _signum: int, _frame: FrameType | None) -> None:
         """After an outside SIGSTOP and SIGCONT the shell may have reset the terminal: take its modes again."""

@@ -101,6 +101,7 @@ class Model:
     tags: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     tier: Tier = Tier.STANDARD
+    priority: int | None = None  # set by an operator; None follows the provider's
 
     @property
     def key(self) -> ModelKey:
@@ -182,9 +183,10 @@ class Registry:
         provider = self.providers[key.provider]
         return tuple(Route(provider.name, account.name, key.model) for account in provider.accounts)
 
-    def all_routes(self) -> tuple[Route, ...]:
-        """Return every route, by provider order then model order."""
-        return tuple(route for key in self.models for route in self.routes(key))
+    def priority(self, key: ModelKey) -> int:
+        """Return a model's place among others, lower first: its own where an operator set one, else its provider's."""
+        own = self.models[key].priority
+        return self.providers[key.provider].priority if own is None else own
 
 
 AUTO_POOL = "auto"
@@ -204,7 +206,12 @@ def assemble(
     """
     by_name = {provider.name: provider for provider in providers}
     ranked = sorted(by_name.values(), key=lambda provider: provider.priority)
-    models = {model.key: model for provider in ranked for model in provider.models}
+    placed = [
+        (provider.priority if model.priority is None else model.priority, model)
+        for provider in ranked
+        for model in provider.models
+    ]
+    models = {model.key: model for _, model in sorted(placed, key=lambda item: item[0])}
     by_upstream_id: dict[str, tuple[ModelKey, ...]] = {}
     for key in models:
         by_upstream_id[key.model] = (*by_upstream_id.get(key.model, ()), key)

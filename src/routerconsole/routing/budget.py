@@ -68,13 +68,6 @@ class RetryBudget:
         for bucket in self._both(provider):
             bucket.take(now)
 
-    def try_take(self, now: float, provider: str | None = None) -> bool:
-        """Pay for one extra attempt; False (and nothing taken) when a bucket holds less than one token."""
-        if not self.available(provider, now):
-            return False
-        self.take(provider, now)
-        return True
-
     def configure(self, policy: RetryPolicy, providers: frozenset[str]) -> None:
         """Follow a reload: a new policy, and no buckets for providers that are gone."""
         self._policy = policy

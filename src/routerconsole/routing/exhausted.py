@@ -109,7 +109,7 @@ def exhausted(
         return _failed(tried[-1:], rest, retry_in)
     classes = {item.failure.cls for item in tried}
     if classes == {OutcomeClass.CAPABILITY}:  # 3
-        return _incapable(tried, skipped, plan, retry_in=retry_in, rest=rest)
+        return _incapable(tried, skipped, retry_in=retry_in, rest=rest)
     if OutcomeClass.UNDELIVERED in classes:  # 4
         forced = ", ".join(plan.needs.forced)
         return RoutingFailed(
@@ -153,7 +153,7 @@ def _unroutable(
 
 
 def _incapable(
-    tried: Sequence[Tried], skipped: Mapping[Route, Refusal], plan: Plan, *, retry_in: float | None, rest: str
+    tried: Sequence[Tried], skipped: Mapping[Route, Refusal], *, retry_in: float | None, rest: str
 ) -> RoutingFailed:
     """Return 422 where nobody has the capability; while a route that may have it is only away for now, 503."""
     words = dict.fromkeys(word.value for item in tried for word in item.failure.refused)

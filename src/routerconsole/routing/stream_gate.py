@@ -198,7 +198,7 @@ class StreamGate:
             self.served_model = model if isinstance(model, str) else None
         usage = chunk.get("usage")
         if usage is not None:
-            payload, chunk = self._without_usage(payload, chunk, usage)
+            payload, chunk = self._without_usage(chunk, usage)
             if not choices:
                 return
         elif "choices" not in chunk:
@@ -220,7 +220,7 @@ class StreamGate:
             return Failure(OutcomeClass.CUT, failure.detail, status=200, code=failure.code, message=failure.message)
         return failure
 
-    def _without_usage(self, payload: bytes, chunk: dict[str, Any], usage: object) -> tuple[bytes, dict[str, Any]]:
+    def _without_usage(self, chunk: dict[str, Any], usage: object) -> tuple[bytes, dict[str, Any]]:
         """Keep the usage for the trace and take it out of the chunk; the last one told wins."""
         if isinstance(usage, Mapping):
             self.usage = usage

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from random import Random
 from types import MappingProxyType
 
@@ -164,15 +163,3 @@ def traffic(seed: int = 0, rate_per_s: float = RATE_PER_S) -> Iterator[TrafficIt
                 headers["x-router-session"] = f"s{rng.randrange(8)}"
             delay = min(rng.expovariate(rate_per_s), 4 / rate_per_s)
             yield TrafficItem(delay, path, make(rng), MappingProxyType(headers))
-
-
-def traffic_for(seconds: float, seed: int = 0, rate_per_s: float = RATE_PER_S) -> list[TrafficItem]:
-    """The requests whose send time falls in the first so many seconds."""
-    found: list[TrafficItem] = []
-    elapsed = 0.0
-    for item in islice(traffic(seed, rate_per_s), 1_000_000):
-        elapsed += item.delay_s
-        if elapsed >= seconds:
-            break
-        found.append(item)
-    return found

@@ -31,7 +31,6 @@ _STATUS: Final = {
 """Glyph and role of each health word of routing.md §1; a word the console does not know is shown plainly."""
 
 STRIP_BUCKETS: Final = 60
-SECONDS_PER_BUCKET: Final = 5
 
 
 def health(status: str) -> Run:

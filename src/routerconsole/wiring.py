@@ -251,6 +251,7 @@ def _guard(server: ServerSettings, host: str, bound: str, tokens: Tokens) -> Gua
     """
     allowed = frozenset(name.lower() for name in server.allowed_hosts)
     address = ip_address(bound.partition("%")[0])
+    own = {f"[{name}]" if ":" in name else name for name in (host.strip("[]").lower(), bound)}
     if address.is_unspecified:
         if not allowed:
             raise CannotStart(
@@ -258,9 +259,9 @@ def _guard(server: ServerSettings, host: str, bound: str, tokens: Tokens) -> Gua
             )
         hosts = allowed | LOOPBACK_NAMES
     elif address.is_loopback:
-        hosts = allowed | LOOPBACK_NAMES
+        hosts = allowed | LOOPBACK_NAMES | own
     else:
-        hosts = allowed | {f"[{name}]" if ":" in name else name for name in (host.strip("[]").lower(), bound)}
+        hosts = allowed | own
     if server.auth == "loopback_open" and not address.is_loopback:
         raise CannotStart("`server.auth: loopback_open` is only allowed on a loopback bind; use `required`.")
     return Guard(

@@ -213,24 +213,21 @@ def _targets(add: Adder) -> None:
         ttl = _option(
             "--ttl", type=duration, default=900.0, metavar="T", help="how long, e.g. 90s or 15m (the default)"
         )
+        cut = _option("--cancel-in-flight", action="store_true", help="cut what runs there too")
         for name, summary, more in (
             ("enable", "take requests again", ()),
-            (
-                "disable",
-                "no new requests, remembered over restarts",
-                (_option("--cancel-in-flight", action="store_true", help="cut what runs there too"),),
-            ),
-            ("drain", "no new requests until enabled or restarted", ()),
+            ("disable", "no new requests, remembered over restarts", (cut,)),
+            ("drain", "no new requests until enabled or restarted", (cut,)),
             (
                 "reset",
                 "close the circuit and clear faults",
                 (_option("--gates", action="store_true", help="clear rate, overload and quota gates too"),),
             ),
-            ("isolate", "take out for a while", (ttl,)),
+            ("isolate", "take out for a while", (ttl, cut)),
             ("force-close", "admit whatever the breaker says, for a while", (ttl,)),
             (
                 "priority",
-                "change the order of providers (lower is tried first)",
+                f"change the order of {command} (lower is tried first)",
                 (_option("priority", type=int, metavar="N", help="the new priority"),),
             ),
         ):

@@ -67,13 +67,7 @@ def change_providers(args: argparse.Namespace) -> int:
 
 def change_routes(args: argparse.Namespace) -> int:
     """Change one model at one provider, all accounts."""
-    target = route_target(args.target)
-    if args.verb == "priority":
-        raise Stop(
-            Exit.USAGE,
-            f"priority belongs to the provider: `routerconsole providers priority {target.provider} {args.priority}`",
-        )
-    return change(args, _command(args, target))
+    return change(args, _command(args, route_target(args.target)))
 
 
 def probe(args: argparse.Namespace) -> int:
@@ -133,15 +127,15 @@ def _command(args: argparse.Namespace, target: Target) -> Command:
         case "disable":
             return Disable(target, cancel_in_flight=args.cancel_in_flight)
         case "drain":
-            return Drain(target)
+            return Drain(target, cancel_in_flight=args.cancel_in_flight)
         case "reset":
             return ResetCircuit(target, gates=args.gates)
         case "isolate":
-            return Isolate(target, ttl_s=args.ttl)
+            return Isolate(target, ttl_s=args.ttl, cancel_in_flight=args.cancel_in_flight)
         case "force-close":
             return ForceClose(target, ttl_s=args.ttl)
         case "priority":
-            return SetPriority(target.provider, args.priority)
+            return SetPriority(target.provider, args.priority, target.model)
     raise Stop(Exit.USAGE, f"unknown verb {args.verb!r}")
 
 

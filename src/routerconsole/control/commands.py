@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+HAND_TTL_S = 900.0
+"""How long what is isolated or forced closed by hand stays so, unless said (interface.md §5)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -52,8 +55,9 @@ class Disable(_OnTarget):
 
 @dataclass(frozen=True, slots=True)
 class Drain(_OnTarget):
-    """No new requests until enabled again or restarted."""
+    """No new requests until enabled again or restarted; `cancel_in_flight` also cuts what runs there."""
 
+    cancel_in_flight: bool = False
     verb: ClassVar[str] = "drain"
 
 
@@ -72,9 +76,10 @@ class ResetCircuit(_OnTarget):
 
 @dataclass(frozen=True, slots=True)
 class Isolate(_OnTarget):
-    """Take it out by hand for `ttl_s` seconds (15 minutes by default)."""
+    """Take it out by hand for `ttl_s` seconds (15 minutes by default); `cancel_in_flight` also cuts what runs there."""
 
-    ttl_s: float = 900.0
+    ttl_s: float = HAND_TTL_S
+    cancel_in_flight: bool = False
     verb: ClassVar[str] = "isolate"
 
 
@@ -82,16 +87,17 @@ class Isolate(_OnTarget):
 class ForceClose(_OnTarget):
     """Admit whatever the breaker says for `ttl_s` seconds (15 minutes by default)."""
 
-    ttl_s: float = 900.0
+    ttl_s: float = HAND_TTL_S
     verb: ClassVar[str] = "force_close"
 
 
 @dataclass(frozen=True, slots=True)
 class SetPriority:
-    """Change a provider's priority (lower is tried first); remembered over restarts."""
+    """Change the priority of a provider, or of one `model` there (lower is tried first); remembered over restarts."""
 
     provider: str
     priority: int
+    model: str | None = None
     name: ClassVar[str] = "set_priority"
 
 

@@ -31,6 +31,7 @@ class RouteStatus:
     reason: str | None = None
     headroom: int | None = None  # counted failures left before the circuit opens
     in_flight: int = 0
+    priority: int | None = None  # lower is tried first: its own where an operator set one, else its provider's
     last_error: Mapping[str, Any] | None = None  # {class, detail, at}
     gaps: tuple[str, ...] = ()  # capability words learned to be missing
 

@@ -182,6 +182,8 @@ class ChatEngine:
                 if isinstance(step, Stop):
                     if step.return_last and kept.step is not None:
                         return self._undelivered(kept, settlement, deadline)
+                    if step.error.code is ErrorCode.CAPABILITY_NOT_DELIVERED:
+                        trace.undelivered = kept.words
                     raise step.error
                 result, attempt = await self._attempt(request, decision, step, flight)
                 if isinstance(result, Refused):

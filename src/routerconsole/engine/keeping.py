@@ -42,6 +42,8 @@ BACKUP_S = 3600.0
 SUMMARY_BYTES = 2_048
 FULL_BYTES = 256 * 1024
 """Most bytes of a body that `log.bodies: summary | full` puts on disk."""
+PriorityKey = tuple[str, ...]
+"""Whose priority an operator set: (provider,), or (provider, upstream id) for one model there."""
 _NONSENSE = (KeyError, ValueError, TypeError, AttributeError)
 """What a stored record of another shape than ours makes the board raise."""
 
@@ -84,7 +86,7 @@ class Keeper:
         self._troubles: dict[str, str] = {}
         self._strange: tuple[str, ...] = ()
         self.check_s = CHECK_S
-        self.priorities: dict[str, int] = {}
+        self.priorities: dict[PriorityKey, int] = {}
         self.on_priorities: Callable[[], None] = lambda: None
 
     @property
@@ -108,6 +110,10 @@ class Keeper:
         """Write what waits; the last call before the tasks end."""
         await self._writer.aclose()
         await self.save()
+
+    async def logged(self) -> None:
+        """Wait a moment until the requests that are over stand in the log."""
+        await self._writer.settled()
 
     async def aclose(self) -> None:
         """Close both files."""
@@ -182,9 +188,9 @@ class Keeper:
         strange = stored.unreadable + self._restore_board([dict(data) for data in stored.of("board").values()])
         self.priorities = {}
         for key, data in stored.of("priority").items():
-            name, priority = key[0] if key else None, data.get("priority")
-            if isinstance(name, str) and isinstance(priority, int):
-                self.priorities[name] = priority
+            names, priority = tuple(name for name in key if isinstance(name, str)), data.get("priority")
+            if 1 <= len(names) <= 2 and len(names) == len(key) and isinstance(priority, int):
+                self.priorities[names] = priority
             else:
                 strange += 1
         if strange:

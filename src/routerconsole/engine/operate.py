@@ -29,6 +29,7 @@ from routerconsole.control.port import ControlError
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.registry import assemble
 from routerconsole.domain.request import ChatRequest, Origin
+from routerconsole.domain.route import ModelKey
 from routerconsole.routing.board import UnknownTarget
 from routerconsole.storage.state import AuditEntry, Record
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from routerconsole.domain.registry import Registry
     from routerconsole.routing.verbs import Changed
 
+    from .keeping import PriorityKey
     from .service import Service
 
 _TargetCommand = Enable | Disable | Drain | ResetCircuit | Isolate | ForceClose
@@ -114,7 +116,7 @@ class Operator:
             return receipt
         done = self._verb(command, target, dry_run=False)
         self._service.bus.publish_all(done.facts)
-        if isinstance(command, Disable) and command.cancel_in_flight:
+        if isinstance(command, Disable | Drain | Isolate) and command.cancel_in_flight:
             self._cut_in_flight(target)
         persisted = await self._service.keeper.save() and receipt.persisted
         return replace(receipt, before=done.before, after=done.after, persisted=persisted)
@@ -159,12 +161,15 @@ class Operator:
 
     async def _set_priority(self, command: SetPriority, *, actor: str, dry_run: bool) -> Receipt:
         registry = self._service.registry
-        target = self._known(Target(command.provider))
-        provider = registry.providers[target.provider]
-        before, after = {"priority": provider.priority}, {"priority": command.priority}
-        record = Record((provider.name,), "priority", after)
+        target = self._known(Target(command.provider, command.model))
+        key: PriorityKey = (target.provider,) if target.model is None else (target.provider, target.model)
+        place = registry.providers[target.provider].priority
+        if target.model is not None:
+            place = registry.priority(ModelKey(target.provider, target.model))
+        before, after = {"priority": place}, {"priority": command.priority}
+        record = Record(key, "priority", after)
         receipt = await self._audited(
-            command.name, provider.name, before, after, actor=actor, dry_run=dry_run, records=(record,)
+            command.name, target.label(), before, after, actor=actor, dry_run=dry_run, records=(record,)
         )
         if not dry_run and not receipt.persisted:  # an edit of configuration, unlike a circuit in trouble, can wait
             raise ControlError(
@@ -174,7 +179,7 @@ class Operator:
             )
         if not dry_run:
             priorities = self._service.keeper.priorities
-            priorities[provider.name] = command.priority
+            priorities[key] = command.priority
             self._service.swap(with_priorities(self._service.registry, priorities))
         return receipt
 
@@ -262,10 +267,19 @@ class Operator:
         return Receipt(name, target, before, after, persisted=audit_id is not None, audit_id=audit_id)
 
 
-def with_priorities(registry: Registry, priorities: Mapping[str, int]) -> Registry:
+def with_priorities(registry: Registry, priorities: Mapping[PriorityKey, int]) -> Registry:
     """Return the registry with operators' priorities laid over the configured ones."""
     providers = [
-        replace(provider, priority=priorities[provider.name]) if provider.name in priorities else provider
+        replace(
+            provider,
+            priority=priorities.get((provider.name,), provider.priority),
+            models=tuple(
+                replace(model, priority=priorities.get((provider.name, model.upstream_id)))
+                if (provider.name, model.upstream_id) in priorities
+                else model
+                for model in provider.models
+            ),
+        )
         for provider in registry.providers.values()
     ]
     return assemble(

@@ -68,7 +68,7 @@ def _pool(pool: Pool, registry: Registry) -> Resolution:
     members = pool.members
     if not pool.automatic:  # the automatic one is made in this order
         present = (key for key in members if key in registry.models)
-        members = tuple(sorted(present, key=lambda key: registry.providers[key.provider].priority))
+        members = tuple(sorted(present, key=registry.priority))
     return Resolution(ResolvedKind.POOL, pool.id, members, pool.capability_policy)
 
 
@@ -107,7 +107,7 @@ def _everywhere(name: str, registry: Registry) -> tuple[ModelKey, ...]:
     ]
     if not respelled:
         return keys
-    return tuple(sorted((*keys, *respelled), key=lambda key: registry.providers[key.provider].priority))
+    return tuple(sorted((*keys, *respelled), key=registry.priority))
 
 
 def _spellings(upstream: str, *, ollama: bool) -> tuple[str, ...]:

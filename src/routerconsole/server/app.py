@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 API = b"/api/v1/"
 MODELS = b"/v1/models"
+MESSAGES = b"/v1/messages"
 CLIENT_PATHS = frozenset({b"/api/v1/router/complete"})
 """Control routes a client token may use too (interface.md §5)."""
 _JSON = (b"content-type", b"application/json")
@@ -72,8 +73,8 @@ class App:
         elif path == MODELS or path.startswith(MODELS + b"/"):  # 4
             _allow(scope, "GET")
             self._guard.check_token(headers, Access.CLIENT, peer=peer)
-            await self._models(send, path[len(MODELS) + 1 :])
-        elif path == b"/v1/messages":  # 5
+            await self._models(send, path[len(MODELS) :])
+        elif path == MESSAGES or path.startswith(MESSAGES + b"/"):  # 5
             self._guard.check_token(headers, Access.CLIENT, peer=peer)
             raise RequestRejected(
                 ErrorCode.ANTHROPIC_INGRESS_NOT_SUPPORTED,
@@ -87,18 +88,20 @@ class App:
         else:  # 7
             raise RequestRejected(ErrorCode.NOT_FOUND, "There is nothing at this path.")
 
-    async def _models(self, send: Send, encoded: bytes) -> None:
+    async def _models(self, send: Send, rest: bytes) -> None:
+        """List the models, or show the one whose name follows the path; names mean what they mean in a request."""
         cards = await self._control.models()
-        if not encoded:
+        ours = trace_headers(self._chat.new_id(), None)
+        if not rest:
             listed = [_card(card.id, card.owned_by, card.created) for card in cards]
-            await _send_json(send, 200, dumps({"object": "list", "data": listed}), trace_headers("none", None))
+            await _send_json(send, 200, dumps({"object": "list", "data": listed}), ours)
             return
-        wanted = unquote_to_bytes(encoded).decode("utf-8", "replace")
+        wanted = unquote_to_bytes(rest[1:]).decode("utf-8", "replace")
         for card in cards:
-            if wanted in (card.id, card.id.replace("__", "/", 1)):
+            if _names(wanted, card.id):
                 known = {str(word): value for word, value in card.capabilities.items()}  # orjson refuses StrEnum keys
                 body = _card(card.id, card.owned_by, card.created) | {"capabilities": known}
-                await _send_json(send, 200, dumps(body), trace_headers("none", None))
+                await _send_json(send, 200, dumps(body), ours)
                 return
         raise RequestRejected(ErrorCode.MODEL_NOT_FOUND, "No such model; GET /v1/models lists them.", param="model")
 
@@ -110,6 +113,15 @@ def _allow(scope: Scope, method: str) -> None:
         return
     allow = "GET, HEAD" if method == "GET" else method
     raise RequestRejected(ErrorCode.METHOD_NOT_ALLOWED, f"Only {allow} is allowed here.", allow=allow)
+
+
+def _names(wanted: str, card_id: str) -> bool:
+    """Whether a name means a card: a pool, `provider__model` or `provider/model`; only the model's case matters."""
+    provider, qualified, model = card_id.partition("__")
+    if not qualified:
+        return wanted.casefold() == card_id.casefold()
+    head, rest = wanted[: len(provider)], wanted[len(provider) :]
+    return head.casefold() == provider.casefold() and rest in (f"__{model}", f"/{model}")
 
 
 def _card(model_id: str, owned_by: str, created: int) -> dict[str, Any]:

@@ -95,6 +95,16 @@ def trace_headers(request_id: str, trace: Trace | None) -> Headers:
     ]
 
 
+def overhead_header(router_ms: float) -> tuple[bytes, bytes]:
+    """Return the header with the milliseconds spent inside the router, not waiting for upstreams."""
+    return b"x-router-overhead-ms", f"{router_ms:.2f}".encode()
+
+
+def undelivered_header(trace: Trace) -> tuple[bytes, bytes]:
+    """Return the header that names the forced capabilities an answer lacks."""
+    return b"x-router-undelivered", ",".join(trace.undelivered).encode()
+
+
 def header_text(value: str) -> bytes:
     """Return text as a header value: printable ASCII, anything else percent-encoded."""
     if value.isascii() and value.isprintable():

@@ -7,8 +7,8 @@ from routerconsole.domain.request import NO_HINTS, Hints
 
 from .errors import Headers
 
-MAX_VALUE = 256
-"""Characters of a forwarded or kept header value."""
+MAX_VALUE = 512
+"""Characters of a forwarded header value: what the W3C asks to be kept of a `tracestate`."""
 MAX_TIMEOUT_MS = 24 * 3600 * 1000
 _FORWARDED = frozenset({b"traceparent", b"tracestate", b"x-request-id"})
 

@@ -11,7 +11,17 @@ import orjson
 from routerconsole.domain.errors import ErrorCode, RequestRejected, RouterError, RoutingFailed, StreamIncomplete
 from routerconsole.domain.request import ChatRequest, Endpoint, Origin
 
-from .errors import Headers, attempts_of, dumps, error_body, error_headers, skipped_of, trace_headers
+from .errors import (
+    Headers,
+    attempts_of,
+    dumps,
+    error_body,
+    error_headers,
+    overhead_header,
+    skipped_of,
+    trace_headers,
+    undelivered_header,
+)
 from .hints import hints_of
 from .protocol import scope_watch
 from .strict_json import parse_object
@@ -45,6 +55,8 @@ class OpenAIFace:
     async def serve(self, scope: Scope, receive: Receive, send: Send, endpoint: Endpoint) -> None:
         """Answer one request; a client that leaves cancels everything done for it."""
         request_id = self._chat.new_id()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         watch = scope_watch(scope)
         task = asyncio.current_task()
         if watch is not None and task is not None:
@@ -52,7 +64,7 @@ class OpenAIFace:
         try:
             await self._answer(scope, receive, send, endpoint, request_id=request_id)
         except RouterError as exc:
-            await send_error(send, exc, request_id)
+            await send_error(send, exc, request_id, router_ms=(loop.time() - began) * 1000)
         except asyncio.CancelledError:
             if watch is None or not watch.gone:
                 raise
@@ -74,7 +86,7 @@ class OpenAIFace:
         else:
             ours = trace_headers(request_id, exchange.trace)
             if exchange.trace.undelivered:
-                ours.append((b"x-router-undelivered", ",".join(exchange.trace.undelivered).encode()))
+                ours.append(undelivered_header(exchange.trace))
             try:
                 await _start_stream(send, ours, exchange.headers)
                 await _send_stream(send, exchange, request)
@@ -164,12 +176,21 @@ async def read_json_body(headers: Headers, receive: Receive, limit: int) -> byte
     return b"".join(chunks)
 
 
-async def send_error(send: Send, error: RouterError, request_id: str) -> None:
-    """Send an error as a whole answer; one that leaves body bytes unread closes the connection."""
+async def send_error(send: Send, error: RouterError, request_id: str, *, router_ms: float | None = None) -> None:
+    """Send an error as a whole answer; one that leaves body bytes unread closes the connection.
+
+    `router_ms` is the time spent here on a request that was never routed; of a routed one its trace knows better.
+    """
     body = dumps(error_body(error, request_id))
     trace = error.trace if isinstance(error, RoutingFailed) else None
     headers = [_JSON, (b"content-length", str(len(body)).encode()), *trace_headers(request_id, trace)]
     headers.extend(error_headers(error))
+    if trace is not None and trace.router_ms is not None:
+        router_ms = trace.router_ms
+    if router_ms is not None:
+        headers.append(overhead_header(router_ms))
+    if trace is not None and trace.undelivered:
+        headers.append(undelivered_header(trace))
     if error.code is ErrorCode.PAYLOAD_TOO_LARGE:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
@@ -187,9 +208,9 @@ async def _send_whole(send: Send, exchange: Exchange, request: ChatRequest) -> N
     if request.hints.trace:
         body = _with_trace(body, trace)
     headers = [_JSON, (b"content-length", str(len(body)).encode()), *trace_headers(request.id, trace)]
-    headers.append((b"x-router-overhead-ms", f"{trace.router_ms or 0.0:.2f}".encode()))
+    headers.append(overhead_header(trace.router_ms or 0.0))
     if trace.undelivered:
-        headers.append((b"x-router-undelivered", ",".join(trace.undelivered).encode()))
+        headers.append(undelivered_header(trace))
     headers.extend((name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in exchange.headers)
     await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -203,13 +224,14 @@ async def _start_stream(send: Send, ours: Headers, theirs: Sequence[tuple[str, s
 
 async def _send_stream(send: Send, exchange: Exchange, request: ChatRequest) -> None:
     """Frame the committed stream; it ends with [DONE], or with one error event and no [DONE]."""
+    last = b""
     try:
         async for batch in exchange.deltas():
             if not batch:
                 continue
             if request.hints.trace and batch[-1] == _DONE:
-                told = dumps({"object": "chat.completion.chunk", "choices": [], "routerconsole": _told(exchange.trace)})
-                batch = [*batch[:-1], told, _DONE]  # noqa: PLW2901 - the one batch that ends the stream
+                batch = _with_told(batch, exchange.trace, last)  # noqa: PLW2901 - the one batch that ends the stream
+            last = batch[-1]
             await _body(send, b"data: " + b"\n\ndata: ".join(batch) + b"\n\n")
     except StreamIncomplete as exc:
         await _body(send, in_band(exc, request.id), more=False)
@@ -224,6 +246,16 @@ async def _body(send: Send, data: bytes, *, more: bool = True) -> None:
 def _with_trace(body: bytes, trace: Trace) -> bytes:
     data = orjson.loads(body)
     return orjson.dumps({**data, "routerconsole": _told(trace)}) if isinstance(data, dict) else body
+
+
+def _with_told(batch: Sequence[bytes], trace: Trace, sent: bytes) -> Sequence[bytes]:
+    """Return the batch that ends a stream with the trace in its last chunk; one of its own where that has left."""
+    *before, done = batch
+    if before:
+        return [*before[:-1], _with_trace(before[-1], trace), done]
+    chunk = orjson.loads(sent) if sent else {}
+    envelope = {key: chunk[key] for key in ("id", "object", "created", "model") if key in chunk}
+    return [dumps({"object": "chat.completion.chunk", **envelope, "choices": [], "routerconsole": _told(trace)}), done]
 
 
 def _told(trace: Trace) -> dict[str, Any]:

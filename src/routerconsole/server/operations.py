@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from routerconsole.control.commands import (
+    HAND_TTL_S,
     CancelRequest,
     ClearFailures,
     Command,
@@ -25,7 +26,7 @@ from routerconsole.control.commands import (
     SetPriority,
     Target,
 )
-from routerconsole.control.port import ControlError, RequestQuery
+from routerconsole.control.port import RequestQuery
 from routerconsole.control.views import (
     Explanation,
     HealthCheck,
@@ -39,7 +40,7 @@ from routerconsole.domain.errors import ErrorCode, RequestRejected
 from routerconsole.domain.request import ChatRequest, Endpoint, Origin
 from routerconsole.domain.trace import Decision
 
-from .errors import attempts_of, trace_headers
+from .errors import attempts_of, overhead_header, trace_headers
 from .events import EventFeed
 from .hints import hints_of
 from .openapi import document
@@ -80,6 +81,13 @@ ACTOR = "api"
 TEMPERATURE = 0.7
 """Of `router/complete` where the body names none (cases.md C0-25)."""
 _ALL_FAILURES = 10_000
+_TAKEN = {
+    "ttl_s": ("isolate", "force_close"),
+    "cancel_in_flight": ("disable", "drain", "isolate"),
+    "gates": ("reset_circuit",),
+    "priority": ("set_priority",),
+}
+"""The options of a control body, and the actions they mean something to."""
 
 Plain = Call[NoQuery, Nothing]
 AnyCall = Call[Any, Any]
@@ -192,7 +200,7 @@ class Operations:
             "tool_calls": message.get("tool_calls") or [],
             "usage": orjson.loads(exchange.reply or b"{}").get("usage"),
         }
-        return Answer(data, headers=trace_headers(call.id, trace))
+        return Answer(data, headers=[*trace_headers(call.id, trace), overhead_header(trace.router_ms or 0.0)])
 
     async def status(self, call: Plain) -> Answer:
         """Everything at a glance."""
@@ -307,39 +315,35 @@ def _post(path: str, summary: str, handler: Any, body: Any, answer: object, *, o
 
 def _command(body: ControlBody, target: Target) -> Command:
     """Return the action's command; raise RequestRejected for an option the action does not have."""
-    ttl = {} if body.ttl_s is None else {"ttl_s": body.ttl_s}
     options = {"ttl_s": body.ttl_s, "cancel_in_flight": body.cancel_in_flight, "priority": body.priority}
     options["gates"] = body.gates
-    taken = {"isolate": "ttl_s", "force_close": "ttl_s", "disable": "cancel_in_flight", "reset_circuit": "gates"}
-    taken["set_priority"] = "priority"
     for name, value in options.items():
-        if value not in (None, False) and taken.get(body.action) != name:
+        if value not in (None, False) and body.action not in _TAKEN[name]:
             raise RequestRejected(
                 ErrorCode.INVALID_REQUEST, f"`{name}` has no effect on `{body.action}`; leave it out.", param=name
             )
+    cut = bool(body.cancel_in_flight)
     match body.action:
         case "enable":
             return Enable(target)
         case "disable":
-            return Disable(target, bool(body.cancel_in_flight))
+            return Disable(target, cut)
         case "drain":
-            return Drain(target)
+            return Drain(target, cut)
         case "reset_circuit":
             return ResetCircuit(target, bool(body.gates))
         case "isolate":
-            return Isolate(target, **ttl)
+            return Isolate(target, body.ttl_s or HAND_TTL_S, cut)
         case "force_close":
-            return ForceClose(target, **ttl)
+            return ForceClose(target, body.ttl_s or HAND_TTL_S)
         case "set_priority":
             return _set_priority(body, target)
 
 
 def _set_priority(body: ControlBody, target: Target) -> SetPriority:
-    if target.model is not None:
-        raise ControlError("invalid_request", "Priority belongs to a provider; its routes have none of their own.")
     if body.priority is None:
         raise RequestRejected(ErrorCode.INVALID_REQUEST, "`priority` is required for set_priority.", param="priority")
-    return SetPriority(target.provider, body.priority)
+    return SetPriority(target.provider, body.priority, target.model)
 
 
 def _first_choice(reply: bytes | None) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from routerconsole.domain.errors import ErrorCode, RequestRejected
 
 from .door import Door, Phase
-from .errors import dumps, error_body
+from .errors import dumps, error_body, error_headers, trace_headers
 
 MAX_PIPELINED = 32
 """Requests that may wait behind the one being answered on a connection; nobody sends more in good faith."""
@@ -229,10 +229,11 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._refused = True
         body = dumps(error_body(error, "none"))
-        retry = b"retry-after: 1\r\n" if error.retry_after else b""
+        headers = [*trace_headers("none", None), *error_headers(error)]
+        lines = b"".join(b"%s: %s\r\n" % (name, value) for name, value in headers)
         self.transport.write(
             b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n%s"
-            % (status, _REASONS[status], len(body), retry, body)
+            % (status, _REASONS[status], len(body), lines, body)
         )
         self.transport.close()
 

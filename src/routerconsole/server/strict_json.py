@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from routerconsole.domain.errors import ErrorCode, RequestRejected
 
 MAX_DEPTH = 64
 """Nesting of objects and lists (interface.md §6)."""
+_LONG_NUMBER = re.compile(rb"[:,\[]\s{0,64}-?[0-9]{19}")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -29,6 +31,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         _check_depth(data)
     if raw.count(b'"model"') > 1 or b"\\u006" in raw:  # the second: a letter of `model` may be escaped
         json.loads(raw, object_pairs_hook=_refuse_two_models)
+    if _LONG_NUMBER.search(raw):  # or such digits in a text
+        json.loads(raw, parse_int=_refuse_inexact)
     return data
 
 
@@ -52,6 +56,14 @@ def _refuse_two_models(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if names.count("model") > 1 and ("messages" in names or "input" in names or "prompt" in names):
         raise RequestRejected(ErrorCode.INVALID_JSON, "The body names `model` twice.", param="model")
     return dict(pairs)
+
+
+def _refuse_inexact(digits: str) -> int:
+    """Beyond 64 bits a whole number is read as a float: what then differs must not reach an upstream unsaid."""
+    value = int(digits)
+    if not -(2**63) <= value < 2**64 and int(float(digits)) != value:
+        raise RequestRejected(ErrorCode.INVALID_JSON, "The body has a whole number of more than 64 bits.")
+    return value
 
 
 def _named(data: object) -> str:

@@ -107,6 +107,18 @@ class RequestLog:
         sql = f"SELECT seq, row FROM requests{clauses} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - clauses are literals above
         return await self.db.read(lambda conn: conn.execute(sql, (*values, max(0, limit))).fetchall())
 
+    async def below(self, request_ids: Sequence[str]) -> int:
+        """Return the cursor below these rows; where none of them is written yet, one above all that are."""
+        holes = ", ".join("?" * len(request_ids))
+        sql = f"SELECT min(seq) FROM requests WHERE id IN ({holes})"  # noqa: S608 - only placeholders
+        last = "SELECT coalesce(max(seq), 0) + 1 FROM requests"
+
+        def work(conn: sqlite3.Connection) -> int:
+            (found,) = conn.execute(sql, [_text(each) for each in request_ids]).fetchone()
+            return int(found if found is not None else conn.execute(last).fetchone()[0])
+
+        return await self.db.read(work)
+
     async def get(self, request_id: str) -> bytes | None:
         """Return the detail JSON of a request; None where it is unknown or its detail was dropped."""
         sql = "SELECT detail FROM requests WHERE id = ?"

@@ -52,6 +52,8 @@ class LogWriter:
         self._task: asyncio.Task[Any] | None = None
         self._state = self._disk = ""  # what was reported last; the disk's present trouble
         self._overflowing = False
+        self._left = 0  # rows that have left the queue
+        self._awaited: list[tuple[int, asyncio.Future[None]]] = []  # who waits until how many have
         self.dropped_details = 0
         self.dropped_rows = 0
         self.written = 0
@@ -90,6 +92,22 @@ class LogWriter:
             self._many.set()
         if self._overflowing:
             self._tell()
+
+    async def settled(self, *, timeout: float = 0.5) -> None:
+        """Return once what waits now is on the disk; after `timeout` seconds, or while the disk says no, without."""
+        if not self._queue or self._disk or self._task is None:
+            return
+        goal = self._left + len(self._queue)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited.append((goal, done))
+        self._many.set()
+        try:
+            async with asyncio.timeout(timeout):
+                await done
+        except TimeoutError:
+            return
+        finally:
+            self._awaited = [each for each in self._awaited if each[1] is not done]
 
     async def aclose(self, *, timeout: float = 5.0) -> None:
         """Write what waits, if the disk lets us within `timeout` seconds; idempotent."""
@@ -137,6 +155,10 @@ class LogWriter:
         for item in batch:
             self._queue.popleft()
             self._bytes -= item.size()
+        self._left += len(batch)
+        for goal, done in self._awaited:
+            if goal <= self._left and not done.done():
+                done.set_result(None)
         if not self._queue:
             self._overflowing = False
             if not self._closing.is_set():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from routerconsole.control.views import AuditRow, ProviderStatus, RequestDetail, RequestRow, Status
@@ -62,14 +64,21 @@ def noteworthy(row: RequestRow) -> bool:
     return row.status in _FAILED or failed_over(row)
 
 
+_place: Final = attrgetter("at", "id")
+"""Where a row stands in the log, as a sort key made in C: a Python key keeps the engine's thread waiting."""
+
+
 class RequestStore:
-    """The newest requests by id, oldest first."""
+    """The newest requests by id, oldest first; what a look costs follows what it brought, not what is kept."""
 
     def __init__(self, cap: int = MAX_ROWS) -> None:
         self._cap = cap
         self._by_id: dict[str, RequestRow] = {}
-        self._ordered: list[RequestRow] | None = []
+        self._ordered: list[RequestRow] = []
+        self._running: set[str] = set()
         self.version = 0
+        self.noted = 0
+        """Counts the changes to rows that are `noteworthy`."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -79,33 +88,69 @@ class RequestStore:
         return self._by_id.get(request_id)
 
     def rows(self) -> list[RequestRow]:
-        """Return all rows, oldest first; the list is shared, do not change it."""
-        if self._ordered is None:
-            self._ordered = sorted(self._by_id.values(), key=lambda row: (row.at, row.id))
-            for old in self._ordered[: -self._cap]:
-                del self._by_id[old.id]
-            self._ordered = self._ordered[-self._cap :]
+        """Return all rows, oldest first; the list is the store's own: do not change or keep it."""
         return self._ordered
 
     def unfinished(self) -> frozenset[str]:
         """Return the ids of the rows still running."""
-        return frozenset(row.id for row in self._by_id.values() if in_flight(row))
+        return frozenset(self._running)
 
     def merge(self, rows: Iterable[RequestRow]) -> None:
         """Take new and newer rows; a finished row is never set back to running by a snapshot taken before its end."""
+        taken: dict[str, RequestRow | None] = {}
         for row in rows:
             known = self._by_id.get(row.id)
-            if known == row or (known is not None and in_flight(row) and not in_flight(known)):
+            if known is row or known == row:
                 continue
+            runs = in_flight(row)
+            if known is not None and runs and not in_flight(known):
+                continue
+            taken.setdefault(row.id, known)
             self._by_id[row.id] = row
-            self._ordered = None
+            (self._running.add if runs else self._running.discard)(row.id)
+            if noteworthy(row) or (known is not None and noteworthy(known)):
+                self.noted += 1
+        if taken:
             self.version += 1
+            self._arrange(taken)
+            self._evict()
+
+    def _arrange(self, taken: Mapping[str, RequestRow | None]) -> None:
+        """Put new rows into their places and newer ones into those of the rows `taken` says they replace."""
+        ordered, new = self._ordered, []
+        for request_id, known in taken.items():
+            row = self._by_id[request_id]
+            if known is None:
+                new.append(row)
+                continue
+            at = bisect_left(ordered, _place(known), key=_place)
+            if row.at == known.at:
+                ordered[at] = row
+            else:
+                del ordered[at]
+                new.append(row)
+        if new:
+            first = bisect_left(ordered, min(map(_place, new)), key=_place)
+            ordered[first:] = sorted([*ordered[first:], *new], key=_place)
+
+    def _evict(self) -> None:
+        """Forget the oldest rows beyond the cap."""
+        beyond = len(self._ordered) - self._cap
+        if beyond <= 0:
+            return
+        for old in self._ordered[:beyond]:
+            del self._by_id[old.id]
+            self._running.discard(old.id)
+            self.noted += noteworthy(old)
+        del self._ordered[:beyond]
 
     def clear(self) -> None:
         """Forget everything (another engine answered)."""
         self._by_id.clear()
+        self._running.clear()
         self._ordered = []
         self.version += 1
+        self.noted += 1
 
 
 @dataclass(slots=True)

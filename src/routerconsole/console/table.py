@@ -16,7 +16,7 @@ class TableModel(Generic[T]):
     def __init__(self, key: Callable[[T], str], *, follows: bool = False) -> None:
         self._key = key
         self._rows: Sequence[T] = ()
-        self._index: dict[str, int] = {}
+        self._index: dict[str, int] | None = None
         self._cursor = 0
         self._cursor_key: str | None = None
         self._top = 0
@@ -56,20 +56,20 @@ class TableModel(Generic[T]):
         """Rows that came below since the list was frozen."""
         if self.following or self._frozen_last is None:
             return 0
-        at = self._index.get(self._frozen_last)
+        at = self._find(self._frozen_last)
         return len(self._rows) - 1 - at if at is not None else len(self._rows)
 
     def set(self, rows: Sequence[T]) -> None:
         """Replace the rows; cursor and first row follow their records, or stay at their place when those are gone."""
         self._rows = rows
-        self._index = {self._key(row): place for place, row in enumerate(rows)}
+        self._index = None
         last = max(0, len(rows) - 1)
         if self.following:
             self._cursor = last
         else:
-            found = self._index.get(self._cursor_key) if self._cursor_key is not None else None
+            found = self._find(self._cursor_key) if self._cursor_key is not None else None
             self._cursor = min(self._cursor, last) if found is None else found
-            top = self._index.get(self._top_key) if self._top_key is not None else None
+            top = self._find(self._top_key) if self._top_key is not None else None
             self._top = min(self._top, last) if top is None else top
         self._settle()
 
@@ -103,7 +103,7 @@ class TableModel(Generic[T]):
 
     def go(self, key: str) -> bool:
         """Put the cursor on a record; False when it is not in the list."""
-        place = self._index.get(key)
+        place = self._find(key)
         if place is None:
             return False
         if self.following:
@@ -123,6 +123,12 @@ class TableModel(Generic[T]):
             self.freeze()
         else:
             self.to_bottom()
+
+    def _find(self, key: str) -> int | None:
+        """Return a record's place; the index is made when first asked for, a following list never asks."""
+        if self._index is None:
+            self._index = {self._key(row): place for place, row in enumerate(self._rows)}
+        return self._index.get(key)
 
     def _settle(self, *, keep_cursor_visible: bool = False) -> None:
         last_top = max(0, len(self._rows) - self._height)

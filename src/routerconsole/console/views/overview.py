@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.actions import Context
@@ -49,16 +50,16 @@ class OverviewView(View):
         )
         detail = TextPane("Provider", (Context.PROVIDERS, Context.DETAIL), draw=self._detail)
         super().__init__("overview", host, (providers, latest), detail)
-        self._seen_version = -1
+        self._seen_noted = -1
         self._failing: tuple[RequestRow, ...] = ()
 
     def sync(self) -> None:
-        """Take providers and rows in; the failover list is folded only when rows changed."""
+        """Take providers and rows in; the failover list is folded only when one of its kind changed."""
         state = self.host.state
         self.providers.set(state.status.providers if state.status is not None else ())
-        if state.requests.version != self._seen_version:
-            self._seen_version = state.requests.version
-            self._failing = tuple(row for row in reversed(state.requests.rows()) if noteworthy(row))[:LATEST]
+        if state.requests.noted != self._seen_noted:
+            self._seen_noted = state.requests.noted
+            self._failing = tuple(islice((row for row in reversed(state.requests.rows()) if noteworthy(row)), LATEST))
             at_top = self.latest.cursor == 0
             self.latest.set(self._failing)
             if at_top:

@@ -37,16 +37,17 @@ class Filter:
         """The words as typed, lower case."""
         return tuple(word.lower() for word in self.text.split() if word != "-")
 
-    def admits(self, row: RequestRow) -> bool:
-        """Whether a row is shown."""
-        if not self.words:
-            return True
+    def select(self, rows: Sequence[RequestRow]) -> list[RequestRow]:
+        """Return the rows that are shown."""
+        words = self.words
+        return [row for row in rows if self._admits(row, words)] if words else list(rows)
+
+    def _admits(self, row: RequestRow, words: tuple[str, ...]) -> bool:
         known = self._hay.get(row.id)
         if known is None or known[0] is not row:
             if len(self._hay) > 2 * MAX_ROWS:
                 self._hay.clear()
             known = self._hay[row.id] = (row, self._text(row))
-        words = self.words
         hit = all((word[1:] not in known[1]) if word.startswith("-") else (word in known[1]) for word in words)
         return hit != self.inverted
 
@@ -96,8 +97,7 @@ class RequestsView(View):
         seen = (state.requests.version, self.filter.text, self.filter.inverted)
         if seen != self._seen:
             self._seen = seen
-            rows = state.requests.rows()
-            self.table.set([row for row in rows if self.filter.admits(row)] if self.filter.words else list(rows))
+            self.table.set(self.filter.select(state.requests.rows()))
         key = self.table.current_key
         self._shown = self._subject(key)
         self.detail.about(self._shown)

@@ -186,6 +186,21 @@ async def test_D06_another_databases_wal_is_never_replayed(
     assert [(path.parent / name).read_bytes() for name in kept] == [stranger]
 
 
+@pytest.mark.parametrize("kept", [32, 32 + 24, 32 + 24 + 100], ids=["header", "frame header", "part of a page"])
+async def test_D01_D06_a_wal_a_killed_writer_had_only_begun_is_left_to_sqlite(
+    open_db: Open, place: Path, kept: int
+) -> None:
+    """Before the first whole frame nothing would be replayed: the log is no stranger's and nothing is set aside."""
+    killed_after(place, 5)
+    begun = (place / "state.db-wal").read_bytes()[:kept]
+    db = await open_db()
+    await db.aclose()  # the file alone holds everything now
+    (place / "state.db-wal").write_bytes(begun)
+    db = await open_db()
+    assert len(await StateStore(db).audit()) == 5
+    assert (asides(place), db.notices) == ([], ())
+
+
 async def test_D06_the_wal_of_before_a_restore_is_never_replayed(open_db: Open, place: Path) -> None:
     """A backup copied over the file by hand does not get the old file's WAL on top."""
     path = await with_one_change(open_db, backup=True)

@@ -101,39 +101,44 @@ def _parse(first: bytes) -> Header | None:
     return Header(application_id, identity)
 
 
-def wal_identity(wal: Path) -> Header | None:
-    """Return the header that a write-ahead log would put over the file's own, None where it holds none."""
+def wal_replays(wal: Path) -> tuple[bool, Header | None]:
+    """Return whether SQLite would replay anything of a write-ahead log, and the file header that would come of it.
+
+    Only whole frames with the log's own salts up to a commit count: what a killed writer had begun is no part of it.
+    """
+    committed, found = False, None
     with wal.open("rb") as file:
         start = file.read(32)
         if len(start) < 32:
-            return None
+            return False, None
         magic, _, page_size, _, salt1, salt2, _, _ = struct.unpack(">8I", start)
         if magic not in _WAL_MAGIC or not 512 <= page_size <= 65536:
-            return None
+            return False, None
         while len(frame := file.read(24)) == 24:
-            number, _, frame_salt1, frame_salt2 = struct.unpack_from(">4I", frame)
-            if (frame_salt1, frame_salt2) != (salt1, salt2):
-                return None
-            if number == 1:
-                return _parse(file.read(_HEADER))
-            file.seek(page_size, os.SEEK_CUR)
-    return None
+            number, size_after_commit, frame_salt1, frame_salt2 = struct.unpack_from(">4I", frame)
+            page = file.read(page_size)
+            if (frame_salt1, frame_salt2) != (salt1, salt2) or len(page) < page_size:
+                break
+            if number == 1 and not committed:
+                found = _parse(page[:_HEADER])
+            committed = committed or size_after_commit != 0
+            if committed and found is not None:
+                break
+    return committed, found
 
 
 def wal_belongs(path: Path, schema: Schema) -> bool:
-    """Return whether a non-empty `-wal` beside a sound file is that file's own.
+    """Return whether a `-wal` beside a sound file is that file's own, or holds nothing that would be replayed.
 
     SQLite itself replays any well-formed log: the pages of another database would be served mixed with this one's.
+    Every transaction of ours writes page 1, so a log with commits and another file's page 1, or none, is not ours.
     """
-    wal = side(path, "-wal")
     try:
-        if wal.stat().st_size == 0:
-            return True
+        committed, theirs = wal_replays(side(path, "-wal"))
     except FileNotFoundError:
         return True
     mine = header(path)
-    theirs = wal_identity(wal)
-    return mine is not None and theirs == mine and mine.application_id == schema.application_id
+    return not committed or (mine is not None and theirs == mine and mine.application_id == schema.application_id)
 
 
 def side(path: Path, suffix: str) -> Path:

@@ -113,7 +113,7 @@ def test_T08_hang_up_ends_the_console_quietly(tmp_path: Path) -> None:
         began = time.monotonic()
         while not report.exists() or not report.read_text():
             assert time.monotonic() < began + PATIENCE_S
-        assert time.monotonic() < began + 2
+        assert time.monotonic() < began + 5  # a second, and what a busy machine adds
         assert report.read_text() == "hangup 0"
         assert "Traceback" not in errors.read_text()
 

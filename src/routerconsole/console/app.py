@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 MIN_GAP_S: Final = 0.05
 """Least seconds between two looks, however fast keys ask for one."""
 HEARTBEAT_S: Final = 1.0
+STATUS_EVERY_S: Final = 1.0
+"""Seconds between two reads of the status while no event says it changed: rates and latencies move slowly."""
 
 
 class EngineLookedAt(Message):
@@ -92,10 +94,15 @@ class RouterConsoleApp(App[ConsoleExit]):
         self.set_interval(HEARTBEAT_S, self._beat)
 
     async def _look_forever(self) -> None:
-        """Look, hand over, wait for the tick or for someone in a hurry."""
+        """Look, hand over, wait for the tick or for someone in a hurry, who is shown everything as it is."""
+        clock, due = asyncio.get_running_loop().time, 0.0
         while True:
+            hurried = self._wake.is_set()
             self._wake.clear()
-            self.post_message(EngineLookedAt(await self._puller.pull(self.desk.wants())))
+            pulled = await self._puller.pull(self.desk.wants(status=hurried or clock() >= due))
+            if pulled.status is not None:
+                due = clock() + STATUS_EVERY_S - self.options.interval / 2
+            self.post_message(EngineLookedAt(pulled))
             await asyncio.sleep(MIN_GAP_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self.options.interval - MIN_GAP_S)
@@ -103,8 +110,8 @@ class RouterConsoleApp(App[ConsoleExit]):
     def on_engine_looked_at(self, message: EngineLookedAt) -> None:
         """Take a look in and draw what it changed, as one batch."""
         self.desk.state.now = self.options.now()
-        self.desk.take(message.pulled, asyncio.get_running_loop().time())
-        self.redraw()
+        if self.desk.take(message.pulled, asyncio.get_running_loop().time()):
+            self.redraw()
 
     def _beat(self) -> None:
         """Move the clocks on while the engine says nothing; otherwise its looks do that."""

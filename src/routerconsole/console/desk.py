@@ -74,6 +74,7 @@ class Desk:
         self.view: View = self.overview
         self.question: Question | None = None
         self.page: TextPane | None = None
+        self._stamp: tuple[object, ...] = ()
         self._came_from: list[str] = []
         self._acting: set[str] = set()
         self._control = control
@@ -83,8 +84,9 @@ class Desk:
 
     # -- what is seen ------------------------------------------------------------------------------------------------
 
-    def take(self, pulled: Pulled, clock: float) -> None:
-        """Take one look at the engine in."""
+    def take(self, pulled: Pulled, clock: float) -> bool:
+        """Take one look at the engine in; False when nothing that is shown can have changed."""
+        before = self._stamp
         self.state.apply(pulled, clock)
         asked = self.question
         open_for = asked.provider if asked is not None and not asked.gone and pulled.status is not None else None
@@ -94,10 +96,14 @@ class Desk:
             self.view.sync()
         except Exception as error:  # noqa: BLE001 - one view's bug must not end the looks the others live on
             self.tell(f"{self.view.mode} failed: {type(error).__name__}: {error}", ok=False)
+        state = self.state
+        self._stamp = (self.view.stamp(), self.view.mode, state.link, state.missed, state.loaded, state.last)
+        return pulled.shows or self._stamp != before
 
-    def wants(self) -> Wants:
-        """Return what the open view and page need read."""
-        return replace(self.view.wants(), audit=self.page is not None and self.page.name == "Action log")
+    def wants(self, *, status: bool = True) -> Wants:
+        """Return what the open view and page need read, and whether the status is due."""
+        audit = self.page is not None and self.page.name == "Action log"
+        return replace(self.view.wants(), status=status, audit=audit)
 
     def contexts(self) -> tuple[Context, ...]:
         """Return where the next key is looked up."""

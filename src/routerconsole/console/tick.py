@@ -43,8 +43,14 @@ _FINAL_EVENTS: Final = frozenset({EventType.REQUEST_COMPLETED, EventType.REQUEST
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """What the visible panes need besides status and rows. `unfinished` are rows the console still shows as running."""
+    """What the visible panes need besides finished rows. `unfinished` are rows the console still shows as running.
 
+    Without `status` it is read only when an event says that it changed, without `running` the running rows only when
+    one of them failed over or along with the status.
+    """
+
+    status: bool = True
+    running: bool = True
     detail: str | None = None
     audit: bool = False
     unfinished: frozenset[str] = frozenset()
@@ -66,6 +72,17 @@ class Pulled:
     problem: str | None = None
     unreachable: bool = False
 
+    @property
+    def shows(self) -> bool:
+        """Whether it brought something beside rows, which are drawn by what changed among them."""
+        return (
+            self.status is not None
+            or self.problem is not None
+            or self.detail is not None
+            or self.detail_gone is not None
+            or self.audit is not None
+        )
+
 
 class Puller:
     """Holds the event cursor and how much of the log was read backwards."""
@@ -76,6 +93,7 @@ class Puller:
         self._older: str | None = None
         self._read = 0
         self._was_lost = False
+        self._moved = False
 
     async def pull(self, wants: Wants) -> Pulled:
         """Look once; a failing read ends the look and is reported in `problem`."""
@@ -95,7 +113,8 @@ class Puller:
 
     async def _look(self, pulled: Pulled, wants: Wants) -> None:
         control = self._control
-        pulled.status = await control.status()
+        if wants.status or self._was_lost or self._cursor is None:
+            pulled.status = await control.status()
         if self._was_lost:  # maybe another engine, whose events are numbered from the start
             self._cursor, self._was_lost, pulled.restarted = None, False, True
         if self._cursor is None:
@@ -132,6 +151,7 @@ class Puller:
         events = await self._pages(pulled)
         lost = pulled.missed > 0 or pulled.restarted
         finished: set[str] = set()
+        turned = news = False
         for event in events:
             if event.type in _FINAL_EVENTS:
                 row = row_from(event.data.get("row"))
@@ -140,9 +160,16 @@ class Puller:
                 else:
                     pulled.rows.append(row)
                     finished.add(row.id)
-        moved = any(event.type in _REQUEST_EVENTS for event in events)
+            elif event.type in _REQUEST_EVENTS:
+                self._moved = True
+                turned = turned or event.type is EventType.ATTEMPT_FAILED
+            else:
+                news = True
+        if pulled.status is None and (news or lost):
+            pulled.status = await self._control.status()
         running = wants.unfinished - finished
-        if moved or running:
+        if (self._moved or running) and (wants.running or lost or turned or pulled.status is not None):
+            self._moved = False
             page = await self._control.requests(RequestQuery(limit=ROWS_PAGE, status="in_flight"))
             pulled.rows.extend(page.requests)
             lost = lost or bool(running - {row.id for row in page.requests})
@@ -172,6 +199,6 @@ class Puller:
             if len(page.events) < PAGE:
                 break
         else:
-            self._cursor = (await self._control.events(-1)).next
-            pulled.missed += 1
+            behind, self._cursor = self._cursor or 0, (await self._control.events(-1)).next
+            pulled.missed += max(1, self._cursor - behind)
         return events

@@ -218,6 +218,11 @@ class View:
     def sync(self) -> None:
         """Take the state in."""
 
+    def stamp(self) -> object:
+        """Return what differs when rows or time changed what is shown; time does while a request runs."""
+        state = self.host.state
+        return state.requests.version, state.now if state.requests.unfinished() else None
+
     def wants(self) -> Wants:
         """Return what this view needs read besides status and rows."""
         raise NotImplementedError

@@ -68,9 +68,13 @@ class OverviewView(View):
         self.detail.about(name)
         self.detail.name = f"Provider {visible(name, 40)}" if name else "Provider"
 
+    def stamp(self) -> object:
+        """Show of all requests only those that failed or failed over."""
+        return self.host.state.requests.noted
+
     def wants(self) -> Wants:
-        """Need nothing beyond status and rows."""
-        return Wants(unfinished=self.host.state.requests.unfinished())
+        """Need nothing beyond status and finished rows, and the running ones only as far as they failed over."""
+        return Wants(running=False, unfinished=self.host.state.requests.unfinished())
 
     def list_heights(self, height: int) -> tuple[int | None, ...]:
         """Give the providers what they need, up to two thirds; the failovers take the rest."""

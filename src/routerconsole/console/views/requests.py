@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FILTER_LIMIT: Final = 256
 """Characters a filter keeps, pasted or typed."""
+PASSING_S: Final = 1.0
+"""Seconds between the requests of a followed log that are read in full: nobody reads more of them as they pass."""
 
 
 class Filter:
@@ -85,6 +87,7 @@ class RequestsView(View):
         super().__init__("requests", host, (log,), detail)
         self._seen: tuple[object, ...] = ()
         self._shown: str | None = None
+        self._asked_at = -PASSING_S
 
     @property
     def editing(self) -> bool:
@@ -118,11 +121,17 @@ class RequestsView(View):
         return Wants(detail=self._wanted_detail(), unfinished=state.requests.unfinished(), search=search)
 
     def _wanted_detail(self) -> str | None:
-        row = self.table.current
-        if row is None or not (self.wide or self.pushed) or row.id in self.host.state.gone:
+        row, state = self.table.current, self.host.state
+        if row is None or not (self.wide or self.pushed) or row.id in state.gone:
             return None
-        known = self.host.state.details.get(row.id)
-        return row.id if known is None or in_flight(row) or known.row.status != row.status else None
+        known = state.details.get(row.id)
+        if known is not None and not in_flight(row) and known.row.status == row.status:
+            return None
+        if known is None:
+            if self.table.following and state.clock - self._asked_at < PASSING_S:
+                return None
+            self._asked_at = state.clock
+        return row.id
 
     def go(self, request_id: str) -> None:
         """Select one request, whatever the filter says, and open it."""

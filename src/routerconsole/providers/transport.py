@@ -341,10 +341,8 @@ def translate(exc: Exception, call: Call, *, answered: bool = False) -> Transpor
         case aiohttp.ClientConnectorDNSError() | UnicodeError():
             return error(TransportFault.DNS, "the name does not resolve")
         case aiohttp.ClientConnectorCertificateError():
-            return error(
-                TransportFault.TLS_CERTIFICATE,
-                f"the certificate is not accepted: {_certificate_reason(exc.certificate_error)}",
-            )
+            why = _certificate_reason(exc.certificate_error)
+            return error(TransportFault.TLS_CERTIFICATE, f"the certificate is not accepted: {why}")
         case aiohttp.ClientConnectorSSLError() | ssl.SSLError() if not answered:
             return error(TransportFault.TLS_HANDSHAKE, f"TLS failed: {getattr(exc, 'reason', None) or 'handshake'}")
         case aiohttp.ClientHttpProxyError():

@@ -35,7 +35,7 @@ from routerconsole.control.views import (
     RequestPage,
     Status,
 )
-from routerconsole.control.wire import command_from_json, plain
+from routerconsole.control.wire import command_from_json, members, plain
 from routerconsole.domain.errors import ErrorCode, RequestRejected
 from routerconsole.domain.request import ChatRequest, Endpoint, Origin
 from routerconsole.domain.trace import Decision
@@ -204,7 +204,7 @@ class Operations:
 
     async def status(self, call: Plain) -> Answer:
         """Everything at a glance."""
-        return Answer(plain(await self._control.status()))
+        return Answer(members(await self._control.status()))
 
     async def metrics(self, call: Plain) -> Answer:
         """Counters and latencies."""

@@ -205,3 +205,68 @@ async def test_a_route_has_a_priority_of_its_own(tmp_path: Path) -> None:
             assert (unknown.status, unknown.code) == (404, "not_found")
         async with running_node(config, tmp_path) as node:
             assert (await chat(node.port, HELLO)).headers["x-router-model"] == "m2"
+
+
+# --- who can serve what ---
+@pytest.mark.parametrize(("path", "kinds"), [("completions", ("anthropic", "ollama")), ("embeddings", ("anthropic",))])
+async def test_an_endpoint_asks_only_routes_whose_dialect_has_it(
+    tmp_path: Path, path: str, kinds: tuple[str, ...]
+) -> None:
+    """The others are dropped before the first call: no attempt, a reason each, and the next route serves at once."""
+    body = {"prompt": "x"} if path == "completions" else {"input": "x"}
+    async with simulated(m1=Behaviour()) as simulator:
+        rows = [
+            {"name": kind, "kind": kind, "base_url": simulator.base_url, "api_key": "sk-for-tests-1", "priority": 1,
+             "models": [{"id": "m1"}]}
+            for kind in kinds
+        ]  # fmt: skip
+        last = {"name": "z", "kind": "openai_compatible", "base_url": simulator.base_url, "models": [{"id": "m1"}]}
+        for providers, status, attempts in ((rows, 422, "0"), ([*rows, last], 200, "1")):
+            text = orjson.dumps({"version": 1, "providers": providers}).decode()
+            async with running_node(text, tmp_path / str(status)) as node:
+                reply = await ask(node.port, "POST", f"/v1/{path}", {**body, "model": "m1"})
+                assert (reply.status, reply.headers["x-router-attempts"]) == (status, attempts)
+                if status == 422:
+                    skipped = reply.json["error"]["routerconsole"]["skipped"]
+                    assert reply.code == "capability_unavailable"
+                    assert [item["reason"] for item in skipped] == [f"does not serve {path}"] * len(kinds)
+
+
+async def test_zero_configuration_without_anything_says_what_to_configure(tmp_path: Path) -> None:
+    """No provider at all is a 503 that names the key and the command."""
+    async with running_node("version: 1\n", tmp_path) as node:
+        reply = await chat(node.port, HELLO)
+        assert (reply.status, reply.code) == (503, "no_routable_candidate")
+        assert "`providers`" in reply.message
+        assert "config init" in reply.message
+        assert int(reply.headers["retry-after"]) > 0
+
+
+async def test_C0_33_no_word_of_the_shown_configuration_is_api_key(tmp_path: Path) -> None:
+    """Also not where a warning speaks of one."""
+    row = {"name": "a", "kind": "openai_compatible", "base_url": "http://127.0.0.1:9", "models": [{"id": "m"}]}
+    rows = [{**row, "api_key": "sk-plain-text-123"}, {**row, "name": "b", "api_key": "env:NOT_SET_ANYWHERE"}]
+    file = tmp_path / "providers.yaml"
+    file.write_text(orjson.dumps({"version": 1, "providers": rows}).decode())
+    async with running_node(file, tmp_path) as node:
+        reply = await admin(node.port, "GET", "router/config")
+    assert reply.json["warnings"]
+    assert b"api_key" not in reply.body
+    assert b"sk-plain-text-123" not in reply.body
+
+
+async def test_R07_the_limit_is_told_as_it_was_written(tmp_path: Path) -> None:
+    """Half a megabyte is not zero."""
+    async with running_node("version: 1\nserver: {max_body_mb: 0.5}\n", tmp_path) as node:
+        reply = await chat(node.port, b" " * 600_000)
+    assert (reply.status, reply.code) == (413, "payload_too_large")
+    assert "over 0.5 MB" in reply.message
+
+
+async def test_U54_a_message_and_what_was_not_asked_are_two_sentences(node: RunningNode) -> None:
+    """An upstream's words without a full stop do not run into ours."""
+    (simulator,) = node.simulators
+    simulator.set("m1", Behaviour(statuses=(500,)))
+    assert (await admin(node.port, "POST", "router/providers/b/control", {"action": "disable"})).status == 200
+    reply = await chat(node.port, HELLO, headers={"x-router-no-fallback": "1"})
+    assert ". Not asked: b/m2: admin_disabled" in reply.message

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
-DRAIN_S = 10.0
+DRAIN_S = 9.0
+"""Of the 10 s a stop may take; the rest is for telling those who are left, writing down and closing."""
 WATCH_S = 0.4
 """Between two looks at the configuration file; a change counts once two looks agree on it, so within a second."""
 WATCHDOG_S = 0.05

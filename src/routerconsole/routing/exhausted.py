@@ -187,7 +187,7 @@ def _failed(tried: Sequence[Tried], rest: str, retry_in: float | None) -> Routin
     status = _unanimous(tried)
     return RoutingFailed(
         ErrorCode.ALL_CANDIDATES_FAILED,
-        _message(tried) + rest,
+        _message(tried).removesuffix(".") + f".{rest}" if rest else _message(tried),
         status=status or 502,
         type=_type_of(status),
         retry_after=(1.0 if retry_in is None else retry_in) if status in _WAITS else None,

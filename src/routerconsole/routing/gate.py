@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from routerconsole.domain.capability import NODE_OF, UNKNOWN, Source, Standing, Tri, Word, strongest
 from routerconsole.domain.policy import CapabilityPolicy
+from routerconsole.domain.registry import ProviderKind
 from routerconsole.domain.request import Endpoint
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ _NODE_OF_ENDPOINT = {
     Endpoint.COMPLETIONS: "generation.text-generation.text-completion",
     Endpoint.EMBEDDINGS: NODE_OF[Word.EMBEDDINGS],
 }
+_ENDPOINTS_OF = {
+    ProviderKind.OLLAMA: frozenset({Endpoint.CHAT, Endpoint.EMBEDDINGS}),
+    ProviderKind.ANTHROPIC: frozenset({Endpoint.CHAT}),
+}
+"""Dialects that cannot carry every endpoint (routing.md §8)."""
 _TALKS = ("generation.text-generation", "generation.structured-generation", "interaction")
 """Branches whose yes shows that a model answers in text."""
 _EMBEDS = ("representation",)
@@ -78,10 +84,11 @@ class GateVerdict:
 _FITS = GateVerdict(CapabilityClass.YES)
 
 
-def offer(model: Model) -> Offer:
-    """Work out what a model is known to do."""
+def offer(model: Model, kind: ProviderKind | None = None) -> Offer:
+    """Work out what a model is known to do; whatever it can, it serves only the endpoints its provider's kind has."""
     standings = {node: strongest(layers) for node, layers in model.layers.items()}
-    return Offer(model, standings, frozenset(kind for kind in Endpoint if _serves(standings, kind)))
+    spoken = _ENDPOINTS_OF.get(kind, frozenset(Endpoint)) if kind is not None else frozenset(Endpoint)
+    return Offer(model, standings, frozenset(each for each in spoken if _serves(standings, each)))
 
 
 def asked(needs: Needs) -> tuple[tuple[Word, str], ...]:

@@ -141,7 +141,7 @@ def plan(
     candidates = [item.candidate for item in ranked] + dropped
     error: RoutingFailed | None = None
     if not ranked:
-        error = _nobody(resolution, needs, dropped, tuple(lacking))
+        error = _nobody(resolution, needs, dropped, tuple(lacking), configured=bool(registry.providers))
     elif all(item.candidate.sort_key[_CONTEXT] == _TOO_SMALL for item in ranked):
         error = _context_error(ranked, needs)
     return Plan(resolution, needs, candidates, ranked, error)
@@ -186,7 +186,7 @@ _SHELF = _Shelf()
 def _stock(shelf: dict[ModelKey, _Item], key: ModelKey, registry: Registry) -> _Item:
     model, provider, routes = registry.models[key], registry.providers[key.provider], registry.routes(key)
     rotates = len(routes) > 1 and provider.account_strategy is AccountStrategy.ROUND_ROBIN
-    item = shelf[key] = _Item(model, provider, routes, gate.offer(model), rotates)
+    item = shelf[key] = _Item(model, provider, routes, gate.offer(model, provider.kind), rotates)
     return item
 
 
@@ -238,7 +238,9 @@ def _place(
     return key, Ranked(route, model, item.provider, Candidate(route, decision, reasons, key))
 
 
-def _nobody(resolution: Resolution, needs: Needs, dropped: list[Candidate], lacking: tuple[str, ...]) -> RoutingFailed:
+def _nobody(
+    resolution: Resolution, needs: Needs, dropped: list[Candidate], lacking: tuple[str, ...], *, configured: bool
+) -> RoutingFailed:
     """Choose the error for an empty list: what the request needs is offered by none, or there is nobody at all."""
     each = listed((item.route, ", ".join(item.reasons)) for item in dropped)
     if lacking:
@@ -251,9 +253,15 @@ def _nobody(resolution: Resolution, needs: Needs, dropped: list[Candidate], lack
             ErrorCode.CAPABILITY_UNAVAILABLE,
             f"{resolution.id!r} has no route for this kind of request ({needs.endpoint}). {each}",
         )
+    told = f"{resolution.id!r} has no members. Add models under `providers[].models` or `pools[].members`."
+    if not configured:
+        told = (
+            "No provider is configured. Write `providers` with their `models` into a configuration"
+            " (`routerconsole config init` begins one), or set an API key or start a local server before the router."
+        )
     return RoutingFailed(
         ErrorCode.NO_ROUTABLE_CANDIDATE,
-        f"{resolution.id!r} has no members. Add models under `providers[].models` or `pools[].members`.",
+        told,
         retry_after=RECHECK_S,
     )
 

@@ -280,5 +280,5 @@ def _told(trace: Trace) -> dict[str, Any]:
 
 def _too_large(limit: int) -> RequestRejected:
     return RequestRejected(
-        ErrorCode.PAYLOAD_TOO_LARGE, f"The body is over {limit // (1024 * 1024)} MB (`server.max_body_mb`)."
+        ErrorCode.PAYLOAD_TOO_LARGE, f"The body is over {limit / (1024 * 1024):.3g} MB (`server.max_body_mb`)."
     )

@@ -97,6 +97,7 @@ def prepare(options: EngineOptions, env: Mapping[str, str], *, text: str | None 
         sock = _bind(host, server.port if options.port is None else options.port)
         try:
             guard = _guard(server, host, sock.getsockname()[0], tokens)
+            loaded = _loaded(config, env, tokens, place=place)
         except BaseException:
             sock.close()
             raise
@@ -106,7 +107,7 @@ def prepare(options: EngineOptions, env: Mapping[str, str], *, text: str | None 
     shown_host = f"[{host}]" if ":" in host and not host.startswith("[") else host
     return Prepared(
         config=config,
-        loaded=_loaded(config, env, tokens, place=place),
+        loaded=loaded,
         place=place,
         lock=lock,
         tokens=tokens,

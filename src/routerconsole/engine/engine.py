@@ -219,8 +219,12 @@ class ChatEngine:
         try:
             self.recorder.attempt_started(trace, attempt)
             result = await self._run(request, decision, step, attempt=attempt, began=trace.began)
+        except asyncio.CancelledError:
+            reason = flight.reason
+            Settlement(self, flight).abandoned(step, attempt, reason.value if reason else "client gone")
+            raise
         except BaseException:
-            Settlement(self, flight).abandoned(step, attempt, "client gone")
+            Settlement(self, flight).abandoned(step, attempt, "internal error")
             raise
         finally:
             flight.step = None

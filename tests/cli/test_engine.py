@@ -199,7 +199,7 @@ def test_a_route_is_split_at_its_first_slash_only(cli: Cli) -> None:
         (("providers", "disable", "nobody"), 2),
         (("routes", "drain", "good/nothing"), 2),
         (("routes", "drain", "no-slash"), 2),
-        (("routes", "priority", "good/sim-ok", "3"), 2),
+        (("routes", "priority", "good/nothing", "3"), 2),
         (("requests", "show", "nothing-like-it"), 2),
         (("requests", "cancel", "nothing-like-it"), 2),
         (("requests", "replay", "nothing-like-it"), 5),

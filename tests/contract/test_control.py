@@ -256,7 +256,7 @@ async def test_R26_a_command_for_another_version_is_a_conflict(held: Held) -> No
         (Isolate(A, ttl_s=0), "invalid_request", 400),
         (CancelRequest("nothing"), "not_found", 404),
         (ReloadConfig(), "conflict", 409),
-        (ReplayRequest("nothing"), "conflict", 409),
+        (ReplayRequest("nothing"), "not_found", 404),
         (Probe(("nobody",)), "not_found", 404),
     ],
     ids=lambda value: getattr(value, "name", None),

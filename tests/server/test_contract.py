@@ -270,3 +270,37 @@ async def test_U54_a_message_and_what_was_not_asked_are_two_sentences(node: Runn
     assert (await admin(node.port, "POST", "router/providers/b/control", {"action": "disable"})).status == 200
     reply = await chat(node.port, HELLO, headers={"x-router-no-fallback": "1"})
     assert ". Not asked: b/m2: admin_disabled" in reply.message
+
+
+# --- the door ---
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://127.0.0.1/healthz", 200),
+        ("HTTP://127.0.0.1/healthz", 200),
+        ("http://evil.example/healthz", 421),
+        ("http://evil.example/v1/models", 421),
+        ("http://user@127.0.0.1/healthz", 421),
+        ("http://127.0.0.1.evil.example/api/v1/router/status", 421),
+        ("http://evil.example?http://127.0.0.1/", 421),
+    ],
+)
+async def test_X01_X07_an_absolute_target_names_the_same_server_as_host(
+    node: RunningNode, target: str, status: int
+) -> None:
+    """The authority of an absolute target counts like a Host: one that is not ours is misdirected."""
+    reply = await ask(node.port, "GET", target)
+    assert reply.status == status
+    if status == 421:
+        assert reply.code == "misdirected_host"
+
+
+async def test_a_replay_of_a_request_that_never_was_is_not_found(node: RunningNode) -> None:
+    """By its own route and as a command; 409 is for one whose body is not kept."""
+    args = {"request_id": "nope", "models": []}
+    for path, body in (
+        ("requests/nope/replay", {}),
+        ("router/commands", {"command": "replay_request", "args": args}),
+    ):
+        reply = await admin(node.port, "POST", path, body)
+        assert (reply.status, reply.code) == (404, "not_found")

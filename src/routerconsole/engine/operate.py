@@ -31,6 +31,7 @@ from routerconsole.domain.registry import assemble
 from routerconsole.domain.request import ChatRequest, Origin
 from routerconsole.domain.route import ModelKey
 from routerconsole.routing.board import UnknownTarget
+from routerconsole.storage.errors import StorageUnavailable
 from routerconsole.storage.state import AuditEntry, Record
 
 from .inflight import CancelReason
@@ -220,6 +221,8 @@ class Operator:
 
     async def _replay(self, command: ReplayRequest, *, actor: str, dry_run: bool) -> Receipt:
         kept = self._service.bodies.get(command.request_id)
+        if kept is None and not await self._was(command.request_id):
+            raise ControlError("not_found", f"Request {command.request_id!r} not found.", status=404)
         if kept is None:
             raise ControlError(
                 "conflict",
@@ -233,6 +236,15 @@ class Operator:
             for request in requests:
                 self._service.tasks.start(self._service.run_quietly(request), name=f"replay {request.id}")
         return receipt
+
+    async def _was(self, request_id: str) -> bool:
+        """Whether there was a request of this id, as far as anybody can still tell."""
+        if self._service.recorder.find(request_id) is not None:
+            return True
+        try:
+            return await self._service.keeper.log.get(request_id) is not None
+        except StorageUnavailable:
+            return True
 
     def _again(self, kept: ChatRequest, model: str | None) -> ChatRequest:
         body = kept.body if model is None else {**kept.body, "model": model}

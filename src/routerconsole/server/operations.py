@@ -276,7 +276,6 @@ class Operations:
 
     async def replay(self, call: Call[NoQuery, ReplayBody]) -> Answer:
         """Send a kept body again."""
-        await self.request(call)  # 404 for one that never was; 409 is for a body that is not kept
         command = ReplayRequest(call.path["id"], tuple(call.body.models))
         receipt = await self._control.do(command, actor=ACTOR)
         return Answer(receipt.after)

@@ -24,6 +24,7 @@ _REASONS = {
     400: b"Bad Request",
     405: b"Method Not Allowed",
     408: b"Request Timeout",
+    421: b"Misdirected Request",
     429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
 }
@@ -135,6 +136,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.parser.get_method() == b"CONNECT":  # its target is no path, so it never reaches the app
             self._refuse(405, RequestRejected(ErrorCode.METHOD_NOT_ALLOWED, "This is not a proxy."))
             return
+        if not self.url.startswith((b"/", b"*")) and not self._at_its_host():
+            told = "The request's target and its Host header name different servers."
+            self._refuse(421, RequestRejected(ErrorCode.MISDIRECTED_HOST, told))
+            return
         watch = Watch()
         self._watches.append(watch)
         self.scope[WATCH] = watch  # type: ignore[literal-required]  # ASGI lets servers add keys
@@ -213,6 +218,11 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         told = f"Headers are limited to {limits.max_header_bytes // 1024} KB and {limits.max_header_fields} fields."
         self._refuse(431, RequestRejected(ErrorCode.HEADERS_TOO_LARGE, told))
+
+    def _at_its_host(self) -> bool:
+        """Whether a target in absolute form names the server the Host header does, which alone is checked."""
+        authority = self.url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0].lower()
+        return [value.lower() for name, value in self.headers if name == b"host"] == [authority]
 
     def _disconnect_cycle(self) -> None:
         for cycle in self._cycles:

@@ -66,6 +66,7 @@ class FrameWriter(threading.Thread):
         self._owes_repaint = False
         self._closing = False
         self.lost = False
+        self.dropped = 0
 
     @property
     def deep(self) -> bool:
@@ -78,6 +79,7 @@ class FrameWriter(threading.Thread):
             if self.lost or not data:
                 return
             if droppable and self.deep:
+                self.dropped += 1
                 self._owes_repaint = True
                 return
             self._queue.append(data)

@@ -202,7 +202,7 @@ def test_a_route_is_split_at_its_first_slash_only(cli: Cli) -> None:
         (("routes", "priority", "good/nothing", "3"), 2),
         (("requests", "show", "nothing-like-it"), 2),
         (("requests", "cancel", "nothing-like-it"), 2),
-        (("requests", "replay", "nothing-like-it"), 5),
+        (("requests", "replay", "nothing-like-it"), 2),
         (("explain", "--body", "/does/not/exist"), 2),
         (("status", "--url", "http://127.0.0.1:9"), 4),
         (("status", "--url", "http://192.0.2.1:8808"), 2),

@@ -77,7 +77,9 @@ def closing(*failures: Failure, needs: object = CHAT, retry_in: float | None = N
         ([BLANK], 502),
         ([client(500), client(501)], 400),
         ([client(400), client(422)], 400),
-        ([client(405)], 400),
+        ([client(422), client(422)], 422),
+        ([client(405)], 502),
+        ([client(418), client(418)], 502),
         ([client(400), server(500)], 502),
         ([client(400), REFUSED], 502),
         ([OVERSIZE, CONTEXT], 400),
@@ -93,7 +95,7 @@ def closing(*failures: Failure, needs: object = CHAT, retry_in: float | None = N
     ids=lambda value: "-".join(f"{item.cls}{item.status or ''}" for item in value) if isinstance(value, list) else None,
 )
 def test_C1_30_the_status_of_an_exhausted_cascade(failures: list[Failure], status: int) -> None:
-    """Unanimous 400/413/422/429/5xx keep theirs, a blamed request is a 400, everything else a bad gateway."""
+    """Unanimous 400/413/422/429/5xx keep theirs, blame behind a 5xx is a 400, everything else a bad gateway."""
     error = closing(*failures)
     assert (error.status, error.code) == (status, ErrorCode.ALL_CANDIDATES_FAILED)
     assert error.should_retry is False

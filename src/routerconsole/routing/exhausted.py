@@ -73,7 +73,7 @@ _NO_OPINION = frozenset(
 """The upstream never got to judging the request, so it neither confirms nor denies another's blame."""
 
 _KEPT = frozenset({400, 413, 422})
-"""Statuses of a blamed request that a unanimous cascade hands on; other ones become 400."""
+"""Statuses of a blamed request that a unanimous cascade hands on; other 4xx are a bad gateway, 5xx become 400."""
 _WAITS = frozenset({429, 503, 529})
 """Statuses that carry Retry-After."""
 
@@ -218,7 +218,8 @@ def _public_status(failure: Failure) -> int | None:
     if cls in (OutcomeClass.RATE, OutcomeClass.QUOTA):
         return 429
     if cls in _REQUEST_FAULTS:
-        return status if status in _KEPT else 400
+        other = cls is OutcomeClass.CLIENT_ERROR and status is not None and 400 <= status < 500
+        return status if status in _KEPT else None if other else 400
     if cls in (OutcomeClass.SERVER, OutcomeClass.WARMING) and status is not None and status >= 500:
         return status
     return None

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import pytest
-from tests.console.fake_control import FakeControl, failed, provider, request, running
+from tests.console.fake_control import FakeControl, failed, failed_over, provider, request, running
 
 from routerconsole.console.state import ConsoleState, Link, RequestStore, row_from
 from routerconsole.console.tick import MAX_SETTLED, PAGE, ROWS_PAGE, Puller, Wants
-from routerconsole.control.port import ControlError, EngineUnreachable
+from routerconsole.control.port import ControlError, EngineUnreachable, RequestQuery
+from routerconsole.control.views import RequestPage, RequestRow
 from routerconsole.domain.events import EventType
 
 
 async def look(puller: Puller, state: ConsoleState, clock: float = 0.0) -> None:
     """Look once and take it in."""
     state.apply(await puller.pull(Wants(unfinished=state.requests.unfinished())), clock)
+
+
+class EndsMeanwhile(FakeControl):
+    """One request ends between the read of the events and that of the running rows."""
+
+    ends: RequestRow | None = None
+    log_reads = 0
+
+    async def requests(self, query: RequestQuery) -> RequestPage:
+        """Let it end first."""
+        if self.ends is not None:
+            self.arrive(self.ends)
+            self.ends = None
+        self.log_reads += query.status is None
+        return await super().requests(query)
 
 
 async def test_first_look_reads_the_newest_and_later_ones_the_past() -> None:
@@ -61,7 +77,7 @@ async def test_reader_far_behind_skips_to_now() -> None:
         control.publish(EventType.GATE_STARTED, provider=str(number))
     control.rows[request(9).id] = request(9)
     await look(puller, state)
-    assert state.missed > 0
+    assert state.missed == PAGE  # what five pages left unread
     assert state.requests.get(request(9).id) is not None
 
 
@@ -75,6 +91,55 @@ async def test_many_lost_rows_are_settled_a_few_at_a_time() -> None:
     control.rows = {row.id: row for row in [*(failed(n) for n in range(300, 400)), *newer]}
     await look(puller, state)
     assert len(state.requests.unfinished()) == len(rows) - MAX_SETTLED
+
+
+async def test_rows_nobody_knows_do_not_keep_the_others_waiting() -> None:
+    """Running rows without any record are asked for last, and not at every look."""
+    unknown = [running(n) for n in range(MAX_SETTLED)]
+    control = FakeControl(provider("groq"), rows=[*unknown, running(300)])
+    puller, state = Puller(control), ConsoleState()
+    await look(puller, state)
+    control.rows = {}
+    await look(puller, state)
+    control.rows = {row.id: row for row in [failed(300), *(request(n) for n in range(1000, 1000 + ROWS_PAGE))]}
+    await look(puller, state)
+    assert state.requests.unfinished() == {row.id for row in unknown}
+
+
+async def test_row_that_ends_between_two_reads_is_not_lost() -> None:
+    """A row gone from the running ones after the events were read ended just then: the log is not read for it."""
+    control = EndsMeanwhile(provider("groq"), rows=[running(1)])
+    puller, state = Puller(control), ConsoleState()
+    await look(puller, state)
+    control.ends = request(1)
+    await look(puller, state)
+    assert state.requests.unfinished() == frozenset()
+    assert control.log_reads == 1  # the first look's
+
+
+async def test_status_is_read_when_due_or_when_an_event_says_it_changed() -> None:
+    """Between two reads of the status requests come and go without one; a circuit that opens brings it at once."""
+    control = FakeControl(provider("groq"))
+    puller = Puller(control)
+    await puller.pull(Wants())
+    control.arrive(running(1), request(2))
+    pulled = await puller.pull(Wants(status=False))
+    assert pulled.status is None
+    assert {row.id for row in pulled.rows} == {running(1).id, request(2).id}
+    control.publish(EventType.CIRCUIT_OPENED, provider="groq")
+    assert (await puller.pull(Wants(status=False))).status is not None
+
+
+async def test_running_rows_not_wanted_come_once_they_are() -> None:
+    """A view without running rows is spared them until one fails over; the next view gets those that began before."""
+    control = FakeControl(provider("groq"))
+    puller = Puller(control)
+    await puller.pull(Wants())
+    control.arrive(running(1))
+    assert (await puller.pull(Wants(status=False, running=False))).rows == []
+    assert [row.id for row in (await puller.pull(Wants(status=False))).rows] == [running(1).id]
+    control.publish(EventType.ATTEMPT_FAILED, id=running(1).id)
+    assert (await puller.pull(Wants(status=False, running=False))).rows != []
 
 
 async def test_restarted_engine_is_read_afresh() -> None:
@@ -117,3 +182,26 @@ def test_store_keeps_the_newest() -> None:
     store = RequestStore(cap=10)
     store.merge(request(n) for n in reversed(range(25)))
     assert [row.id for row in store.rows()] == [request(n).id for n in range(15, 25)]
+
+
+def test_store_orders_what_comes_in_any_order() -> None:
+    """Rows keep the log's order when they end, come late, or are read from its past; the same row again is no news."""
+    store = RequestStore()
+    store.merge([request(5), running(3), request(9)])
+    store.merge([request(3), request(1), request(7)])
+    assert store.rows() == [request(n) for n in (1, 3, 5, 7, 9)]
+    version = store.version
+    store.merge([request(5)])
+    assert store.version == version
+
+
+def test_store_tells_what_the_failover_list_has_to_know() -> None:
+    """Only rows that failed, failed over, or fall out of the list again are noted."""
+    store = RequestStore(cap=3)
+    store.merge([request(1), request(2)])
+    assert store.noted == 0
+    store.merge([failed_over(0)])
+    assert (noted := store.noted) > 0
+    store.merge([request(4)])
+    assert store.noted > noted
+    assert len(store) == 3

@@ -35,6 +35,8 @@ _REQUEST_EVENTS: Final = frozenset(
         EventType.ATTEMPT_STARTED,
         EventType.ATTEMPT_FIRST_TOKEN,
         EventType.ATTEMPT_FAILED,
+        EventType.ATTEMPT_SKIPPED,
+        EventType.POOL_EXHAUSTED,
         EventType.ATTEMPT_SUCCEEDED,
     }
 )
@@ -84,6 +86,16 @@ class Pulled:
         )
 
 
+@dataclass(slots=True)
+class _Told:
+    """What a stretch of events said: who finished, whether one failed over, other news, and whether some are lost."""
+
+    finished: set[str] = field(default_factory=set)
+    turned: bool = False
+    news: bool = False
+    lost: bool = False
+
+
 class Puller:
     """Holds the event cursor and how much of the log was read backwards."""
 
@@ -94,6 +106,7 @@ class Puller:
         self._read = 0
         self._was_lost = False
         self._moved = False
+        self._unknown: set[str] = set()
 
     async def pull(self, wants: Wants) -> Pulled:
         """Look once; a failing read ends the look and is reported in `problem`."""
@@ -117,6 +130,7 @@ class Puller:
             pulled.status = await control.status()
         if self._was_lost:  # maybe another engine, whose events are numbered from the start
             self._cursor, self._was_lost, pulled.restarted = None, False, True
+            self._unknown.clear()
         if self._cursor is None:
             self._cursor = (await control.events(-1)).next
             self._older, self._read = None, 0
@@ -148,41 +162,56 @@ class Puller:
 
     async def _follow(self, pulled: Pulled, wants: Wants) -> None:
         """Take the events since last time in; running rows come as a snapshot, finished ones with their last event."""
-        events = await self._pages(pulled)
-        lost = pulled.missed > 0 or pulled.restarted
-        finished: set[str] = set()
-        turned = news = False
-        for event in events:
-            if event.type in _FINAL_EVENTS:
-                row = row_from(event.data.get("row"))
-                if row is None:
-                    lost = True
-                else:
-                    pulled.rows.append(row)
-                    finished.add(row.id)
-            elif event.type in _REQUEST_EVENTS:
-                self._moved = True
-                turned = turned or event.type is EventType.ATTEMPT_FAILED
-            else:
-                news = True
-        if pulled.status is None and (news or lost):
+        told = await self._told(pulled)
+        if pulled.status is None and (told.news or told.lost):
             pulled.status = await self._control.status()
-        running = wants.unfinished - finished
-        if (self._moved or running) and (wants.running or lost or turned or pulled.status is not None):
+        running = wants.unfinished - told.finished
+        wanted = wants.running or told.lost or told.turned or pulled.status is not None
+        missing: frozenset[str] = frozenset()
+        if (self._moved or running) and wanted:
             self._moved = False
             page = await self._control.requests(RequestQuery(limit=ROWS_PAGE, status="in_flight"))
             pulled.rows.extend(page.requests)
-            lost = lost or bool(running - {row.id for row in page.requests})
-        if lost:
+            missing = running - {row.id for row in page.requests}
+            if pulled.status is None:
+                missing -= self._unknown
+        if missing:  # most of them ended between the two reads, and their last events say so
+            late = await self._told(pulled)
+            missing -= late.finished
+            told.lost = told.lost or late.lost or bool(missing)
+        if told.lost:
             newest = await self._control.requests(RequestQuery(limit=ROWS_PAGE))
             pulled.rows.extend(newest.requests)
-            for request_id in sorted(running - {row.id for row in pulled.rows})[:MAX_SETTLED]:
+            open_ends = running - {row.id for row in pulled.rows}
+            for request_id in sorted(open_ends, key=lambda one: (one in self._unknown, one))[:MAX_SETTLED]:
                 await self._settle(request_id, pulled)
+
+    async def _told(self, pulled: Pulled) -> _Told:
+        """Read the events since last time: rows of finished requests, and what the others make worth a read."""
+        told = _Told()
+        for event in await self._pages(pulled):
+            if event.type in _FINAL_EVENTS:
+                row = row_from(event.data.get("row"))
+                if row is None:
+                    told.lost = True
+                else:
+                    pulled.rows.append(row)
+                    told.finished.add(row.id)
+            elif event.type in _REQUEST_EVENTS:
+                self._moved = True
+                told.turned = told.turned or event.type is EventType.ATTEMPT_FAILED
+            else:
+                told.news = True
+        told.lost = told.lost or pulled.missed > 0 or pulled.restarted
+        return told
 
     async def _settle(self, request_id: str, pulled: Pulled) -> None:
         """Find out how a running row ended whose last event was missed."""
         detail = await self._control.request(request_id)
-        if detail is not None:
+        if detail is None:  # not yet in the log, or no longer: asked for again along with the status
+            self._unknown.add(request_id)
+        else:
+            self._unknown.discard(request_id)
             pulled.rows.append(detail.row)
 
     async def _pages(self, pulled: Pulled) -> list[Event]:

@@ -136,7 +136,8 @@ class Recorder:
 
     def rows(self, query: RequestQuery) -> list[RequestRow]:
         """Return the rows in memory that match, newest first."""
-        return list(islice((row for row in self._newest() if query.matches(row)), query.limit))
+        rows = self._running() if query.status == RequestStatus.IN_FLIGHT else self._newest()
+        return list(islice((row for row in rows if query.matches(row)), query.limit))
 
     def failures(self, limit: int) -> tuple[FailureView, ...]:
         """Return recent failed attempts, newest first."""
@@ -148,9 +149,12 @@ class Recorder:
         self._failures.clear()
         return count
 
+    def _running(self) -> Iterator[RequestRow]:
+        return (row_of(trace) for trace in reversed(self.live.values()))
+
     def _newest(self) -> Iterator[RequestRow]:
         """Iterate live then recent rows; those of finished requests change no more and are not made again."""
-        yield from (row_of(trace) for trace in reversed(self.live.values()))
+        yield from self._running()
         yield from (row for _, row in reversed(self._recent.values()))
 
     def _publish(self, kind: EventType, trace: Trace, data: dict[str, object]) -> None:

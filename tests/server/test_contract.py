@@ -304,3 +304,12 @@ async def test_a_replay_of_a_request_that_never_was_is_not_found(node: RunningNo
     ):
         reply = await admin(node.port, "POST", path, body)
         assert (reply.status, reply.code) == (404, "not_found")
+
+
+@pytest.mark.parametrize(("value", "status"), [("1e12", 200), ("2500.5", 200), ("0", 400), ("-1", 400), ("inf", 400)])
+async def test_a_timeout_of_the_client_only_lowers_the_deadline(node: RunningNode, value: str, status: int) -> None:
+    """A longer one than ours changes nothing and is no mistake; what is no time above 0 is one."""
+    reply = await chat(node.port, HELLO, headers={"x-router-timeout-ms": value})
+    assert reply.status == status
+    if status == 400:
+        assert (reply.code, reply.json["error"]["param"]) == ("invalid_request", "x-router-timeout-ms")

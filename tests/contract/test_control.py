@@ -344,7 +344,7 @@ async def test_a_limit_cuts_a_page_and_the_cursor_goes_on(held: Held) -> None:
         assert 0 < len(page.events) <= 3
         parts.extend(event.seq for event in page.events)
         cursor = page.next
-    assert parts == [event.seq for event in whole.events]
+    assert parts[: len(whole.events)] == [event.seq for event in whole.events]  # a probe may have ended meanwhile
 
 
 async def test_an_audited_change_is_an_event(held: Held) -> None:

@@ -50,7 +50,7 @@ class RequestQuery:
 
     def matches(self, row: RequestRow) -> bool:
         """Say whether a row passes the filters (all but the cursor); a provider's rows are also those it failed."""
-        if self.provider is not None and row.provider != self.provider and f"{self.provider}✗" not in row.chain:
+        if self.provider not in (None, row.provider) and f" › {self.provider}✗" not in f" › {row.chain}":
             return False
         if self.status is not None and row.status != self.status:
             return False

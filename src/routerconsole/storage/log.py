@@ -90,13 +90,19 @@ class RequestLog:
         text: str | None = None,
         failed_over: bool = False,
     ) -> list[tuple[int, bytes]]:
-        """Return `(seq, row JSON)`, newest first; `text` is found in id, model, provider, chain, ASCII case ignored."""
+        """Return `(seq, row JSON)`, newest first; `text` is found in id, model, provider, chain, ASCII case ignored.
+
+        A provider's rows are those it served and those it failed, as `RequestQuery.matches` has it.
+        """
         where: list[str] = []
         values: list[object] = []
-        for clause, value in (("seq < ?", before_seq), ("provider = ?", provider), ("status = ?", status)):
+        for clause, value in (("seq < ?", before_seq), ("status = ?", status)):
             if value is not None:
                 where.append(clause)
                 values.append(_text(value) if isinstance(value, str) else value)
+        if provider is not None:
+            where.append("(provider = ? OR instr(' › ' || chain, ' › ' || ? || '✗') > 0)")
+            values += [_text(provider)] * 2
         if failed_over:
             where.append("failed_over = 1")
         if text:

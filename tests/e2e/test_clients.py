@@ -244,7 +244,7 @@ async def test_S35_a_slow_reader_slows_its_upstream_and_nobody_else(make: MakeSt
     sim.set("m", Behaviour(tokens=200_000))  # some 40 MB
     client = Raw(stand)
     await client.send(stream=True)
-    await stand.until(lambda: any(connection._paused for connection in sim._connections), "a throttled upstream")
+    await stand.until(lambda: sim.throttled, "a throttled upstream")
     for _ in range(20):
         reply = await stand.chat("b/m")
         assert reply.status == 200

@@ -176,6 +176,11 @@ class Connection(asyncio.Protocol):
             self._held = False
             self._play()
 
+    @property
+    def throttled(self) -> bool:
+        """Whether the peer reads too slowly just now."""
+        return self._paused
+
     # --- httptools ---
     def on_message_begin(self) -> None:
         """A new request starts."""

@@ -192,6 +192,11 @@ class Simulator:
         return [*own, *self.listed]
 
     # --- books ---
+    @property
+    def throttled(self) -> bool:
+        """Whether a peer reads too slowly just now, so that its reply is held back."""
+        return any(connection.throttled for connection in self._connections)
+
     def count(self, model: str) -> int:
         """How many requests named this model (or path)."""
         return self._served[model]

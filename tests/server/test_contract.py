@@ -330,3 +330,25 @@ async def test_a_providers_requests_are_those_it_served_and_those_it_failed_on_e
         query = f"requests?provider=a&limit=1&before={page['next']}"
     assert found == ids[::-1]
     assert (await admin(node.port, "GET", "requests?provider=c")).json["requests"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"model": "nowhere"}, 404, "model_not_found"),
+        ({"messages": []}, 400, "invalid_request"),
+        ({"messages": [{"role": "user", "content": "x" * 400_000}], "model": "a/m1"}, 200, None),
+    ],
+)
+async def test_S42_early_headers_do_not_hide_what_is_refused_at_once(
+    node: RunningNode, body: dict[str, object], status: int, code: str | None
+) -> None:
+    """Before any upstream is asked a refusal is still a real status; with one asked, the 200 is early as ever."""
+    headers = {"x-router-early-headers": "1"}
+    reply = await chat(node.port, {**HELLO, "stream": True, **body}, headers=headers)
+    assert reply.status == status
+    if code is not None:
+        assert reply.code == code
+    else:
+        assert reply.body.startswith(b": waiting")
+        assert reply.body.endswith(b"data: [DONE]\n\n")

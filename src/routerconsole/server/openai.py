@@ -94,20 +94,27 @@ class OpenAIFace:
                 exchange.close()
 
     async def _early(self, request: ChatRequest, send: Send) -> None:
-        """Send the 200 at once and comments until the commit; whatever fails then is told in-band."""
-        await _start_stream(send, [(b"x-router-request-id", request.id.encode())], ())
+        """Send the 200 as soon as an upstream is asked, comments until the commit; what fails then is told in-band.
+
+        What is refused before that is still a real status: `open` says so before it first waits.
+        """
+        begun = asyncio.Event()
         exchange: Exchange | None = None
         failed: RouterError | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                beating = tasks.create_task(_beat(send))
+                beating = tasks.create_task(_beat(send, request.id, begun))
                 try:
                     exchange = await self._chat.open(request)
                 except RouterError as exc:
                     failed = exc
                 finally:
                     beating.cancel()
+            if failed is not None and not begun.is_set():
+                raise failed
             if exchange is not None:
+                if not begun.is_set():
+                    await _start_stream(send, [(b"x-router-request-id", request.id.encode())], ())
                 await _send_stream(send, exchange, request)
             elif failed is not None:
                 await _body(send, in_band(failed, request.id), more=False)
@@ -116,8 +123,10 @@ class OpenAIFace:
                 exchange.close()
 
 
-async def _beat(send: Send) -> None:
-    """Send a comment now and then, for ever."""
+async def _beat(send: Send, request_id: str, begun: asyncio.Event) -> None:
+    """Begin the answer, then send a comment now and then, for ever."""
+    begun.set()
+    await _start_stream(send, [(b"x-router-request-id", request_id.encode())], ())
     while True:
         await _body(send, b": waiting\n\n")
         await asyncio.sleep(HEARTBEAT_S)

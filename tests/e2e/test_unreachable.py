@@ -54,7 +54,7 @@ async def test_U03_C1_27_an_upstream_without_a_byte_is_left_at_the_timer(make: M
         assert (reply.status, reply.served_by) == (200, "b/m")
         detail = await stand.detail(reply)
         assert [attempt.class_ for attempt in detail.attempts_detail] == ["timeout_first", "ok"]
-        assert 150 <= detail.attempts_detail[1].started_ms < 1000
+        assert 145 <= detail.attempts_detail[1].started_ms < 1000  # a timer may fire a moment early
     assert (await stand.provider("a")).circuit_state == "open"
     await stand.sims["a"].wait_closed(3)
 

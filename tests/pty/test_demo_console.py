@@ -56,7 +56,7 @@ def test_demo_shows_live_requests_waterfall_and_actions() -> None:
 def test_T08_hang_up_leaves_the_engine_serving() -> None:
     """When the terminal goes, the engine answers on; SIGTERM then ends it."""
     with demo() as on:
-        on.sees("▶ Overview", "steady")
+        on.sees("▶ Overview", "steady", "http://127.0.0.1:")
         found = re.search(r"http://127\.0\.0\.1:\d+", on.text())
         assert found is not None
         url = found.group()

@@ -386,3 +386,13 @@ def test_without_a_terminal_there_is_no_console(cli: Cli, command: str) -> None:
     assert done.out == ""
     assert active(done.err) == set()
     assert "routerconsole" in done.err
+
+
+def test_status_counts_what_a_check_found_down(cli: Cli) -> None:
+    """After a check `dead` is among the unhealthy, in the table's first line as in the JSON."""
+    assert cli("providers", "probe", "dead").code == 1
+    shown = cli("status", "--json").json
+    bad = [row["name"] for row in shown["providers"] if row["counts_as"] == "unhealthy"]
+    assert "dead" in bad
+    assert shown["unhealthy"] == len(bad)
+    assert f"{shown['unhealthy']} unhealthy" in cli("status").out.splitlines()[0]

@@ -56,6 +56,7 @@ def provider(name: str, **changes: Any) -> ProviderStatus:
         kind="openai_compatible",
         enabled=True,
         status="healthy",
+        counts_as="healthy",
         priority=10,
         default_model=models[0] if models else None,
         circuit_state="closed",
@@ -76,12 +77,14 @@ def provider(name: str, **changes: Any) -> ProviderStatus:
         history=tuple((n % 7, 1 if n % 11 == 0 else 0) for n in range(60)),
         models=models,
     )
+    if changes.get("status", "healthy") != "healthy":
+        changes.setdefault("counts_as", "unhealthy")
     return replace(base, **changes)
 
 
 def status(*providers: ProviderStatus, **changes: Any) -> Status:
     """Return the engine's status for some providers."""
-    up = sum(entry.status == "healthy" for entry in providers)
+    up = sum(entry.counts_as == "healthy" for entry in providers)
     base = Status(
         total=len(providers),
         healthy=up,

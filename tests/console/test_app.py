@@ -58,6 +58,16 @@ async def test_overview_names_failing_provider_cause_and_absorber_at_80x24() -> 
         assert "anthropic✗429 › groq✓" in on.text()
 
 
+async def test_what_a_check_found_down_is_not_up() -> None:
+    """A provider nobody asked yet whose check failed is not among those that are up, and says so in its row."""
+    down = provider("lab", status="unknown", counts_as="unhealthy", reason="check failed: connection refused")
+    async with stage(FakeControl(provider("groq"), down), size=(120, 40)) as on:
+        assert "◐ 1/2 up" in on.lines()[0]
+        row = next(line for line in on.lines() if " lab " in line)
+        assert "✗ unknown" in row
+        assert "check failed" in row
+
+
 async def test_raw_error_is_two_keys_from_overview() -> None:
     """Tab and Enter lead from Overview to the guilty attempt's own words."""
     async with stage(fleet()) as on:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 from tests.engine.parts import running_engine, serve
 from tests.support.node import chain, simulated
 
-from routerconsole.control.commands import Disable, Drain, Target
+from routerconsole.control.commands import Disable, Drain, Probe, Target
 from routerconsole.domain.errors import RoutingFailed
 from routerconsole.simulator import Behaviour
 
@@ -96,3 +97,37 @@ async def test_a_gate_all_routes_share_is_the_providers(leakcheck: None, tmp_pat
             assert second.gate == "rate"
             assert second.gate_ends_in_s is not None
             assert 15 < second.gate_ends_in_s <= 25
+
+
+async def test_what_a_check_found_down_does_not_count_as_healthy(leakcheck: None, tmp_path: Path) -> None:
+    """Nothing asked yet, a check refused at one of two: one healthy, one unhealthy; its word stays `unknown`."""
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))  # bound and not listening: refused for as long as the test runs
+        async with simulated(m1=Behaviour(), m2=Behaviour()) as sim:
+            first, second = quiet(chain(sim, "m1", "m2")).rsplit(sim.base_url, 1)
+            text = f"{first}http://127.0.0.1:{unheard.getsockname()[1]}{second}"
+            async with running_engine(text, tmp_path) as node:
+                before = await node.control.status()
+                assert (before.healthy, before.unhealthy) == (2, 0), "not checked is not down"
+                await node.control.do(Probe())
+                status = await node.control.status()
+        assert (status.healthy, status.degraded, status.unhealthy) == (1, 0, 1)
+        down = status.providers[1]
+        assert (down.status, down.counts_as) == ("unknown", "unhealthy")
+        assert down.reason is not None
+        assert down.reason.startswith("check failed: ")
+
+
+async def test_an_answered_request_outweighs_a_failed_check(leakcheck: None, tmp_path: Path) -> None:
+    """A provider whose listing fails and whose chat works is healthy: traffic is the better evidence."""
+    async with (
+        simulated(m1=Behaviour()) as sim,
+        running_engine(quiet(chain(sim, "m1")), tmp_path) as node,
+    ):
+        sim.set("GET /v1/models", Behaviour(statuses=(500,)))
+        await node.control.do(Probe())
+        assert (await node.control.status()).unhealthy == 1
+        await serve(node)
+        status = await node.control.status()
+        assert (status.healthy, status.unhealthy) == (1, 0)
+        assert status.providers[0].status == "healthy"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -280,3 +281,20 @@ async def test_a_provider_removed_while_it_is_checked(counting: Counting) -> Non
     result = (await check).providers[0]
     assert (result.name, result.healthy, result.status) == ("p1", True, "unknown")
     await rig.aclose()
+
+
+async def test_a_result_is_forgotten_with_the_address_it_is_of(leakcheck: None) -> None:
+    """Another address: what a check found at the old one says nothing; another priority: it still does."""
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        port = unheard.getsockname()[1]
+        rig = Rig(providers(1, port))
+        await rig.prober.check()
+        assert not rig.prober.last["p0"].healthy
+        for text, known in (
+            (providers(1, port).replace("models:", "priority: 3, models:"), True),
+            (providers(1, 9), False),
+        ):
+            rig.prober.configure(build_registry(load_text(text, "t", {}).settings, {}, version=2))
+            assert ("p0" in rig.prober.last) is known
+        await rig.aclose()

@@ -95,7 +95,8 @@ def blast_radius(command: Command, provider: ProviderStatus, status: Status) -> 
     if isinstance(command, (Enable, ResetCircuit)):
         return f"up to {share} may go to it"
     rest = [other for other in status.providers if other.name != provider.name]
-    up = [other for other in rest if other.enabled and other.status in {"healthy", "degraded", "unknown", "recovering"}]
+    words = {"healthy", "degraded", "unknown", "recovering"}
+    up = [other for other in rest if other.enabled and other.status in words and other.counts_as != "unhealthy"]
     elsewhere = {model for other in up for model in other.models}
     only_here = [model for model in provider.models if model not in elsewhere]
     parts = [f"{share} now"]

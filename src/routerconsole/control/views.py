@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,13 @@ class RouteStatus:
 
 @dataclass(frozen=True, slots=True)
 class ProviderStatus:
-    """One provider as operators see it."""
+    """One provider as operators see it; `counts_as` is what it adds to in `Status`: one rule for every face."""
 
     name: str
     kind: str
     enabled: bool
     status: str
+    counts_as: Literal["healthy", "degraded", "unhealthy"]
     priority: int
     default_model: str | None
     circuit_state: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
 
 from routerconsole.control.views import HealthResult, ProviderMetrics, ProviderStatus, RouteMetrics, RouteStatus, Status
 from routerconsole.domain.route import ModelKey
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _GOOD = frozenset({HealthWord.HEALTHY, HealthWord.UNKNOWN, HealthWord.RECOVERING})
 _SHAKY = frozenset({HealthWord.DEGRADED, HealthWord.RATE_LIMITED, HealthWord.DRAINING})
+_UNPROVEN = frozenset({HealthWord.UNKNOWN, HealthWord.RECOVERING})
+"""Words no request of late vouches for: there a failed check is all that is known."""
 
 
 class Overview:
@@ -40,14 +43,12 @@ class Overview:
     @staticmethod
     def status(providers: Sequence[ProviderStatus], **engine: Any) -> Status:  # spelt as Status spells them
         """Return the whole picture; `engine` fills the fields that are not the board's."""
-        words = [HealthWord(provider.status) for provider in providers]
-        healthy = sum(word in _GOOD for word in words)
-        degraded = sum(word in _SHAKY for word in words)
+        counted = Counter(provider.counts_as for provider in providers)
         return Status(
             total=len(providers),
-            healthy=healthy,
-            degraded=degraded,
-            unhealthy=len(providers) - healthy - degraded,
+            healthy=counted["healthy"],
+            degraded=counted["degraded"],
+            unhealthy=counted["unhealthy"],
             providers=tuple(providers),
             **engine,
         )
@@ -73,11 +74,13 @@ class Overview:
         circuit, left = board.circuit(name, now)
         gate = board.gate(name, now) or self._shared_gate(provider)
         fault = board.fault(name, now)
+        word = board.health(name, now)
         return ProviderStatus(
             name=name,
             kind=provider.kind.value,
             enabled=board.enabled(name),
-            status=board.health(name, now).value,
+            status=word.value,
+            counts_as=self._counts_as(name, word),
             priority=provider.priority,
             default_model=provider.default_model,
             circuit_state=circuit.value,
@@ -110,6 +113,12 @@ class Overview:
     def _account_reason(provider: Provider) -> str | None:
         reasons = [account.unavailable for account in provider.accounts]
         return reasons[0] if reasons and all(reasons) else None
+
+    def _counts_as(self, name: str, word: HealthWord) -> Literal["healthy", "degraded", "unhealthy"]:
+        last = self._probes.get(name)
+        if word in _UNPROVEN and last is not None and not last.healthy:
+            return "unhealthy"
+        return "healthy" if word in _GOOD else "degraded" if word in _SHAKY else "unhealthy"
 
     def _probe_reason(self, name: str) -> str | None:
         """Return what the last check found wrong; it says something to people and nothing to routing."""

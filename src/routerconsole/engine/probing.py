@@ -44,8 +44,15 @@ class Prober:
         self.last: dict[str, HealthResult] = {}
 
     def configure(self, registry: Registry) -> None:
-        """Follow a new registry; first checks are spread over the first part of the interval."""
+        """Follow a new registry; first checks are spread over the first part of the interval.
+
+        What was found of a provider that is gone, or has another address or key now, is forgotten.
+        """
         now = self._clock.monotonic()
+        known = {} if self._registry is None else self._registry.providers
+        for name in list(self.last):
+            if _way_to(registry.providers.get(name)) != _way_to(known.get(name)):
+                del self.last[name]
         self._registry = registry
         self._due = {
             name: self._due.get(name, now + self._rng.uniform(0.0, min(2.0, provider.health.interval)))
@@ -92,7 +99,8 @@ class Prober:
                 self._bus.publish_all(self._board.probe_result(name, healthy, now))
             status = self._board.health(name, now).value
         result = HealthResult(name, provider.kind.value, healthy, status, latency_ms, depth, detail)
-        self.last[name] = result
+        if _way_to(current) == _way_to(provider):
+            self.last[name] = result
         self._bus.publish(
             Fact(
                 EventType.PROBE_FINISHED,
@@ -127,3 +135,11 @@ class Prober:
             return False, took, "reach", f"the upstream answered {answer.status}"
         depth = "auth" if answer.status < 300 and any(account.api_key for account in provider.accounts) else "reach"
         return True, took, depth, f"the model listing answered {answer.status}"
+
+
+def _way_to(provider: Provider | None) -> tuple[object, ...]:
+    """Return what a check goes through: a change of anything else leaves the last result true."""
+    if provider is None:
+        return ()
+    parts = (provider.kind, provider.base_url, provider.accounts, provider.headers, provider.proxy, provider.ca_file)
+    return (*parts, provider.unavailable)

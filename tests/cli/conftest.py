@@ -16,6 +16,7 @@ MODELS = {
     "sim-ok": {},
     "second/model:1b": {},
     "hostile": {"text": HOSTILE},
+    "alias": {"served_as": "alias-2026-01-01"},
     "broken": {"statuses": [500], "error": "openai_server"},
     "cut": {"tokens": 30, "cut_after": 3, "cut": "reset"},
 }

@@ -298,6 +298,17 @@ def test_the_log_is_listed_filtered_and_shown(cli: Cli) -> None:
     assert "attempt: 1; provider: dead" in plain
 
 
+def test_U55_a_request_shown_says_under_which_name_it_was_answered(cli: Cli) -> None:
+    """The model an answer names for itself stands beside the one asked for, where they differ, in both forms."""
+    assert cli("complete", "hello", "--model", "good/alias").code == 0
+    shown = cli("requests", "show", newest(cli, "alias"))
+    assert "answered as alias-2026-01-01, asked for alias" in shown.out
+    plain = cli("requests", "show", newest(cli, "alias"), "--plain")
+    assert "answered as: alias-2026-01-01" in plain.out
+    assert cli("complete", "hello", "--model", "good/sim-ok").code == 0
+    assert "answered as" not in cli("requests", "show", newest(cli, "sim-ok")).out
+
+
 def test_failures_are_listed_and_cleared(cli: Cli) -> None:
     """Each failed attempt with its class; `clear` empties the list and says so."""
     cli("providers", "reset", "dead")

@@ -9,7 +9,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.console.fake_control import FakeControl, failed, failed_over, provider, request, route, running, status
+from tests.console.fake_control import (
+    FakeControl,
+    detail,
+    failed,
+    failed_over,
+    provider,
+    request,
+    route,
+    running,
+    status,
+)
 from tests.console.scenes import fleet
 from tests.console.stage import Stage, stage
 from textual import events
@@ -86,6 +96,19 @@ async def test_waterfall_says_why_each_candidate_was_tried_skipped_or_dropped() 
             "skipped: circuit_open 14 s",
             "dropped: known no: tools",
         )
+
+
+async def test_U55_waterfall_says_under_which_name_an_attempt_was_answered() -> None:
+    """An answer that names another model than was asked for shows both names; the others show none."""
+    control = FakeControl(provider("groq"), rows=[request(1)])
+    shown = detail(request(1))
+    *before, last = shown.attempts_detail
+    renamed = (*before, replace(last, served_as="llama-3.3-70b-0601\x1b[31m"))
+    control.details[request(1).id] = replace(shown, attempts_detail=renamed)
+    async with stage(control, size=(120, 40)) as on:
+        await on.press("5")
+        await on.sees("answered as llama-3.3-70b-0601\\x1b[31m, asked")
+        assert on.text().count("answered as") == 1
 
 
 async def test_read_only_has_no_mutating_action() -> None:

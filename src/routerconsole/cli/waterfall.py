@@ -110,6 +110,8 @@ def _notes(attempt: AttemptView) -> list[str]:
     notes: list[str] = []
     if attempt.detail:
         notes.append(visible(attempt.detail, BLOCK_LIMIT))
+    if attempt.served_as:
+        notes.append(f"answered as {visible(attempt.served_as)}, asked for {visible(attempt.model)}")
     if attempt.circuit_before != attempt.circuit_after:
         notes.append(f"circuit {visible(attempt.circuit_before)} → {visible(attempt.circuit_after)}")
     return notes
@@ -122,6 +124,7 @@ def _attempt_item(attempt: AttemptView) -> Item:
         "model": attempt.model,
         "account": attempt.account,
         "outcome": _outcome(attempt),
+        "answered_as": attempt.served_as,
         "detail": attempt.detail,
         "circuit_before": attempt.circuit_before,
         "circuit_after": attempt.circuit_after,

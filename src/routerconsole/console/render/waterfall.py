@@ -221,8 +221,10 @@ def _attempt_lines(attempt: AttemptView, width: int) -> list[Line]:
         ("first token", attempt.first_token_ms),
     )
     times = "".join(f"{word} {quantity.ms(at - attempt.started_ms)} · " for word, at in moments if at is not None)
+    other = f"answered as {visible(attempt.served_as, 120)}, asked for {visible(attempt.model, 120)}"
     return [
         *wrap(f"{glyph} {outcome}{named}{said}", width, indent=4, role=role),
+        *(wrap(other, width, indent=6, role=Role.WARN) if attempt.served_as else ()),
         *wrap(f"{times}circuit {circuit.replace('_', ' ')}", width, indent=6, role=Role.DIM),
     ]
 

@@ -21,7 +21,8 @@ from routerconsole.config.show import effective
 from routerconsole.config.yaml_loader import read_config
 from routerconsole.control.discovery import ADMIN_TOKEN_VARIABLE, CLIENT_TOKEN_VARIABLE, state_directory
 from routerconsole.control.local import LocalControl
-from routerconsole.domain.registry import ProviderKind, assemble
+from routerconsole.domain.assemble import reassemble
+from routerconsole.domain.registry import ProviderKind
 from routerconsole.domain.secret import Secret
 from routerconsole.engine.clock import SystemClock
 from routerconsole.engine.keeping import LogPolicy
@@ -212,13 +213,7 @@ class Node:
     def _with_simulators(self, registry: Registry) -> Registry:
         if not any(provider.kind is ProviderKind.SIMULATED for provider in registry.providers.values()):
             return registry
-        return assemble(
-            version=registry.version,
-            policy=registry.policy,
-            providers=[self._pointed(provider) for provider in registry.providers.values()],
-            pools=[pool for pool in registry.pools.values() if not pool.automatic],
-            tree=registry.tree,
-        )
+        return reassemble(registry, [self._pointed(provider) for provider in registry.providers.values()])
 
     def _pointed(self, provider: Provider) -> Provider:
         if provider.kind is not ProviderKind.SIMULATED:

@@ -11,7 +11,9 @@ from routerconsole.domain.capability import NODE_OF, Layer, Source, Tri, Word
 from routerconsole.domain.errors import RoutingFailed
 from routerconsole.domain.outcome import Ending, Failure, FaultScope, GateReason, OutcomeClass, Success
 from routerconsole.domain.policy import RoutingPolicy
-from routerconsole.domain.registry import Account, Model, Pool, Provider, ProviderKind, Registry, assemble
+from routerconsole.domain.assemble import assemble
+from routerconsole.domain.pool import Pool
+from routerconsole.domain.registry import Account, Model, Provider, ProviderKind, Registry
 from routerconsole.domain.request import Endpoint, Needs
 from routerconsole.domain.route import ModelKey, Route
 from routerconsole.domain.trace import Decision
@@ -236,4 +238,4 @@ def _endings(given: Sequence[Ending] | Ending) -> Iterator[Ending]:
 def pool(name: str, *members: str, **more: object) -> Pool:
     """A pool of `provider/model` members."""
     keys = tuple(ModelKey(*member.split("/", 1)) for member in members)
-    return replace(Pool(name, keys), **more)  # type: ignore[arg-type] # fields by name
+    return replace(Pool(name, listed=keys), **more)  # type: ignore[arg-type] # fields by name

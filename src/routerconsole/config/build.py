@@ -12,7 +12,8 @@ from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from routerconsole.domain.address import is_local
-from routerconsole.domain.capability import CapabilityTree, Layer, Source, Tri
+from routerconsole.domain.assemble import assemble
+from routerconsole.domain.capability import CapabilityTree, Layer, Source, Tri, Word
 from routerconsole.domain.policy import (
     CapabilityPolicy,
     CircuitPolicy,
@@ -22,26 +23,36 @@ from routerconsole.domain.policy import (
     RoutingPolicy,
     Timeouts,
 )
+from routerconsole.domain.pool import Pool, PoolFilter, SessionMode, Strategy
+from routerconsole.domain.profile import Profile, Requirements
 from routerconsole.domain.redact import Redactor
 from routerconsole.domain.registry import (
     Account,
     AccountStrategy,
+    DiscoveryPolicy,
     HealthPolicy,
     Limits,
     Model,
     ModelFormat,
-    Pool,
     Provider,
     ProviderKind,
     Registry,
     Role,
     Tier,
-    assemble,
 )
 from routerconsole.domain.route import ModelKey
 from routerconsole.domain.secret import Secret
 
-from .models import CircuitOverrides, CircuitSettings, ModelSettings, PoolSettings, ProviderSettings, Settings
+from .models import (
+    CircuitOverrides,
+    CircuitSettings,
+    DiscoverySettings,
+    ModelSettings,
+    PoolSettings,
+    ProfileSettings,
+    ProviderSettings,
+    Settings,
+)
 from .secrets import Resolved, expand, is_literal, resolve
 from .urls import DEFAULT_URLS, check_proxy, host_of, normalise_base_url
 
@@ -58,9 +69,15 @@ def build_registry(settings: Settings, env: Mapping[str, str], *, version: int =
     policy = routing_policy(settings)
     tree = capability_tree(settings)
     providers = [_provider(provider, settings, policy, tree=tree, env=env) for provider in settings.providers]
-    declared = {model.key for provider in providers for model in provider.models}
-    pools = [_pool(pool, declared) for pool in settings.pools if pool.members]
-    return assemble(version=version, policy=policy, providers=providers, pools=pools, tree=tree)
+    return assemble(
+        version=version,
+        policy=policy,
+        providers=providers,
+        pools=[_pool(pool, tree) for pool in settings.pools],
+        tree=tree,
+        profiles=[_profile(profile) for profile in settings.profiles],
+        agents=settings.agents,
+    )
 
 
 def secret_values(registry: Registry) -> Iterator[Secret]:
@@ -195,7 +212,7 @@ def _provider(
         free=provider.free,
         circuit=_own_circuit(policy.circuit, provider.circuit),
         health=HealthPolicy(interval=provider.health.interval, enabled=provider.health.enabled),
-        discovery=provider.discovery.enabled,
+        discovery=_discovery(provider.discovery),
         models=tuple(_model(model, provider, tree) for model in provider.models),
         unavailable=next((reason for reason in reasons if reason is not None), None),
     )
@@ -306,12 +323,54 @@ def _model(model: ModelSettings, provider: ProviderSettings, tree: CapabilityTre
     )
 
 
-def _pool(pool: PoolSettings, declared: set[ModelKey]) -> Pool:
-    members = (ModelKey(provider.lower(), model) for provider, _, model in (m.partition("/") for m in pool.members))
+def _discovery(settings: DiscoverySettings) -> DiscoveryPolicy:
+    return DiscoveryPolicy(
+        enabled=settings.enabled,
+        interval=settings.interval,
+        register_new=settings.on_new_model == "register",
+        stale_missing=settings.on_missing_model == "stale",
+    )
+
+
+def _pool(pool: PoolSettings, tree: CapabilityTree) -> Pool:
+    kept = pool.filter
     return Pool(
         id=pool.id,
-        # a member that only a listing can bring has no route until it does
-        members=tuple(member for member in members if member in declared),
+        listed=tuple(_key(member) for member in pool.members),
+        node=None if pool.node is None else tree.resolve(pool.node),
         description=pool.description,
+        strategy=Strategy(pool.strategy),
+        filter=PoolFilter(
+            providers=frozenset(name.lower() for name in kept.providers),
+            exclude_providers=frozenset(name.lower() for name in kept.exclude_providers),
+            tags=frozenset(kept.tags),
+            free=kept.free,
+            local=kept.local,
+        ),
+        session_mode=SessionMode(pool.session_mode),
         capability_policy=CapabilityPolicy(pool.capability_policy) if pool.capability_policy else None,
     )
+
+
+def _profile(profile: ProfileSettings) -> Profile:
+    asked = profile.requirements
+    words = (Word.TOOLS, Word.VISION, Word.JSON_SCHEMA, Word.REASONING, Word.PARALLEL_TOOLS, Word.AUDIO)
+    return Profile(
+        id=profile.id,
+        model=ModelKey(profile.provider.lower(), profile.model),
+        default=profile.default,
+        tags=tuple(profile.tags),
+        fallback_profiles=tuple(profile.fallback_profiles),
+        fallback_models=tuple(_key(model) for model in profile.fallback_models),
+        requirements=Requirements(
+            words=tuple(word for word in words if getattr(asked, word.value)),
+            min_context_tokens=asked.min_context_tokens,
+            min_output_tokens=asked.min_output_tokens,
+        ),
+    )
+
+
+def _key(qualified: str) -> ModelKey:
+    """Return the model a written `provider/model` names; no provider name has a slash."""
+    provider, _, model = qualified.partition("/")
+    return ModelKey(provider.lower(), model)

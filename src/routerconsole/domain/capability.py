@@ -96,6 +96,7 @@ class Word(StrEnum):
     EMBEDDINGS = "embeddings"
     STREAMING = "streaming"
     SYSTEM = "system"
+    VIDEO = "video"
 
 
 NODE_OF: Mapping[str, str] = MappingProxyType(
@@ -112,8 +113,11 @@ NODE_OF: Mapping[str, str] = MappingProxyType(
         # attributes of a model rather than places in the tree
         Word.STREAMING: "streaming",
         Word.SYSTEM: "system",
+        Word.VIDEO: "video",
     }
 )
+ATTRIBUTES = frozenset({Word.STREAMING, Word.SYSTEM, Word.VIDEO})
+"""Words that are no node of the tree; they make no pool."""
 
 
 def _shipped_nodes() -> frozenset[str]:

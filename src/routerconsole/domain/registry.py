@@ -5,12 +5,14 @@ A change makes a new Registry and swaps it in; nobody ever mutates one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .capability import CapabilityTree, Layer, Standing, standing
-from .policy import CapabilityPolicy, CircuitPolicy, RoutingPolicy, Timeouts
+from .policy import CircuitPolicy, RoutingPolicy, Timeouts
+from .pool import Pool
+from .profile import Profile
 from .route import ModelKey, Route
 from .secret import Secret
 
@@ -53,6 +55,22 @@ class ModelFormat(StrEnum):
     HF = "hf"
 
 
+class ModelState(StrEnum):
+    """Whether its provider still lists a model: missing once is stale, twice is withdrawn."""
+
+    LIVE = "live"
+    STALE = "stale"
+    WITHDRAWN = "withdrawn"
+
+
+class ModelOrigin(StrEnum):
+    """Who brought a model here first."""
+
+    CONFIG = "config"
+    DISCOVERY = "discovery"
+    OPERATOR = "operator"
+
+
 class AccountStrategy(StrEnum):
     """How the accounts of one provider share its traffic."""
 
@@ -81,7 +99,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One upstream model at one provider. Prices are USD per million tokens, None is unknown (not zero)."""
+    """One upstream model at one provider. Prices are USD per million tokens, None is unknown (not zero).
+
+    `version` is the optimistic lock of edits, `registered_at` UTC epoch seconds (None: it is in the configuration),
+    `listed` whether the provider's last listing shows it (None: there is none).
+    """
 
     provider: str
     upstream_id: str
@@ -102,6 +124,17 @@ class Model:
     limits: Limits = field(default_factory=Limits)
     tier: Tier = Tier.STANDARD
     priority: int | None = None  # set by an operator; None follows the provider's
+    exposed: bool = True
+    default_temperature: float | None = None
+    delivery: tuple[str, ...] = ("sync", "stream")
+    features: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    free: bool | None = None
+    origin: ModelOrigin = ModelOrigin.CONFIG
+    state: ModelState = ModelState.LIVE
+    listed: bool | None = None
+    version: int = 1
+    registered_at: float | None = None
 
     @property
     def key(self) -> ModelKey:
@@ -119,6 +152,16 @@ class HealthPolicy:
 
     interval: float = 30.0
     enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryPolicy:
+    """Listing of a provider's models every `interval` seconds; what a new or a missing model does to the registry."""
+
+    enabled: bool = True
+    interval: float = 3600.0
+    register_new: bool = True
+    stale_missing: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +184,7 @@ class Provider:
     free: bool = False
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
     health: HealthPolicy = field(default_factory=HealthPolicy)
-    discovery: bool = True
+    discovery: DiscoveryPolicy = field(default_factory=DiscoveryPolicy)
     models: tuple[Model, ...] = ()
     unavailable: str | None = None
 
@@ -155,20 +198,8 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """An ordered group of models. In this version: explicit members, strategy `priority`, plus the automatic `auto`."""
-
-    id: str
-    members: tuple[ModelKey, ...]
-    description: str = ""
-    strategy: str = "priority"
-    automatic: bool = False
-    capability_policy: CapabilityPolicy | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Registry:
-    """The whole picture, with a version that grows by one at each swap."""
+    """The whole picture, with a version that grows by one at each swap; `assemble` makes one."""
 
     version: int
     policy: RoutingPolicy
@@ -176,6 +207,10 @@ class Registry:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     models: Mapping[ModelKey, Model] = field(default_factory=dict)
     pools: Mapping[str, Pool] = field(default_factory=dict)
+    virtual: Mapping[str, Pool] = field(default_factory=dict)  # `tools/free` -> its pool, those with members only
+    profiles: Mapping[str, Profile] = field(default_factory=dict)  # by casefolded id
+    agents: Mapping[str, str] = field(default_factory=dict)  # configured: agent -> profile | pool | provider/model
+    assignments: Mapping[str, str] = field(default_factory=dict)  # set by operators; beats `agents`
     by_upstream_id: Mapping[str, tuple[ModelKey, ...]] = field(default_factory=dict)
 
     def routes(self, key: ModelKey) -> tuple[Route, ...]:
@@ -190,38 +225,3 @@ class Registry:
 
 
 AUTO_POOL = "auto"
-
-
-def assemble(
-    *,
-    version: int,
-    policy: RoutingPolicy,
-    providers: Iterable[Provider],
-    pools: Iterable[Pool] = (),
-    tree: CapabilityTree | None = None,
-) -> Registry:
-    """Build a Registry with its indexes and the automatic pool `auto` (every model in pools, by priority, as listed).
-
-    A user's pool beats the automatic one of the same id.
-    """
-    by_name = {provider.name: provider for provider in providers}
-    ranked = sorted(by_name.values(), key=lambda provider: provider.priority)
-    placed = [
-        (provider.priority if model.priority is None else model.priority, model)
-        for provider in ranked
-        for model in provider.models
-    ]
-    models = {model.key: model for _, model in sorted(placed, key=lambda item: item[0])}
-    by_upstream_id: dict[str, tuple[ModelKey, ...]] = {}
-    for key in models:
-        by_upstream_id[key.model] = (*by_upstream_id.get(key.model, ()), key)
-    auto = Pool(AUTO_POOL, tuple(key for key, model in models.items() if model.in_pools), automatic=True)
-    return Registry(
-        version=version,
-        policy=policy,
-        tree=tree or CapabilityTree(),
-        providers=by_name,
-        models=models,
-        pools={AUTO_POOL: auto} | {pool.id: pool for pool in pools},
-        by_upstream_id=by_upstream_id,
-    )

@@ -26,8 +26,8 @@ from routerconsole.control.commands import (
     Target,
 )
 from routerconsole.control.port import ControlError
+from routerconsole.domain.assemble import reassemble
 from routerconsole.domain.events import EventType, Fact
-from routerconsole.domain.registry import assemble
 from routerconsole.domain.request import ChatRequest, Origin
 from routerconsole.domain.route import ModelKey
 from routerconsole.routing.board import UnknownTarget
@@ -294,13 +294,7 @@ def with_priorities(registry: Registry, priorities: Mapping[PriorityKey, int]) -
         )
         for provider in registry.providers.values()
     ]
-    return assemble(
-        version=registry.version,
-        policy=registry.policy,
-        providers=providers,
-        pools=[pool for pool in registry.pools.values() if not pool.automatic],
-        tree=registry.tree,
-    )
+    return reassemble(registry, providers)
 
 
 def _ttl(seconds: float) -> float:

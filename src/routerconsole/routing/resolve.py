@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from routerconsole.domain.policy import CapabilityPolicy
-    from routerconsole.domain.registry import Pool, Registry
+    from routerconsole.domain.pool import Pool
+    from routerconsole.domain.profile import Profile
+    from routerconsole.domain.registry import Registry
 
 SHOWN_NAME = 100
 """Characters of an unknown name that are compared and shown back."""
@@ -28,19 +30,29 @@ _LATEST = ":latest"
 class ResolvedKind(StrEnum):
     """What a name turned out to be."""
 
+    PROFILE = "profile"
     POOL = "pool"
+    VIRTUAL = "virtual"
+    CAPABILITY = "capability"
+    AGENT = "agent"
     PROVIDER_MODEL = "provider_model"
     MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What a name stands for: its kind and canonical id, and the models in strategy order."""
+    """What a name stands for: its kind and canonical id, the models as listed, and the pool whose strategy orders them.
+
+    `profile` is the one to be judged by the request's needs, `because` says in words how the name was found.
+    """
 
     kind: ResolvedKind
     id: str
     keys: tuple[ModelKey, ...]
     capability_policy: CapabilityPolicy | None = None
+    pool: Pool | None = None
+    profile: Profile | None = None
+    because: tuple[str, ...] = ()
 
 
 def resolve(name: str | None, registry: Registry) -> Resolution:
@@ -69,7 +81,7 @@ def _pool(pool: Pool, registry: Registry) -> Resolution:
     if not pool.automatic:  # the automatic one is made in this order
         present = (key for key in members if key in registry.models)
         members = tuple(sorted(present, key=registry.priority))
-    return Resolution(ResolvedKind.POOL, pool.id, members, pool.capability_policy)
+    return Resolution(ResolvedKind.POOL, pool.id, members, pool.capability_policy, pool)
 
 
 def _pinned(name: str, registry: Registry) -> ModelKey | None:

@@ -1,0 +1,219 @@
+"""What lies over the configuration: listings of providers and decisions of operators, and the registry both amount to.
+
+The configuration is never rewritten; every layer stays visible, and taking one away uncovers the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any
+
+from .assemble import assemble
+from .capability import CapabilityTree, Layer, Source
+from .listing import WITHDRAWN_AFTER, ListedModel, Listing
+from .registry import (
+    Limits,
+    Model,
+    ModelFormat,
+    ModelOrigin,
+    ModelState,
+    Provider,
+    ProviderKind,
+    Registry,
+    Role,
+    Tier,
+)
+from .route import ModelKey
+
+EDITABLE = frozenset(
+    {
+        "context_window",
+        "constraints",
+        "default_temperature",
+        "delivery",
+        "description",
+        "display",
+        "enabled",
+        "exposed",
+        "features",
+        "format",
+        "free",
+        "in_pools",
+        "limits",
+        "max_output_tokens",
+        "path",
+        "role",
+        "tags",
+        "tier",
+        "usd_per_mtok_in",
+        "usd_per_mtok_out",
+    }
+)
+"""Fields of a model an operator may set; capabilities have their own command, and priorities theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What operators decided of one model; `fields` holds only what was set, JSON-ready.
+
+    `registered` says they brought it, `removed` that they took it away for good (a tombstone), `capabilities` are
+    their own values and the measured ones they accepted. `version` is the optimistic lock.
+    """
+
+    key: ModelKey
+    version: int = 1
+    registered: bool = False
+    removed: bool = False
+    registered_at: float | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, tuple[Layer, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """All of it, frozen; a change makes a new one."""
+
+    entries: Mapping[ModelKey, Entry] = field(default_factory=dict)
+    listings: Mapping[str, Listing] = field(default_factory=dict)
+    assignments: Mapping[str, str] = field(default_factory=dict)
+    priorities: Mapping[tuple[str, ...], int] = field(default_factory=dict)  # (provider,) or (provider, model)
+    extensions: frozenset[str] = frozenset()
+
+
+Hints = Callable[[ProviderKind, str], Mapping[str, tuple[Layer, ...]]]
+"""What the shipped catalogue and guesses by name say of a model: its layers by node."""
+
+
+def _no_hints(_kind: ProviderKind, _upstream_id: str) -> Mapping[str, tuple[Layer, ...]]:
+    return MappingProxyType({})
+
+
+def compose(base: Registry, overlay: Overlay, *, hints: Hints = _no_hints) -> Registry:
+    """Return the registry in force: the configured one with listings and operators' decisions laid over it."""
+    providers = [
+        replace(
+            provider,
+            priority=overlay.priorities.get((provider.name,), provider.priority),
+            models=tuple(_models(provider, overlay, hints)),
+        )
+        for provider in base.providers.values()
+    ]
+    return assemble(
+        version=base.version,
+        policy=base.policy,
+        providers=providers,
+        pools=[pool for pool in base.pools.values() if not pool.automatic],
+        tree=CapabilityTree(base.tree.extensions | overlay.extensions, base.tree.aliases),
+        profiles=[profile for profile in base.profiles.values() if not profile.implicit],
+        agents=base.agents,
+        assignments=overlay.assignments,
+    )
+
+
+def _models(provider: Provider, overlay: Overlay, hints: Hints) -> Iterator[Model]:
+    """Yield a provider's models: the configured ones, then the listed, then those operators registered."""
+    listing = overlay.listings.get(provider.name)
+    for model in _sources(provider, listing, overlay.entries.values()):
+        entry = overlay.entries.get(model.key)
+        if entry is None or not entry.removed:
+            known = hints(provider.kind, model.upstream_id)
+            yield _laid_over(replace(model, layers=_merged(known, model.layers)), provider, overlay)
+
+
+def _laid_over(model: Model, provider: Provider, overlay: Overlay) -> Model:
+    """Lay over a model what its provider lists of it and what operators decided."""
+    listing, entry = overlay.listings.get(provider.name), overlay.entries.get(model.key)
+    told = model if listing is None else _told(model, listing, stale_missing=provider.discovery.stale_missing)
+    decided = told if entry is None else edited(told, entry)
+    priority = overlay.priorities.get((provider.name, model.upstream_id))
+    return decided if priority is None else replace(decided, priority=priority)
+
+
+def _sources(provider: Provider, listing: Listing | None, entries: Iterable[Entry]) -> Iterator[Model]:
+    seen = set()
+    for model in provider.models:
+        seen.add(model.upstream_id)
+        yield model
+    if listing is not None and provider.discovery.register_new:
+        kept = provider.discovery.stale_missing
+        for upstream_id in (*listing.models, *(listing.missed if kept else ())):
+            if upstream_id not in seen:
+                seen.add(upstream_id)
+                yield _discovered(provider, upstream_id)
+    for entry in entries:
+        if entry.registered and entry.key.provider == provider.name and entry.key.model not in seen:
+            yield replace(_discovered(provider, entry.key.model), in_pools=True, origin=ModelOrigin.OPERATOR)
+
+
+def _discovered(provider: Provider, upstream_id: str) -> Model:
+    """A model nobody configured: at a hosted provider it joins no pool until accepted, so that nobody is billed."""
+    return Model(
+        provider=provider.name,
+        upstream_id=upstream_id,
+        in_pools=provider.local,
+        format=ModelFormat.OLLAMA if provider.kind is ProviderKind.OLLAMA else ModelFormat.API,
+        origin=ModelOrigin.DISCOVERY,
+    )
+
+
+def _told(model: Model, listing: Listing, *, stale_missing: bool) -> Model:
+    """Add what a listing says: layers, and numbers where nobody wrote any."""
+    told = listing.models.get(model.upstream_id)
+    if told is None:
+        missed = listing.missed.get(model.upstream_id, 0) if stale_missing else 0
+        state = ModelState.WITHDRAWN if missed >= WITHDRAWN_AFTER else ModelState.STALE if missed else ModelState.LIVE
+        return replace(model, listed=False, state=state)
+    layers = {node: (Layer(Source.DISCOVERY, value, listing.at),) for node, value in told.capabilities.items()}
+    return replace(model, listed=True, layers=_merged(layers, model.layers), **_numbers(model, told))
+
+
+_NUMBERS = (
+    "context_window",
+    "max_output_tokens",
+    "usd_per_mtok_in",
+    "usd_per_mtok_out",
+    "free",
+    "display",
+    "description",
+)
+
+
+def _numbers(model: Model, told: ListedModel) -> dict[str, Any]:
+    """Return the listed facts nobody has written down."""
+    return {name: getattr(told, name) for name in _NUMBERS if getattr(model, name) is None}
+
+
+def edited(model: Model, entry: Entry) -> Model:
+    """Return a model with what operators set of it."""
+    values = dict(entry.fields)
+    for name, kind in _ENUMS.items():
+        if name in values:
+            values[name] = kind(values[name])
+    if "limits" in values:
+        values["limits"] = Limits(**values["limits"])
+    for name in ("tags", "delivery", "features", "constraints"):
+        if name in values:
+            values[name] = tuple(values[name])
+    return replace(
+        model,
+        **{name: value for name, value in values.items() if name in _FIELDS},
+        layers=_merged(entry.capabilities, model.layers),
+        version=entry.version,
+        registered_at=entry.registered_at,
+    )
+
+
+_ENUMS: Mapping[str, type[Role] | type[ModelFormat] | type[Tier]] = {"role": Role, "format": ModelFormat, "tier": Tier}
+_FIELDS = frozenset(item.name for item in fields(Model)) & EDITABLE
+
+
+def _merged(
+    more: Mapping[str, tuple[Layer, ...]], layers: Mapping[str, tuple[Layer, ...]]
+) -> Mapping[str, tuple[Layer, ...]]:
+    if not more:
+        return layers
+    return {
+        node: (*more.get(node, ()), *layers.get(node, ())) for node in (*layers, *(n for n in more if n not in layers))
+    }

@@ -5,7 +5,6 @@ It acts for exactly one Try and never decides what comes next. Cancelling it cut
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from routerconsole.routing.cascade import Try
 
     from .clock import Clock
+    from .pauses import Pauses
 
 _WHOLE_TYPES = frozenset({"application/json", "text/html"})
 """Media types that are no stream, whatever was asked."""
@@ -78,9 +78,10 @@ class AttemptRunner:
         sender: Sender,
         clock: Clock,
         began: float,
+        pauses: Pauses,
     ) -> None:
         self.request, self.needs, self.step, self.target = request, needs, step, target
-        self._sender, self._clock, self._began = sender, clock, began
+        self._sender, self._clock, self._began, self._pauses = sender, clock, began, pauses
         self._timings = Timings()
 
     async def run(self, attempt: Attempt) -> Result:
@@ -93,7 +94,7 @@ class AttemptRunner:
         answer: Answer | None = None
         result: Result | None = None
         try:
-            async with asyncio.timeout(self.step.wait):
+            async with self._pauses.timeout(self.step.wait):
                 answer = await self._sender.open(
                     self.target,
                     wire,

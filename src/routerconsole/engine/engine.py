@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .bodies import BodyStore
     from .bus import Bus
     from .clock import Clock
+    from .pauses import Pauses
     from .recorder import Recorder
     from .upstreams import Upstreams
 
@@ -59,10 +60,11 @@ class ChatEngine:
         bodies: BodyStore,
         clock: Clock,
         rng: random.Random,
+        pauses: Pauses,
     ) -> None:
         self.registry, self.board, self.budget = registry, board, budget
         self.upstreams, self.recorder, self.bus, self.bodies = upstreams, recorder, bus, bodies
-        self.clock, self._rng = clock, rng
+        self.clock, self._rng, self.pauses = clock, rng, pauses
         self.redact: Callable[[str], str] = str
         self.in_flight: dict[str, InFlight] = {}
         self.closing = False
@@ -244,6 +246,7 @@ class ChatEngine:
             sender=self.upstreams.sender,
             clock=self.clock,
             began=began,
+            pauses=self.pauses,
         )
         return await runner.run(attempt)
 
@@ -258,6 +261,7 @@ class ChatEngine:
             attempt=attempt,
             deadline=deadline,
             clock=self.clock,
+            pauses=self.pauses,
         )
 
     def _undelivered(self, kept: _Kept, settlement: Settlement, deadline: float) -> Exchange:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .attempt import CommittedStream
     from .clock import Clock
+    from .pauses import Pauses
     from .settle import Settlement
 
 DRAIN_S = 0.05
@@ -57,12 +58,13 @@ class StreamExchange:
         attempt: Attempt,
         deadline: float,
         clock: Clock,
+        pauses: Pauses,
     ) -> None:
         self.trace, self.status, self.headers = trace, 200, stream.headers
         self.reply: bytes | None = None
         self._stream, self._settlement, self._step, self._attempt = stream.stream, settlement, step, attempt
         self._first: Gate | None = stream.first
-        self._deadline, self._clock = deadline, clock
+        self._deadline, self._clock, self._pauses = deadline, clock, pauses
         self._over = False
         self._complete = False
 
@@ -109,7 +111,7 @@ class StreamExchange:
         left = self._deadline - self._clock.monotonic()
         by_deadline = left <= self._step.idle  # decided before the wait: a timer may fire a moment early
         try:
-            async with asyncio.timeout(left if by_deadline else self._step.idle):
+            async with self._pauses.timeout(left if by_deadline else self._step.idle):
                 return await self._stream.step()
         except TimeoutError:
             if by_deadline:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from routerconsole.control.views import HealthCheck, HealthResult
 from routerconsole.domain.events import EventType, Fact
-from routerconsole.providers.transport import Timings, TransportError
+from routerconsole.providers.transport import Bounded, Timings, TransportError
 
 from .clock import iso
 
@@ -33,10 +33,18 @@ class Prober:
     """Checks providers; a provider being checked is not checked twice at once (B28)."""
 
     def __init__(
-        self, *, board: Board, upstreams: Upstreams, bus: Bus, clock: Clock, tasks: TaskOwner, rng: random.Random
+        self,
+        *,
+        board: Board,
+        upstreams: Upstreams,
+        bus: Bus,
+        clock: Clock,
+        tasks: TaskOwner,
+        rng: random.Random,
+        bounded: Bounded = asyncio.timeout,
     ) -> None:
         self._board, self._upstreams, self._bus, self._clock = board, upstreams, bus, clock
-        self._tasks, self._rng = tasks, rng
+        self._tasks, self._rng, self._bounded = tasks, rng, bounded
         self._registry: Registry | None = None
         self._slots = asyncio.Semaphore(PARALLEL)
         self._running: dict[str, asyncio.Task[HealthResult]] = {}
@@ -116,7 +124,7 @@ class Prober:
             return False, None, "reach", provider.unavailable or self._upstreams.broken.get(provider.name, "unusable")
         began = self._clock.monotonic()
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with self._bounded(TIMEOUT_S):
                 answer = await self._upstreams.sender.open(
                     target, target.dialect.list_request(), connect_timeout=TIMEOUT_S, timings=Timings()
                 )

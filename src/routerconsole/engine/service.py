@@ -25,6 +25,7 @@ from .engine import ChatEngine
 from .inflight import CancelReason
 from .keeping import Keeper, LogPolicy
 from .operate import Operator, with_priorities
+from .pauses import Pauses
 from .probing import Prober
 from .recorder import Recorder
 from .tasks import TaskOwner
@@ -97,7 +98,9 @@ class Service:
         )
         self.keeper.on_priorities = self._lay_priorities
         self.recorder = Recorder(self.bus, clock, self.keeper)
-        self.upstreams = Upstreams(Sender(Transport(clock=clock.monotonic, user_agent=USER_AGENT)))
+        self.pauses = Pauses()
+        transport = Transport(clock=clock.monotonic, user_agent=USER_AGENT, bounded=self.pauses.timeout)
+        self.upstreams = Upstreams(Sender(transport))
         self.budget = RetryBudget(loaded.registry.policy.retry)
         self.config_notice = ""
         self.chat = ChatEngine(
@@ -110,9 +113,16 @@ class Service:
             bodies=self.bodies,
             clock=clock,
             rng=rng,
+            pauses=self.pauses,
         )
         self.prober = Prober(
-            board=self.board, upstreams=self.upstreams, bus=self.bus, clock=clock, tasks=self.tasks, rng=rng
+            board=self.board,
+            upstreams=self.upstreams,
+            bus=self.bus,
+            clock=clock,
+            tasks=self.tasks,
+            rng=rng,
+            bounded=self.pauses.timeout,
         )
         self.operator = Operator(self)
         self.started_at = clock.monotonic()
@@ -126,6 +136,7 @@ class Service:
     async def start(self) -> None:
         """Open storage, restore what was, begin the background work. Raises NewerSchema or UnsafePlace."""
         self.swap(self.loaded.registry)
+        self.pauses.watch()
         await self.keeper.start(self.tasks)
         self.tasks.start(self._every(TICK_S, self._tick, name="ticks"), name="ticks")
         self.tasks.start(self._every(TICK_S, self._save, name="saving"), name="saving")
@@ -151,6 +162,7 @@ class Service:
             await before_close()
         await self.keeper.flush()
         await self.tasks.aclose()
+        self.pauses.close()
         await self.upstreams.sender.aclose()
         await self.keeper.aclose()
 

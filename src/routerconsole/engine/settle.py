@@ -5,6 +5,7 @@ No await anywhere: a disconnect cancels every await, and an ending must be recor
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from routerconsole.domain.errors import ErrorCode, RoutingFailed, StreamIncomplete
@@ -174,6 +175,9 @@ class Settlement:
 
     def _on_board(self, step: Try, attempt: Attempt, ending: Ending) -> None:
         engine = self._engine
+        paused = engine.pauses.ended >= self.trace.began + attempt.started_ms / 1000
+        if paused and isinstance(ending, Failure):  # what we missed while we stood still is not its fault
+            ending = replace(ending, counted=False)
         engine.bus.publish_all(engine.board.settle(step.lease, ending, engine.clock.monotonic()))
         attempt.circuit_after = step.lease.circuit.value
 

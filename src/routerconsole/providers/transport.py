@@ -16,6 +16,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -97,15 +98,21 @@ class Call:
     forbidden: str | None = None
 
 
+Bounded = Callable[[float], AbstractAsyncContextManager[object]]
+"""What `asyncio.timeout` is: seconds in, a with-block that raises TimeoutError out."""
+
 _refusal = functools.lru_cache(1024)(forbidden_address)
 _CALL: contextvars.ContextVar[Call] = contextvars.ContextVar("routerconsole_call")
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """One per engine; `clock` is monotonic seconds. The session is made on first use, so construction does no I/O."""
+    """One per engine; `clock` is monotonic seconds, `bounded` limits the connect phase.
 
-    def __init__(self, *, clock: Callable[[], float], user_agent: str) -> None:
-        self._clock = clock
+    The session is made on first use, so construction does no I/O.
+    """
+
+    def __init__(self, *, clock: Callable[[], float], user_agent: str, bounded: Bounded = asyncio.timeout) -> None:
+        self._clock, self._bounded = clock, bounded
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
         self._resolver: _Resolver | None = None
@@ -162,13 +169,13 @@ class Transport(httpx.AsyncBaseTransport):
     def _open(self) -> aiohttp.ClientSession:
         self._resolver = _Resolver()
         connector = _Connector(
-            clock=self._clock,
             limit=0,  # the bulkheads of the engine are the limit
             resolver=self._resolver,
             ttl_dns_cache=_DNS_TTL,
             keepalive_timeout=_KEEPALIVE,
             socket_factory=_make_socket,
         )
+        connector.clock, connector.bounded = self._clock, self._bounded
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -248,24 +255,8 @@ class Body(httpx.AsyncByteStream):
 class _Connector(aiohttp.TCPConnector):
     """Notes when connections are made and for whom, and bounds the making to the exchange's connect timeout."""
 
-    def __init__(
-        self,
-        *,
-        clock: Callable[[], float],
-        limit: int,
-        resolver: AbstractResolver,
-        ttl_dns_cache: int,
-        keepalive_timeout: float,
-        socket_factory: Callable[[AddrInfoType], socket.socket],
-    ) -> None:
-        super().__init__(
-            limit=limit,
-            resolver=resolver,
-            ttl_dns_cache=ttl_dns_cache,
-            keepalive_timeout=keepalive_timeout,
-            socket_factory=socket_factory,
-        )
-        self._clock = clock
+    clock: Callable[[], float]
+    bounded: Bounded
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:
         connection = await super().connect(req, traces, timeout)
@@ -281,11 +272,11 @@ class _Connector(aiohttp.TCPConnector):
         call = _CALL.get()
         timings = call.timings
         timings.reused = False
-        timings.connect_start = self._clock()
+        timings.connect_start = self.clock()
         # aiohttp's own timers round up to whole seconds over 5 s
-        async with asyncio.timeout(call.connect_timeout):
+        async with self.bounded(call.connect_timeout):
             made = await super()._create_connection(req, traces, timeout)
-        timings.connect_end = self._clock()
+        timings.connect_end = self.clock()
         return made
 
 

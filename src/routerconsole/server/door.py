@@ -16,6 +16,8 @@ MAX_IDLE_PER_PEER = 64
 """Connections one address may keep without a request (faults.md C09)."""
 IDLE_GRACE_S = 2.0
 """A connection between two requests is not idle yet."""
+PAUSE_S = 1.0
+"""A sweep later than this found the process stopped (SIGSTOP): what clients sent meanwhile is still to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Door:
         self.limits = limits
         self.connections: set[Doorstep] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self.now: Callable[[], float] = lambda: 0.0
 
     def admit(self, connection: Doorstep) -> bool:
@@ -79,7 +82,8 @@ class Door:
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start sweeping."""
         self.now = loop.time
-        self._timer = loop.call_later(SWEEP_S, self._sweep, loop)
+        self._due = loop.time() + SWEEP_S
+        self._timer = loop.call_at(self._due, self._sweep, loop)
 
     def close(self) -> None:
         """Stop sweeping."""
@@ -88,8 +92,12 @@ class Door:
             self._timer = None
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
-        limits = self.limits
+        now, limits = loop.time(), self.limits
+        if (paused := now - self._due) > PAUSE_S:
+            for connection in self.connections:
+                connection.since += paused
+                if connection.stalled_since is not None:
+                    connection.stalled_since += paused
         idle: dict[str, list[Doorstep]] = {}
         for connection in list(self.connections):
             waited, stalled = now - connection.since, connection.stalled_since
@@ -109,4 +117,5 @@ class Door:
             connections.sort(key=lambda item: item.since)
             for connection in connections[:-MAX_IDLE_PER_PEER]:
                 connection.leave()
-        self._timer = loop.call_later(SWEEP_S, self._sweep, loop)
+        self._due = now + SWEEP_S
+        self._timer = loop.call_at(self._due, self._sweep, loop)

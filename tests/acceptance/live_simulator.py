@@ -12,10 +12,13 @@ from tests.acceptance.live import Json, answers, free_port, router_command, wait
 
 
 @contextmanager
-def simulator(home: Path, models: Json) -> Iterator[str]:
-    """`routerconsole simulate` with these models for the length of a with-block; gives its URL, without /v1."""
+def simulator(home: Path, models: Json, **more: object) -> Iterator[str]:
+    """`routerconsole simulate` with these models for the length of a with-block; gives its URL, without /v1.
+
+    `more` are further keys of its script.
+    """
     script, url = home / "script.yaml", f"http://127.0.0.1:{free_port()}"
-    script.write_text(json.dumps({"models": models}))  # JSON is YAML
+    script.write_text(json.dumps({"models": models, **more}))  # JSON is YAML
     command = [*router_command(), "simulate", "--port", url.rpartition(":")[2], "--script", str(script)]
     with (home / "simulator.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)

@@ -380,12 +380,23 @@ def test_nudge_lets_it_be_probed_early_but_never_closes_it() -> None:
     """Reachability moves open to half-open; closing still needs two real successes."""
     circuit = Circuit()
     circuit.run("fffff")
-    circuit.breaker.nudge()
+    circuit.breaker.nudge(circuit.now)
     assert circuit.state is HALF_OPEN
-    circuit.breaker.nudge()
+    circuit.breaker.nudge(circuit.now)
     assert circuit.state is HALF_OPEN
     circuit.run("ss")
     assert circuit.state is CLOSED
+
+
+def test_U46_a_flapping_upstream_is_nudged_once_in_ten_minutes() -> None:
+    """A circuit that opens again soon after a nudge waits out its period, however reachable its upstream looks."""
+    circuit = Circuit()
+    circuit.run("fffff")
+    assert circuit.breaker.nudge(circuit.now) is not None
+    circuit.run("ssfffff")
+    assert circuit.state is OPEN
+    assert circuit.breaker.nudge(circuit.now + 599) is None
+    assert circuit.breaker.nudge(circuit.now + 600) is not None
 
 
 @pytest.mark.parametrize(("left", "state"), [(25.0, OPEN), (0.0, HALF_OPEN), (-3.0, HALF_OPEN)])

@@ -111,7 +111,7 @@ def test_the_words_in_their_order() -> None:
     seen.append(bench.health(A))
     node.fault = Fault(FaultKind.MISSING, "x")
     seen.append(bench.health(A))
-    node.breaker.nudge()
+    node.breaker.nudge(now)
     seen.append(bench.health(A))
     node.breaker.reset(now)
     seen.append(bench.health(A))

@@ -199,7 +199,7 @@ class Board:
             return []
         owner.reached = True
         if owner.connects:
-            effects.told(owner, owner.breaker.nudge(), now, self._journal, reason="reachable")
+            effects.told(owner, owner.breaker.nudge(now), now, self._journal, reason="reachable")
         owner.fault = None
         for account in owner.accounts.values():
             account.fault = None

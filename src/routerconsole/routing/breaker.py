@@ -22,7 +22,7 @@ JITTER = 0.2
 """An open period is this share longer or shorter, fixed when it starts (never past the cap)."""
 
 FORGET_AFTER = 600.0
-"""Seconds closed after which the next opening starts again from the shortest period."""
+"""Seconds closed after which the next opening starts again from the shortest period, and between two nudges."""
 
 _GRANULES = 60
 _MAX_EXPONENT = 32
@@ -140,7 +140,7 @@ class Breaker:
     """One circuit. Times are monotonic seconds; `until` is when an open period ends, `exponent` the k of its length."""
 
     __slots__ = (
-        "_closed_at", "_leases", "_owed", "_successes", "_tickets",
+        "_closed_at", "_leases", "_nudged_at", "_owed", "_successes", "_tickets",
         "consecutive", "exponent", "generation", "policy", "state", "until", "window",
     )  # fmt: skip
 
@@ -152,7 +152,7 @@ class Breaker:
         self.exponent = 0
         self.until = 0.0
         self.window = RateWindow(policy.window)
-        self._closed_at = -math.inf
+        self._closed_at = self._nudged_at = -math.inf
         self._successes = 0
         self._owed = 0
         self._tickets = 0
@@ -258,16 +258,22 @@ class Breaker:
         event = CircuitEvent.TRIP if self.state is CircuitState.CLOSED else CircuitEvent.PROBE_FAILED
         return self._open(event, now, rng)
 
-    def nudge(self) -> Move | None:
-        """Let an open circuit be probed before its time (reachability came back); never closes it."""
-        return self._step(CircuitEvent.ELAPSE) if self.state is CircuitState.OPEN else None
+    def nudge(self, now: float) -> Move | None:
+        """Let an open circuit be probed before its time (reachability came back); never closes it.
+
+        Once in ten minutes: for an upstream that flaps, the growing periods are the point (faults.md U46).
+        """
+        if self.state is not CircuitState.OPEN or now - self._nudged_at < FORGET_AFTER:
+            return None
+        self._nudged_at = now
+        return self._step(CircuitEvent.ELAPSE)
 
     def reset(self, now: float) -> Move:
         """Close by hand; whatever is in flight belongs to an older generation from here on."""
         move = self._step(CircuitEvent.RESET)
         self._forget(now)
         self.exponent = 0
-        self._closed_at = -math.inf
+        self._closed_at = self._nudged_at = -math.inf
         return move
 
     def restore(self, *, left: float, exponent: int, now: float) -> None:

@@ -317,3 +317,48 @@ async def test_U11_a_loading_model_is_waited_for_when_it_is_alone(make: MakeStan
     for _ in range(6):
         assert (await stand.chat()).served_by == "b/m"
     assert (await stand.route("a")).circuit_state == "closed"
+
+
+PICTURE = {
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "What is this?"},
+                {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}},
+            ],
+        }
+    ]
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_a_dialect_cannot_carry_is_no_attempt(make: MakeStand, stream: bool) -> None:
+    """A picture by URL to Ollama: nothing is sent, nothing charged, one attempt is told of; the trace says why."""
+    stand = await make(providers={"a": {"kind": "ollama", **UNPROBED}})
+    reply = await stand.chat(stream=stream, **PICTURE)
+    assert (reply.status, reply.served_by, reply.attempts) == (200, "b/m", 1)
+    assert stand.sims["a"].total == 0
+    shown = (await stand.detail(reply)).candidates[0]
+    assert (shown.provider, shown.decision) == ("a", "skipped")
+    assert any("cannot carry vision" in reason for reason in shown.reasons)
+    (event,) = stand.events("attempt.skipped")
+    assert event.data["provider"] == "a"
+    route = await stand.route("a")
+    assert (route.total_requests, route.in_flight, route.circuit_state, route.gaps) == (0, 0, "closed", ())
+
+
+async def test_what_no_dialect_can_carry_is_refused_unsent(make: MakeStand) -> None:
+    """Alone: 422 with 0 attempts and the route among the skipped; `explain` knows it beforehand."""
+    stand = await make("a", providers={"a": {"kind": "ollama", **UNPROBED}})
+    explained = (await stand.post("/api/v1/router/explain", {"model": "m", **PICTURE}, admin=True)).json
+    assert [candidate["decision"] for candidate in explained["candidates"]] == ["skipped"]
+    assert explained["error"]["code"] == "capability_unavailable"
+    reply = await stand.chat(**PICTURE)
+    assert (reply.status, reply.attempts, reply.error["code"]) == (422, 0, "capability_unavailable")
+    assert reply.error["routerconsole"]["attempts"] == []
+    (skipped,) = reply.error["routerconsole"]["skipped"]
+    assert (skipped["provider"], skipped["model"]) == ("a", "m")
+    assert "cannot carry vision" in skipped["reason"]
+    assert stand.sims["a"].total == 0
+    assert (await stand.chat()).status == 200

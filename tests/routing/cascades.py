@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from routerconsole.domain.assemble import assemble
 from routerconsole.domain.capability import NODE_OF, Layer, Source, Tri, Word
 from routerconsole.domain.errors import RoutingFailed
 from routerconsole.domain.outcome import Ending, Failure, FaultScope, GateReason, OutcomeClass, Success
 from routerconsole.domain.policy import RoutingPolicy
-from routerconsole.domain.assemble import assemble
 from routerconsole.domain.pool import Pool
 from routerconsole.domain.registry import Account, Model, Provider, ProviderKind, Registry
 from routerconsole.domain.request import Endpoint, Needs
@@ -137,6 +137,7 @@ class Stage:
         self.board = Board(self.rng)
         self.budget = RetryBudget(self.policy.retry)
         self.turns = AccountTurns()
+        self.unfit: set[str] = set()
         self.now = 1000.0
         self.board.configure(self.registry, self.now)
 
@@ -145,11 +146,12 @@ class Stage:
         return plan(resolve(name, self.registry), needs, self.registry, self.board, now=self.now, turns=self.turns)
 
     def cascade(self, decision: Plan, *, deadline: float = 600.0, **more: bool) -> Cascade:
-        """Start walking a plan."""
+        """Start walking a plan; `unfit` providers speak a dialect that cannot carry the request."""
         stream, no_fallback = more.get("stream", False), more.get("no_fallback", False)
         return Cascade(
             decision, self.policy, self.board, self.budget, self.now + deadline, self.rng, stream,
             no_fallback=no_fallback, turns=self.turns,
+            objection=lambda ranked: "cannot carry it" if ranked.route.provider in self.unfit else None,
         )  # fmt: skip
 
     def send(

@@ -45,6 +45,7 @@ from routerconsole.domain.policy import LastResort, OnUndelivered, RetryPolicy, 
 from routerconsole.domain.registry import Provider
 from routerconsole.domain.route import Route
 from routerconsole.domain.trace import Decision
+from routerconsole.routing.budget import RetryBudget
 from routerconsole.routing.cascade import GATE_JITTER, PATIENCE_S, Stop, Try
 from routerconsole.routing.health import HealthWord
 
@@ -780,3 +781,58 @@ def test_C4_13_a_pool_with_one_fit_goes_straight_there() -> None:
     made = windows(small=8192, large=262_144)
     bench = Stage(*made, pools=[pool("p", "small/m", "large/m")])
     assert bench.send({}, replace(CHAT, estimate_tokens=200_000), name="p").names == ["large"]
+
+
+# --- dialects that cannot carry a request ---
+
+
+def test_an_unfit_dialect_is_skipped_and_nobody_is_charged() -> None:
+    """No call, no lease, no budget, no attempt of the allowed number: the next candidate is the first call."""
+    bench = Stage(*fleet("a", "b", "c"), policy=RoutingPolicy(max_attempts=1))
+    taken: list[str | None] = []
+
+    class Watched(RetryBudget):
+        def take(self, provider: str | None, now: float) -> None:
+            taken.append(provider)
+            super().take(provider, now)
+
+    bench.budget = Watched(bench.policy.retry)
+    bench.unfit = {"a", "b"}
+    told = bench.send({"c": server(500)})
+    assert told.names == ["c"]
+    assert ("a/m", Decision.SKIPPED) in told.decisions
+    assert "a/m: cannot carry it" in told.error.message
+    assert all(bench.board.stats(name).total == bench.board.in_flight(name) == 0 for name in ("a", "b"))
+    assert taken == []
+
+
+@pytest.mark.parametrize("no_fallback", [False, True])
+def test_when_no_dialect_can_carry_it_the_request_is_at_fault(no_fallback: bool) -> None:
+    """422 naming each route's reason; a route that is only away makes it 503."""
+    bench = Stage(*fleet("a", "b"))
+    bench.unfit = {"a", "b"}
+    error = bench.send(no_fallback=no_fallback).error
+    assert (error.status, error.code) == (422, ErrorCode.CAPABILITY_UNAVAILABLE)
+    assert "a/m: cannot carry it; b/m: cannot carry it" in error.message
+    bench.unfit = {"a"}
+    bench.open("b")
+    error = bench.send(no_fallback=no_fallback).error
+    assert (error.status, error.code) == (503, ErrorCode.NO_ROUTABLE_CANDIDATE)
+    assert "a/m: cannot carry it" in error.message
+
+
+def test_the_last_resort_is_one_that_can_carry_it() -> None:
+    """Of two gated routes the one that frees later is asked where the other's dialect cannot carry the request."""
+    bench = Stage(*fleet("a", "b"))
+    bench.send({"a": rate(10), "b": rate(30)})
+    bench.unfit = {"a"}
+    assert bench.send().served == Route("b", None, "m")
+
+
+def test_an_unfit_route_is_no_alternative() -> None:
+    """What cannot carry the request neither shortens another's time nor keeps it from being the last one standing."""
+    bench = Stage(*fleet("a", "b"))
+    bench.unfit = {"a"}
+    (step,) = bench.send(deadline=10.0).calls
+    assert step.lease.sole
+    assert step.wait == 10.0

@@ -262,13 +262,6 @@ def test_a_capable_route_that_is_only_away_makes_it_503() -> None:
         assert 20 <= (error.retry_after or 0) <= 40
 
 
-def test_a_dialect_that_cannot_carry_it_counts_as_missing_capability() -> None:
-    """No status, no named word."""
-    error = closing(Failure(OutcomeClass.CAPABILITY, "this dialect cannot carry it: images"))
-    assert (error.status, error.code) == (422, ErrorCode.CAPABILITY_UNAVAILABLE)
-    assert "cannot carry it" in error.message
-
-
 def test_some_undelivered_is_capability_not_delivered() -> None:
     """Whatever the others died of; the forced words are named."""
     for other in (UNDELIVERED, server(500), NO_TOOLS, REFUSED):

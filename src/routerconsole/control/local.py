@@ -14,6 +14,7 @@ from routerconsole.domain.errors import RouterError
 from routerconsole.domain.request import ChatRequest, Endpoint, Hints, Origin
 from routerconsole.domain.trace import RequestStatus
 from routerconsole.engine.overview import Overview
+from routerconsole.engine.packing import Packer, objected
 from routerconsole.engine.rows import audit_row, candidate_views, detail_of
 from routerconsole.engine.service import Service
 from routerconsole.storage.errors import StorageUnavailable
@@ -151,6 +152,7 @@ class LocalControl:
         )
         try:
             decision = chat.decide(request, now=self._service.clock.monotonic())
+            decision = objected(decision, Packer(request, chat.upstreams))
         except RouterError as exc:
             nothing = Resolved("none", request.model or "")
             return Explanation(nothing, (), (), estimate_tokens=0, candidates=(), error=_told(exc))

@@ -1,4 +1,4 @@
-"""One upstream call, start to verdict: encode, send, read or stream up to commit, classify, check delivery.
+"""One upstream call, start to verdict: send, read or stream up to commit, classify, check delivery.
 
 It acts for exactly one Try and never decides what comes next. Cancelling it cuts the upstream connection at once.
 """
@@ -12,7 +12,7 @@ import orjson
 
 from routerconsole.domain.outcome import Failure, OutcomeClass
 from routerconsole.providers.client import Answer, passed_back
-from routerconsole.providers.dialect import Framing, Reply, Undecodable, Unsupported
+from routerconsole.providers.dialect import Framing, Reply, Undecodable
 from routerconsole.providers.frames import FrameError
 from routerconsole.providers.kinds import frame_parser
 from routerconsole.providers.transport import Timings, TransportError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from routerconsole.domain.request import ChatRequest, Needs
     from routerconsole.domain.trace import Attempt
     from routerconsole.providers.client import Sender, Target
+    from routerconsole.providers.dialect import WireRequest
     from routerconsole.routing.cascade import Try
 
     from .clock import Clock
@@ -75,29 +76,25 @@ class AttemptRunner:
         needs: Needs,
         step: Try,
         target: Target,
+        wire: WireRequest,
         sender: Sender,
         clock: Clock,
         began: float,
         pauses: Pauses,
     ) -> None:
         self.request, self.needs, self.step, self.target = request, needs, step, target
-        self._sender, self._clock, self._began, self._pauses = sender, clock, began, pauses
+        self._wire, self._sender, self._clock, self._began, self._pauses = wire, sender, clock, began, pauses
         self._timings = Timings()
 
     async def run(self, attempt: Attempt) -> Result:
         """Make the call; the marks of `attempt` are filled in as things happen. Raises only CancelledError."""
-        try:
-            wire = self.target.dialect.encode(self.request, self.step.ranked.model)
-        except Unsupported as exc:
-            detail = f"this dialect cannot carry it: {exc.reason}"
-            return Refused(Failure(OutcomeClass.CAPABILITY, detail, message=detail))
         answer: Answer | None = None
         result: Result | None = None
         try:
             async with self._pauses.timeout(self.step.wait):
                 answer = await self._sender.open(
                     self.target,
-                    wire,
+                    self._wire,
                     connect_timeout=self.step.connect,
                     timings=self._timings,
                     stream=self.request.stream,

@@ -23,6 +23,7 @@ from routerconsole.routing.resolve import resolve
 from .attempt import AttemptRunner, CommittedStream, Refused, Result, WholeAnswer
 from .exchange import StreamExchange, WholeExchange
 from .inflight import InFlight
+from .packing import Packer
 from .settle import Settlement, Usage
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ class ChatEngine:
         trace = flight.trace
         deadline = trace.began + min(policy.request_deadline, request.hints.timeout or policy.request_deadline)
         self.budget.deposit(trace.began, decision.ranked[0].provider.name)
+        packer = Packer(request, self.upstreams)
         cascade = Cascade(
             decision,
             policy,
@@ -168,6 +170,7 @@ class ChatEngine:
             request.stream,
             no_fallback=request.hints.no_fallback,
             turns=self._turns,
+            objection=packer.objection,
         )
         kept, skipped = _Kept(), 0
         try:
@@ -187,7 +190,7 @@ class ChatEngine:
                     if step.error.code is ErrorCode.CAPABILITY_NOT_DELIVERED:
                         trace.undelivered = kept.words
                     raise step.error
-                result, attempt = await self._attempt(request, decision, step, flight)
+                result, attempt = await self._attempt(request, decision, step, flight=flight, packer=packer)
                 if isinstance(result, Refused):
                     result = replace(result, failure=self.redacted(result.failure))
                     kept.replace(step, attempt, result)
@@ -205,7 +208,7 @@ class ChatEngine:
             kept.drop()
 
     async def _attempt(
-        self, request: ChatRequest, decision: Plan, step: Try, flight: InFlight
+        self, request: ChatRequest, decision: Plan, step: Try, *, flight: InFlight, packer: Packer
     ) -> tuple[Result, Attempt]:
         """Make one upstream call; however it is cut short, its lease is given back."""
         trace = flight.trace
@@ -220,7 +223,7 @@ class ChatEngine:
         flight.step = step
         try:
             self.recorder.attempt_started(trace, attempt)
-            result = await self._run(request, decision, step, attempt=attempt, began=trace.began)
+            result = await self._run(request, decision, step, attempt=attempt, began=trace.began, packer=packer)
         except asyncio.CancelledError:
             reason = flight.reason
             Settlement(self, flight).abandoned(step, attempt, reason.value if reason else "client gone")
@@ -233,7 +236,9 @@ class ChatEngine:
         attempt.ended_ms = (self.clock.monotonic() - trace.began) * 1000
         return result, attempt
 
-    async def _run(self, request: ChatRequest, decision: Plan, step: Try, *, attempt: Attempt, began: float) -> Result:
+    async def _run(
+        self, request: ChatRequest, decision: Plan, step: Try, *, attempt: Attempt, began: float, packer: Packer
+    ) -> Result:
         target = self.upstreams.target(step.ranked.route)
         if target is None:
             reason = self.upstreams.broken.get(step.ranked.provider.name, "the provider cannot be used")
@@ -243,6 +248,7 @@ class ChatEngine:
             needs=decision.needs,
             step=step,
             target=target,
+            wire=packer.wire(step.ranked, target),
             sender=self.upstreams.sender,
             clock=self.clock,
             began=began,

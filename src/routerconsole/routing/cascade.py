@@ -12,19 +12,19 @@ from routerconsole.domain.outcome import Failure, FaultScope, NextRoute, Outcome
 from routerconsole.domain.policy import LastResort, OnUndelivered
 from routerconsole.domain.trace import Decision
 
-from .board import Lease, RefusalKind
+from .board import Lease, Refusal, RefusalKind
 from .breaker import CircuitState
 from .exhausted import Tried, confirmed, exhausted, out_of_time
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from routerconsole.domain.errors import RoutingFailed
     from routerconsole.domain.policy import RoutingPolicy
     from routerconsole.domain.route import Route
 
-    from .board import Board, Refusal
+    from .board import Board
     from .budget import RetryBudget
     from .plan import AccountTurns, Plan, Ranked
 
@@ -96,9 +96,12 @@ class Cascade:
     stream: bool
     no_fallback: bool = False
     turns: AccountTurns | None = None
+    objection: Callable[[Ranked], str | None] | None = None
+    """Says why a route's dialect cannot carry the request; asked of a route before it is, and of no other."""
     tried: list[Tried] = field(default_factory=list)
     skipped: dict[Route, Refusal] = field(default_factory=dict)
     _asked: set[Route] = field(default_factory=set)
+    _unfit: set[Route] = field(default_factory=set)
     _calls: int = 0
     """Attempts that count toward the limit: all but the free retry of a stale connection."""
     _stale: Ranked | None = None
@@ -177,7 +180,7 @@ class Cascade:
 
     def _untried(self) -> list[Ranked]:
         """Return the untried candidates; after a context refusal larger known windows first, no known smaller one."""
-        left = [item for item in self.plan.ranked if item.route not in self._asked]
+        left = [item for item in self.plan.ranked if item.route not in self._asked and item.route not in self._unfit]
         refused = [item for item in self.tried if item.failure.cls is OutcomeClass.CONTEXT]
         if not refused:
             return left
@@ -191,6 +194,8 @@ class Cascade:
             refusal = self.board.refusal(ranked.route, now)
             if refusal is not None:
                 self._skip(ranked, refusal)
+                continue
+            if not self._fits(ranked):
                 continue
             free = not self.tried or self._free_failover(ranked, now)
             if not free and not self.budget.available(ranked.provider.name, now):
@@ -259,9 +264,10 @@ class Cascade:
             and (refusal := self.board.refusal(item.route, now)) is not None
             and not self._gated_by_us(item.route)
         ]
-        if not gated:
+        soonest = sorted(gated, key=lambda item: item[:2])
+        ranked = next((item for _, _, item in soonest if self._fits(item)), None)
+        if ranked is None:
             return None
-        ranked = min(gated, key=lambda item: item[:2])[2]
         if self.tried and not self.budget.available(ranked.provider.name, now):
             self._unaffordable = True
             return None
@@ -316,12 +322,22 @@ class Cascade:
 
     def _others(self, ranked: Ranked, left: Sequence[Ranked], now: float) -> tuple[bool, bool]:
         """Return whether no other route of the plan is admissible, and whether an untried one of `left` is."""
+        out = {ranked.route, *self._unfit}
         if not self.no_fallback and self._calls + 1 < self.policy.max_attempts:
             for item in left:
-                if item.route != ranked.route and self.board.refusal(item.route, now) is None:
+                if item.route not in out and self.board.refusal(item.route, now) is None:
                     return False, True
-        others = (item for item in self.plan.ranked if item.route != ranked.route)
+        others = (item for item in self.plan.ranked if item.route not in out)
         return all(self.board.refusal(item.route, now) is not None for item in others), False
+
+    def _fits(self, ranked: Ranked) -> bool:
+        """Say whether the route's dialect can carry the request; where not, nothing is sent and nobody is charged."""
+        why = None if self.objection is None else self.objection(ranked)
+        if why is None:
+            return True
+        self._unfit.add(ranked.route)
+        self._skip(ranked, Refusal(RefusalKind.DIALECT, why))
+        return False
 
     def _skip(self, ranked: Ranked, refusal: Refusal) -> None:
         self.skipped[ranked.route] = refusal

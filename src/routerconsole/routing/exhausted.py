@@ -135,8 +135,17 @@ def out_of_time(tried: Sequence[Tried], skipped: Mapping[Route, Refusal], plan: 
 def _unroutable(
     skipped: Mapping[Route, Refusal], plan: Plan, retry_in: float | None, *, note: str = ""
 ) -> RoutingFailed:
-    """Return 429 where every candidate asks to come back later (or is full), else 503; both say when."""
-    refusals = list(skipped.values())
+    """Return 429 where every candidate asks to come back later (or is full), else 503; both say when.
+
+    Those whose dialect cannot carry the request are never asked, whatever else changes; only they: 422.
+    """
+    refusals = [refusal for refusal in skipped.values() if refusal.kind is not RefusalKind.DIALECT]
+    if skipped and not refusals:
+        return RoutingFailed(
+            ErrorCode.CAPABILITY_UNAVAILABLE,
+            f"No candidate of {plan.resolution.id!r} can carry this request.{_rest(skipped, plan, note)}",
+            should_retry=False,
+        )
     later = [refusal.kind is RefusalKind.GATE and refusal.gate in _SAYS_LATER for refusal in refusals]
     full = [refusal.kind is RefusalKind.BULKHEAD for refusal in refusals]
     code, status, kind = ErrorCode.NO_ROUTABLE_CANDIDATE, 503, ErrorType.ROUTER

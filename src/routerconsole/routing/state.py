@@ -70,6 +70,7 @@ class RefusalKind(StrEnum):
     PROVIDER_CIRCUIT = "provider_circuit_open"
     CIRCUIT = "circuit_open"
     BULKHEAD = "bulkhead_full"
+    DIALECT = "dialect"
 
 
 @dataclass(frozen=True, slots=True)

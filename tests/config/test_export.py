@@ -11,8 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from routerconsole.config.export import ExportRefusedError, export_text, write_new
+from routerconsole.config.export import (
+    ExportRefusedError,
+    export_anew,
+    export_in_place,
+    export_text,
+    write_new,
+)
 from routerconsole.config.load import load_text
+from routerconsole.domain.capability import CapabilityTree, Layer, Source, Tri
+from routerconsole.domain.overlay import Entry, Overlay
+from routerconsole.domain.route import ModelKey
 
 TEXT = """\
 version: 1
@@ -104,3 +113,69 @@ def test_G20_a_kill_at_any_point_of_a_save_leaves_the_whole_file_or_none(tmp_pat
                 assert writer.poll() is None
             writer.kill()
         assert {path.stat().st_size for path in place.glob("[0-9]*.yaml")} == {len(text)}
+
+
+MINE = """\
+# my router
+providers:
+  - name: near
+    kind: ollama
+    priority: 10          # first
+    models:
+      - id: a             # small
+        capabilities: [text, tools, -vision]
+      - id: b             # the one I dropped
+  - {name: far, kind: openai, api_key: sk-plain-canary, models: [{id: x}]}   # costs money
+"""
+
+
+def _overlay() -> Overlay:
+    said = Layer(Source.OPERATOR, Tri.NO, 1.0)
+    entries = (
+        Entry(
+            ModelKey("near", "a"),
+            fields={"tags": ["private"], "display": "Small A"},
+            capabilities={"interaction.tool-calling": (said,)},
+        ),
+        Entry(ModelKey("near", "b"), removed=True),
+        Entry(ModelKey("near", "new"), registered=True, fields={"context_window": 4096}),
+        Entry(ModelKey("gone", "z"), fields={"tags": ["t"]}),
+    )
+    return Overlay(
+        entries={entry.key: entry for entry in entries},
+        assignments={"writer": "near/a"},
+        priorities={("near",): 3, ("near", "a"): 1},
+        extensions=frozenset({"interaction.computer-use"}),
+    )
+
+
+def test_C1_56_operators_decisions_are_written_into_a_hand_written_file_and_its_comments_stay() -> None:
+    """Values change where they stand; comments of what is still there survive; the result loads."""
+    done = export_in_place(MINE, _overlay(), CapabilityTree())
+    settings = load_text(done.text, "f", {}).settings
+    near = settings.providers[0]
+    assert [(model.id, model.capabilities, model.tags) for model in near.models] == [
+        ("a", ["text", "-vision", "-tools"], ["private"]),
+        ("new", [], []),
+    ]
+    assert (near.priority, near.models[1].context_window) == (3, 4096)
+    assert settings.agents == {"writer": "near/a"}
+    assert settings.capabilities.extend == ["interaction.computer-use"]
+    for comment in ("# my router", "# first", "# small", "# costs money"):
+        assert comment in done.text
+
+
+def test_an_export_says_what_it_cannot_keep_and_leaves_plain_text_keys_out() -> None:
+    """Each loss is named once; the key of a provider is not copied."""
+    done = export_in_place(MINE, _overlay(), CapabilityTree())
+    assert "canary" not in done.text
+    for part in ("`display` of near/a", "the priority of near/a", "gone/z", "api_key of provider 'far'"):
+        assert len([text for text in done.lost if part in text]) == 1, part
+
+
+def test_a_whole_export_says_the_same_as_one_in_place() -> None:
+    """Where a file must be rewritten, nothing of the meaning changes."""
+    loaded = load_text(MINE, "f", {})
+    anew = export_anew(loaded, _overlay(), CapabilityTree())
+    here = export_in_place(MINE, _overlay(), CapabilityTree())
+    assert load_text(anew.text, "g", {}).settings == load_text(here.text, "h", {}).settings

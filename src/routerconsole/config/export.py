@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from .load import LoadedConfig
+from .overlaid import Lost, literal_credentials, overlay_changes
+from .patch import changed_data, patched
 from .secrets import is_literal
 from .show import Json, settings_view
-from .yaml_loader import plain_value
+from .written import Dumper
+from .yaml_loader import parse
+
+if TYPE_CHECKING:
+    from routerconsole.domain.capability import CapabilityTree
+    from routerconsole.domain.overlay import Overlay
 
 _HEADER = """\
 # RouterConsole configuration, exported with every default written out.
@@ -18,29 +27,48 @@ _HEADER = """\
 """
 
 
-class _Dumper(yaml.SafeDumper):
-    """Quotes what a YAML 1.2 reader would take for a number, where PyYAML only thinks of YAML 1.1."""
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A configuration as text, and what it does not say of all that is in force."""
 
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if plain_value(value) == value else "'")
-
-
-_Dumper.add_representer(str, _text)
+    text: str
+    lost: tuple[str, ...] = ()
 
 
 class ExportRefusedError(Exception):
     """The file was not written; the text says why, and nothing was changed."""
 
 
+def export_in_place(text: str, overlay: Overlay, tree: CapabilityTree) -> Exported:
+    """Return a hand-written file with operators' decisions in it: its comments, order and references stay.
+
+    Raises CannotPatch where that needs a rewrite.
+    """
+    data = parse(text, "configuration").data
+    found = [*overlay_changes(data, overlay, tree), *literal_credentials(data)]
+    changes = [item for item in found if not isinstance(item, Lost)]
+    return Exported(patched(text, changes), tuple(item.what for item in found if isinstance(item, Lost)))
+
+
+def export_anew(loaded: LoadedConfig, overlay: Overlay, tree: CapabilityTree) -> Exported:
+    """Return the effective settings with operators' decisions, every default written out."""
+    data = settings_view(loaded.settings, loaded.templates)
+    found = list(overlay_changes(data, overlay, tree))
+    after = changed_data(data, [item for item in found if not isinstance(item, Lost)])
+    return Exported(_whole(after), tuple(item.what for item in found if isinstance(item, Lost)))
+
+
 def export_text(loaded: LoadedConfig) -> str:
     """Return the effective settings as YAML that loads again; references unchanged, plain-text credentials left out."""
-    view = settings_view(loaded.settings, loaded.templates)
+    return _whole(settings_view(loaded.settings, loaded.templates))
+
+
+def _whole(view: dict[str, Json]) -> str:
     providers = view["providers"]
     for provider in providers if isinstance(providers, list) else ():
         if isinstance(provider, dict):
             _without_literals(provider)
-    body: str = yaml.dump(_compact(view), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    body: str = yaml.dump(_compact(view), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
     return _HEADER + body
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from routerconsole.console.actions import ACTIONS, BY_ID, Bindings, Context
 from routerconsole.console.keymap import RESERVED, canonical, keymap_problems, resolve_keymap
+from routerconsole.console.views.base import View
 from routerconsole.console.views.overview import OverviewView
 from routerconsole.console.views.requests import RequestsView
 
@@ -32,6 +33,17 @@ def test_focuses_above_are_all_there_are() -> None:
     host = BareHost()
     panes = [pane for view in (OverviewView(host), RequestsView(host)) for pane in view.panes]
     assert {pane.contexts for pane in panes} <= set(FOCUSES)
+
+
+def test_a_view_that_does_not_say_what_it_wants_cannot_be_made() -> None:
+    """What a view must answer is asked for when it is made, not when the first tick comes."""
+    from tests.console.bare_host import BareHost
+
+    class Silent(OverviewView):
+        wants = View.wants
+
+    with pytest.raises(TypeError, match="wants"):
+        Silent(BareHost())
 
 
 @pytest.mark.parametrize("focus", FOCUSES, ids="+".join)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from routerconsole.console.actions import Context
@@ -184,7 +185,7 @@ class TextPane:
         return True
 
 
-class View:
+class View(ABC):
     """One mode: list panes, a detail pane, which of them has the focus, and whether the detail is pushed."""
 
     def __init__(self, mode: str, host: Host, lists: tuple[Pane, ...], detail: TextPane) -> None:
@@ -215,6 +216,7 @@ class View:
         """Return where keys are looked up, the nearest first."""
         return (*self.focused.contexts, Context.GLOBAL)
 
+    @abstractmethod
     def sync(self) -> None:
         """Take the state in."""
 
@@ -223,9 +225,9 @@ class View:
         state = self.host.state
         return state.requests.version, state.now if state.requests.unfinished() else None
 
+    @abstractmethod
     def wants(self) -> Wants:
         """Return what this view needs read besides status and rows."""
-        raise NotImplementedError
 
     def list_heights(self, height: int) -> tuple[int | None, ...]:
         """Return the height of each list pane, None for the one that takes the rest."""
@@ -291,8 +293,8 @@ class View:
         if not wide:
             self.pushed = self.focused is self.detail
 
-    def type(self, key: str, character: str | None) -> None:
+    def type(self, key: str, character: str | None) -> None:  # noqa: B027 - a view that edits nothing takes no text
         """Take a key as text while editing."""
 
-    def paste(self, text: str) -> None:
+    def paste(self, text: str) -> None:  # noqa: B027 - the same
         """Take pasted text while editing."""

@@ -13,6 +13,7 @@ from routerconsole.domain.capability import NODE_OF, Tri
 from routerconsole.domain.errors import RouterError
 from routerconsole.domain.request import ChatRequest, Endpoint, Hints, Origin
 from routerconsole.domain.trace import RequestStatus
+from routerconsole.engine.catalogue import Catalogue
 from routerconsole.engine.overview import Overview
 from routerconsole.engine.packing import Packer, objected
 from routerconsole.engine.rows import audit_row, candidate_views, detail_of
@@ -20,7 +21,17 @@ from routerconsole.engine.service import Service
 from routerconsole.storage.errors import StorageUnavailable
 
 from .commands import Command, Receipt
-from .port import ControlError, EventPage, RequestQuery
+from .port import ControlError, EventPage, RequestQuery, Scope
+from .registry_views import (
+    Assignment,
+    Finding,
+    ModelPage,
+    ModelQuery,
+    ModelView,
+    NodeView,
+    PoolView,
+    ProfileView,
+)
 from .views import (
     AuditRow,
     Explanation,
@@ -46,6 +57,7 @@ class LocalControl:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._catalogue = Catalogue(service)
 
     async def status(self) -> Status:
         """See Control."""
@@ -135,6 +147,34 @@ class LocalControl:
         ]
         pools = [ModelCard(id=pool.id, owned_by="routerconsole") for pool in registry.pools.values() if pool.members]
         return (*cards, *pools)
+
+    async def registry(self, query: ModelQuery) -> ModelPage:
+        """See Control."""
+        return await self._catalogue.models(query)
+
+    async def registry_model(self, provider: str, model: str) -> ModelView | None:
+        """See Control."""
+        return await self._catalogue.model(provider, model)
+
+    async def pools(self) -> tuple[PoolView, ...]:
+        """See Control."""
+        return self._catalogue.pools()
+
+    async def capabilities(self) -> tuple[NodeView, ...]:
+        """See Control."""
+        return await self._catalogue.nodes()
+
+    async def profiles(self) -> tuple[ProfileView, ...]:
+        """See Control."""
+        return self._catalogue.profiles()
+
+    async def doctor(self, scope: Scope) -> tuple[Finding, ...]:
+        """See Control."""
+        return self._catalogue.doctor(scope)
+
+    async def assignments(self) -> tuple[Assignment, ...]:
+        """See Control."""
+        return self._catalogue.assignments()
 
     async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
         """See Control."""

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from routerconsole.domain.events import Event
 from routerconsole.domain.request import ChatRequest
 from routerconsole.domain.trace import Trace
 
 from .commands import Command, Receipt
+from .registry_views import (
+    Assignment,
+    Finding,
+    ModelPage,
+    ModelQuery,
+    ModelView,
+    NodeView,
+    PoolView,
+    ProfileView,
+)
 from .views import (
     AuditRow,
     Explanation,
@@ -26,6 +36,9 @@ from .views import (
     RequestRow,
     Status,
 )
+
+Scope = Literal["models", "profiles"]
+"""What a doctor looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +116,27 @@ class Control(Protocol):
 
     async def models(self) -> tuple[ModelCard, ...]:
         """Return what /v1/models lists."""
+
+    async def registry(self, query: ModelQuery) -> ModelPage:
+        """Return the models that pass the filters, by priority; raise ControlError for a role or node there is not."""
+
+    async def registry_model(self, provider: str, model: str) -> ModelView | None:
+        """Return one model with every layer of what it can do, or None."""
+
+    async def pools(self) -> tuple[PoolView, ...]:
+        """Return every pool with its members in their order now."""
+
+    async def capabilities(self) -> tuple[NodeView, ...]:
+        """Return every node of the tree with the models that say yes or no of it."""
+
+    async def profiles(self) -> tuple[ProfileView, ...]:
+        """Return every profile and whether it can be used."""
+
+    async def doctor(self, scope: Scope) -> tuple[Finding, ...]:
+        """Return what is wrong with models or profiles, errors first."""
+
+    async def assignments(self) -> tuple[Assignment, ...]:
+        """Return the agents operators assigned."""
 
     async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
         """Return the routing decision for a chat body; nothing is sent."""

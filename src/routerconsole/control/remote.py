@@ -6,6 +6,7 @@ A trouble of the connection is EngineUnreachable, a refusal the same ControlErro
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -15,7 +16,17 @@ import orjson
 from routerconsole.domain.secret import Secret
 
 from .commands import Command, Receipt
-from .port import ControlError, EngineUnreachable, EventPage, RequestQuery
+from .port import ControlError, EngineUnreachable, EventPage, RequestQuery, Scope
+from .registry_views import (
+    Assignment,
+    Finding,
+    ModelPage,
+    ModelQuery,
+    ModelView,
+    NodeView,
+    PoolView,
+    ProfileView,
+)
 from .views import (
     AuditRow,
     Explanation,
@@ -69,12 +80,8 @@ class RemoteControl:
 
     async def request(self, request_id: str) -> RequestDetail | None:
         """See Control."""
-        try:
-            return detail_from_json(await self._get(f"/api/v1/requests/{quote(request_id, safe='')}"))
-        except ControlError as exc:
-            if exc.status == 404:
-                return None
-            raise
+        found = await self._maybe(f"/api/v1/requests/{quote(request_id, safe='')}")
+        return None if found is None else detail_from_json(found)
 
     async def failures(self, limit: int = 100) -> tuple[FailureView, ...]:
         """See Control."""
@@ -92,6 +99,36 @@ class RemoteControl:
         """See Control; what single models can do is not in the list an OpenAI client reads."""
         listed = (await self._get("/v1/models")).get("data", [])
         return tuple(ModelCard(str(item["id"]), str(item["owned_by"]), int(item["created"])) for item in listed)
+
+    async def registry(self, query: ModelQuery) -> ModelPage:
+        """See Control."""
+        asked = {name: value for name, value in asdict(query).items() if value is not None}
+        return revive(ModelPage, await self._get("/api/v1/models", asked))
+
+    async def registry_model(self, provider: str, model: str) -> ModelView | None:
+        """See Control."""
+        found = await self._maybe(f"/api/v1/models/{quote(f'{provider}/{model}', safe='')}")
+        return None if found is None else revive(ModelView, found)
+
+    async def pools(self) -> tuple[PoolView, ...]:
+        """See Control."""
+        return _each(PoolView, await self._get("/api/v1/pools"), "pools")
+
+    async def capabilities(self) -> tuple[NodeView, ...]:
+        """See Control."""
+        return _each(NodeView, await self._get("/api/v1/capabilities"), "nodes")
+
+    async def profiles(self) -> tuple[ProfileView, ...]:
+        """See Control."""
+        return _each(ProfileView, await self._get("/api/v1/profiles"), "profiles")
+
+    async def doctor(self, scope: Scope) -> tuple[Finding, ...]:
+        """See Control."""
+        return _each(Finding, await self._get(f"/api/v1/{scope}/doctor"), "findings")
+
+    async def assignments(self) -> tuple[Assignment, ...]:
+        """See Control."""
+        return _each(Assignment, await self._get("/api/v1/models/assignments/all"), "assignments")
 
     async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
         """See Control."""
@@ -114,6 +151,15 @@ class RemoteControl:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+    async def _maybe(self, path: str) -> dict[str, Any] | None:
+        """Return what is at a path, None for a 404."""
+        try:
+            return await self._get(path)
+        except ControlError as exc:
+            if exc.status == 404:
+                return None
+            raise
 
     async def _get(self, path: str, query: Mapping[str, str | int] | None = None) -> dict[str, Any]:
         return await self._send("GET", path, query=query)

@@ -7,7 +7,17 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 from .commands import Command, Receipt
-from .port import Control, EngineUnreachable, EventPage, RequestQuery
+from .port import Control, EngineUnreachable, EventPage, RequestQuery, Scope
+from .registry_views import (
+    Assignment,
+    Finding,
+    ModelPage,
+    ModelQuery,
+    ModelView,
+    NodeView,
+    PoolView,
+    ProfileView,
+)
 from .views import (
     AuditRow,
     Explanation,
@@ -59,6 +69,34 @@ class ThreadedControl:
     async def models(self) -> tuple[ModelCard, ...]:
         """See Control."""
         return await self._over(self._inner.models())
+
+    async def registry(self, query: ModelQuery) -> ModelPage:
+        """See Control."""
+        return await self._over(self._inner.registry(query))
+
+    async def registry_model(self, provider: str, model: str) -> ModelView | None:
+        """See Control."""
+        return await self._over(self._inner.registry_model(provider, model))
+
+    async def pools(self) -> tuple[PoolView, ...]:
+        """See Control."""
+        return await self._over(self._inner.pools())
+
+    async def capabilities(self) -> tuple[NodeView, ...]:
+        """See Control."""
+        return await self._over(self._inner.capabilities())
+
+    async def profiles(self) -> tuple[ProfileView, ...]:
+        """See Control."""
+        return await self._over(self._inner.profiles())
+
+    async def doctor(self, scope: Scope) -> tuple[Finding, ...]:
+        """See Control."""
+        return await self._over(self._inner.doctor(scope))
+
+    async def assignments(self) -> tuple[Assignment, ...]:
+        """See Control."""
+        return await self._over(self._inner.assignments())
 
     async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
         """See Control."""

@@ -207,7 +207,7 @@ UNKNOWN = Standing()
 
 def strongest(layers: Iterable[Layer]) -> Standing:
     """Pick the layer that wins: by source order, except that of operator and gap the newer wins."""
-    ranked = sorted(layers, key=_authority)
+    ranked = sorted(layers, key=authority)
     if not ranked:
         return UNKNOWN
     best = ranked[0]
@@ -217,7 +217,8 @@ def strongest(layers: Iterable[Layer]) -> Standing:
 _RANK = {source: rank for rank, source in enumerate(Source)}
 
 
-def _authority(layer: Layer) -> tuple[int, float]:
+def authority(layer: Layer) -> tuple[int, float]:
+    """Return a sort key, the strongest layer first."""
     rank = _RANK[layer.source]
     return (0, -(layer.at or 0.0)) if rank <= 1 else (rank, 0.0)
 

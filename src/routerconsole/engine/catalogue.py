@@ -1,0 +1,324 @@
+"""What operators see of registry, capabilities, profiles and assignments; reads everything, changes nothing.
+
+Thousands of models take a while, so every view of many is made in slices that let requests have their turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from routerconsole.config.weights import WeightsError, read_header, weights_path
+from routerconsole.control.port import ControlError, Scope
+from routerconsole.control.registry_views import (
+    Assignment,
+    Finding,
+    ModelPage,
+    ModelQuery,
+    ModelView,
+    NodeModel,
+    NodeView,
+    PoolMember,
+    PoolView,
+    ProfileView,
+)
+from routerconsole.domain.capability import NODE_OF, Tri, UnknownCapability, standing
+from routerconsole.domain.registry import ModelFormat, ModelState, Role
+from routerconsole.domain.route import ModelKey
+
+from .model_views import LearnedGap, in_force, model_view
+
+if TYPE_CHECKING:
+    from routerconsole.domain.capability import Layer, Standing
+    from routerconsole.domain.pool import Pool
+    from routerconsole.domain.profile import Profile
+    from routerconsole.domain.registry import Model, Registry
+
+    from .service import Service
+
+T = TypeVar("T")
+
+SLICE = 50
+"""Models looked at in one go; measured: 60 µs each with a dozen layers."""
+POOLS_SLICE = 5_000
+"""Pool members looked at in one go."""
+_ROLES = tuple(role.value for role in Role)
+_FILES = frozenset({ModelFormat.GGUF, ModelFormat.SAFETENSORS, ModelFormat.HF})
+
+
+@dataclass(slots=True)
+class _Node:
+    """A node while its models are counted."""
+
+    total: int = 0
+    routable: int = 0
+    models: list[NodeModel] = field(default_factory=list)
+
+
+class Catalogue:
+    """Builds the views over one service; each call sees one registry from start to end."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def models(self, query: ModelQuery) -> ModelPage:
+        """Return the models that pass the filters, by priority; raise ControlError for a role or node there is not."""
+        registry = self._service.registry
+        if query.role is not None and query.role not in _ROLES:
+            raise ControlError("invalid_request", f"Invalid role {query.role!r}; choose one of: {', '.join(_ROLES)}.")
+        node = None if query.capability is None else self.node(query.capability)
+        provider = None if query.provider is None else query.provider.casefold()
+        pools, agents = await self._pools(registry), _agents(registry)
+        found: list[ModelView] = []
+        async for key, model in _slowly(registry.models.items(), SLICE):
+            if provider not in (None, key.provider) or query.role not in (None, model.role.value):
+                continue
+            gaps = self._gaps(registry, key)
+            if node is not None and self._standing(registry, key, gaps, node).value is not Tri.YES:
+                continue
+            found.append(
+                model_view(
+                    model,
+                    registry.providers[key.provider],
+                    gaps=gaps,
+                    pools=pools.get(key, ()),
+                    agents=agents.get(key, ()),
+                )
+            )
+        return ModelPage(tuple(found), len(found), self._weights_dir)
+
+    async def model(self, provider: str, model: str) -> ModelView | None:
+        """Return one model with its weights' header, None where there is no such."""
+        registry = self._service.registry
+        key = ModelKey(provider.casefold(), model)
+        found = registry.models.get(key)
+        if found is None:
+            return None
+        return model_view(
+            found,
+            registry.providers[key.provider],
+            gaps=self._gaps(registry, key),
+            pools=[pool.id for pool in registry.pools.values() if key in pool.members],
+            agents=_agents(registry).get(key, ()),
+            header=await self._header(found),
+        )
+
+    def node(self, name: str) -> str:
+        """Return the node a word, path or unique leaf name stands for; raise ControlError with the nearest names."""
+        try:
+            return self._service.registry.tree.resolve(name)
+        except UnknownCapability as exc:
+            raise ControlError("invalid_request", f"{exc}.") from exc
+
+    async def nodes(self) -> tuple[NodeView, ...]:
+        """Return the whole tree, and the attributes beside it, each with the models that say yes or no of it."""
+        registry = self._service.registry
+        tree = registry.tree
+        counted = {path: _Node() for path in (*sorted(tree.nodes), *sorted(set(NODE_OF.values()) - tree.nodes))}
+        async for key in _slowly(registry.models, SLICE):
+            gaps = self._gaps(registry, key)
+            layers = in_force(registry.models[key], gaps, len(registry.providers[key.provider].accounts))
+            routable = self._routable(registry, key)
+            for path in dict.fromkeys(above for node in layers for above in _upwards(node)):
+                found = standing(layers, path)
+                if found.value is Tri.UNKNOWN or path not in counted:
+                    continue
+                source = None if found.source is None else found.source.value
+                node = counted[path]
+                node.models.append(NodeModel(key.provider, key.model, found.value.value, source))
+                if found.value is Tri.YES:
+                    node.total += 1
+                    node.routable += routable
+        aliases: dict[str, list[str]] = {}
+        for word, path in (*((str(word), path) for word, path in NODE_OF.items()), *tree.aliases.items()):
+            aliases.setdefault(path, []).append(word)
+        return tuple(
+            NodeView(
+                path=path,
+                aliases=tuple(aliases.get(path, ())),
+                extension=path in tree.extensions,
+                total=node.total,
+                routable=node.routable,
+                models=tuple(node.models),
+            )
+            for path, node in counted.items()
+        )
+
+    def profiles(self) -> tuple[ProfileView, ...]:
+        """Return every profile, each with why it cannot be used now, if so."""
+        return tuple(self._profile(profile) for profile in self._service.registry.profiles.values())
+
+    def pools(self) -> tuple[PoolView, ...]:
+        """Return every pool with its members as listed."""
+        return tuple(self._pool(pool) for pool in self._service.registry.pools.values())
+
+    def doctor(self, scope: Scope) -> tuple[Finding, ...]:
+        """Return what is wrong, errors first."""
+        if scope == "models":
+            return ()
+        return tuple(
+            Finding("ERROR", f"profile {each.id}", each.problem) for each in self.profiles() if not each.available
+        )
+
+    def assignments(self) -> tuple[Assignment, ...]:
+        """Return what operators assigned, by agent."""
+        return tuple(Assignment(agent, model) for agent, model in sorted(self._service.registry.assignments.items()))
+
+    @property
+    def _weights_dir(self) -> str | None:
+        section = self._service.loaded.shown.get("registry") or {}
+        found: str | None = section.get("weights_dir")
+        return found
+
+    async def _pools(self, registry: Registry) -> Mapping[ModelKey, Sequence[str]]:
+        """Return the pools of every model that is in one."""
+        found: dict[ModelKey, list[str]] = {}
+        members = ((key, pool.id) for pool in registry.pools.values() for key in pool.members)
+        async for key, pool in _slowly(members, POOLS_SLICE):
+            found.setdefault(key, []).append(pool)
+        return found
+
+    def _gaps(self, registry: Registry, key: ModelKey) -> list[LearnedGap]:
+        board, clock = self._service.board, self._service.clock
+        now = clock.monotonic()
+        found: list[LearnedGap] = []
+        for route in registry.routes(key):
+            try:
+                learned = board.gaps(route, now)
+            except KeyError:  # taken out between two slices
+                continue
+            if learned:
+                ago = clock.wall() - now
+                found += [
+                    LearnedGap(NODE_OF[word], route.account, gap.at + ago, gap.expires + ago, gap.evidence)
+                    for word, gap in learned.items()
+                ]
+        return found
+
+    @staticmethod
+    def _standing(registry: Registry, key: ModelKey, gaps: Sequence[LearnedGap], node: str) -> Standing:
+        layers: Mapping[str, tuple[Layer, ...]] = in_force(
+            registry.models[key], gaps, len(registry.providers[key.provider].accounts)
+        )
+        return standing(layers, node)
+
+    def _routable(self, registry: Registry, key: ModelKey) -> bool:
+        """Whether any route of a model may be asked now."""
+        now = self._service.clock.monotonic()
+        return any(self._service.board.refusal(route, now) is None for route in registry.routes(key))
+
+    async def _header(self, model: Model) -> Mapping[str, str | int | None]:
+        """Return what a model's weights say of themselves; what cannot be read says so instead."""
+        if model.path is None or model.format not in _FILES:
+            return {}
+        try:
+            place = weights_path(model.path, self._weights_dir)
+            return asdict(await asyncio.to_thread(read_header, place, model.format))
+        except WeightsError as exc:
+            return {"problem": str(exc)}
+
+    def _pool(self, pool: Pool) -> PoolView:
+        board, now = self._service.board, self._service.clock.monotonic()
+        routes = [route for key in pool.members for route in self._service.registry.routes(key)]
+        members = []
+        for position, route in enumerate(routes):
+            refusal = board.refusal(route, now)
+            members.append(
+                PoolMember(
+                    provider=route.provider,
+                    model=route.model,
+                    admissible=refusal is None,
+                    reason="" if refusal is None else refusal.text,
+                    position=position,
+                    account=route.account,
+                )
+            )
+        return PoolView(
+            id=pool.id,
+            description=pool.description,
+            node=pool.node,
+            strategy=pool.strategy.value,
+            automatic=pool.automatic,
+            members=tuple(members),
+            pointer=None,
+            routable=sum(member.admissible for member in members),
+            total=len(members),
+        )
+
+    def _profile(self, profile: Profile) -> ProfileView:
+        asked = profile.requirements
+        requirements: dict[str, bool | int | None] = {word.value: True for word in asked.words}
+        requirements["min_context_tokens"] = asked.min_context_tokens
+        requirements["min_output_tokens"] = asked.min_output_tokens
+        problem = self._problem(profile)
+        return ProfileView(
+            id=profile.id,
+            provider=profile.model.provider,
+            model=profile.model.model,
+            default=profile.default,
+            implicit=profile.implicit,
+            tags=profile.tags,
+            fallback_profiles=profile.fallback_profiles,
+            fallback_models=tuple(f"{key.provider}/{key.model}" for key in profile.fallback_models),
+            requirements=requirements,
+            available=not problem,
+            problem=problem,
+        )
+
+    def _problem(self, profile: Profile) -> str:
+        """Return why a profile's model cannot be used, empty where it can."""
+        registry, now = self._service.registry, self._service.clock.monotonic()
+        provider = registry.providers.get(profile.model.provider)
+        if provider is None:
+            return f"there is no provider {profile.model.provider!r}"
+        if profile.model not in registry.models:
+            return f"{provider.name} has no model {profile.model.model!r}"
+        if registry.models[profile.model].state is ModelState.WITHDRAWN:
+            return f"{provider.name} lists {profile.model.model!r} no more"
+        if provider.unavailable is not None:
+            return provider.unavailable
+        refusals = [self._service.board.refusal(route, now) for route in registry.routes(profile.model)]
+        told = [refusal.text for refusal in refusals if refusal is not None]
+        return told[0] if told and len(told) == len(refusals) else ""
+
+
+def parse_id(text: str) -> ModelKey | None:
+    """Return the key `provider/upstream` names; no provider name has a slash."""
+    provider, slash, model = text.partition("/")
+    return ModelKey(provider.casefold(), model) if provider and slash and model else None
+
+
+def no_such_model(registry: Registry, wanted: str) -> ControlError:
+    """Return the refusal of a model there is not, with the nearest there are."""
+    known = (f"{key.provider}/{key.model}" for key in registry.models)
+    near = difflib.get_close_matches(wanted[:100], [each for _, each in zip(range(300), known, strict=False)], n=3)
+    hint = f"; did you mean {', '.join(near)}?" if near else "."
+    return ControlError("not_found", f"Model {wanted[:100]!r} not found{hint}", status=404)
+
+
+def _agents(registry: Registry) -> Mapping[ModelKey, Sequence[str]]:
+    """Return the agents that go straight to a model, by model; an operator's word beats the configuration's."""
+    found: dict[ModelKey, list[str]] = {}
+    for agent, target in sorted({**registry.agents, **registry.assignments}.items()):
+        key = parse_id(target)
+        if key is not None and key in registry.models:
+            found.setdefault(key, []).append(agent)
+    return found
+
+
+def _upwards(node: str) -> Iterable[str]:
+    """Yield a node and everything above it."""
+    while node:
+        yield node
+        node = node.rpartition(".")[0]
+
+
+async def _slowly(items: Iterable[T], size: int) -> AsyncIterator[T]:
+    """Yield items, giving way after each `size` of them."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % size == 0:
+            await asyncio.sleep(0)

@@ -1,0 +1,169 @@
+"""From a registry model to the frozen view operators see: every layer of every node, and what to run where not served.
+
+Pure: who is asked what the routes learned, and what time it is, comes in.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from routerconsole.control.registry_views import CapabilityValue, LayerView, ModelView
+from routerconsole.domain.capability import Layer, Source, Tri, authority, standing
+from routerconsole.domain.registry import ModelFormat, ModelState, ProviderKind
+
+from .clock import iso
+
+if TYPE_CHECKING:
+    from routerconsole.domain.registry import Model, Provider
+
+_FILES = frozenset({ModelFormat.GGUF, ModelFormat.SAFETENSORS, ModelFormat.HF})
+_NO_HEADER: Mapping[str, str | int | None] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedGap:
+    """A gap of one route (`account`) at a node; `at` and `expires` are UTC epoch seconds.
+
+    `counts` is False where an operator's word overruled it: it stays visible and gates nothing.
+    """
+
+    node: str
+    account: str | None
+    at: float
+    expires: float
+    evidence: str
+    counts: bool = True
+
+
+def in_force(model: Model, gaps: Sequence[LearnedGap], accounts: int) -> Mapping[str, tuple[Layer, ...]]:
+    """Return a model's layers with what its routes learned: a gap is the model's own once every route has it."""
+    if not gaps:
+        return model.layers
+    layers = dict(model.layers)
+    for node in dict.fromkeys(gap.node for gap in gaps):
+        counting = [gap for gap in gaps if gap.node == node and gap.counts]
+        if len(counting) >= accounts:
+            newest = max(gap.at for gap in counting)
+            layers[node] = (*layers.get(node, ()), Layer(Source.GAP, Tri.NO, newest))
+    return layers
+
+
+def capability_values(model: Model, gaps: Sequence[LearnedGap], accounts: int) -> dict[str, CapabilityValue]:
+    """Return every node anybody says something of, by path; layers stand strongest first."""
+    layers = in_force(model, gaps, accounts)
+    nodes = sorted({*model.layers, *(gap.node for gap in gaps)})
+    return {node: capability_value(node, model, layers, gaps) for node in nodes}
+
+
+def capability_value(
+    node: str, model: Model, layers: Mapping[str, tuple[Layer, ...]], gaps: Sequence[LearnedGap] = ()
+) -> CapabilityValue:
+    """Return one node's effective value (its own, or a yes below it) and its own layers."""
+    found = standing(layers, node)
+    own = sorted(
+        [
+            *((layer, None) for layer in model.layers.get(node, ())),
+            *((Layer(Source.GAP, Tri.NO, gap.at, gap.evidence), gap) for gap in gaps if gap.node == node),
+        ],
+        key=lambda pair: authority(pair[0]),
+    )
+    views = tuple(
+        LayerView(
+            source=layer.source.value,
+            value=layer.value.value,
+            at=_moment(layer.at),
+            evidence=layer.evidence,
+            account=None if gap is None else gap.account,
+            expires_at=None if gap is None else iso(gap.expires),
+        )
+        for layer, gap in own
+    )
+    source = None if found.source is None else found.source.value
+    decisive = next((view.at for view in views if (view.source, view.value) == (source, found.value)), None)
+    return CapabilityValue(node, found.value.value, source, decisive, views)
+
+
+def model_view(
+    model: Model,
+    provider: Provider,
+    *,
+    gaps: Sequence[LearnedGap],
+    pools: Sequence[str],
+    agents: Sequence[str],
+    header: Mapping[str, str | int | None] = _NO_HEADER,
+) -> ModelView:
+    """Return everything known of a model."""
+    return ModelView(
+        id=f"{model.provider}/{model.upstream_id}",
+        provider=model.provider,
+        upstream_id=model.upstream_id,
+        display=model.display,
+        description=model.description,
+        enabled=model.enabled,
+        exposed=model.exposed,
+        default=model.default,
+        in_pools=model.in_pools,
+        role=model.role.value,
+        format=model.format.value,
+        path=model.path,
+        context_window=model.context_window,
+        max_output_tokens=model.max_output_tokens,
+        default_temperature=model.default_temperature,
+        delivery=model.delivery,
+        features=model.features,
+        constraints=model.constraints,
+        usd_per_mtok_in=model.usd_per_mtok_in,
+        usd_per_mtok_out=model.usd_per_mtok_out,
+        free=model.free,
+        tags=model.tags,
+        limits=asdict(model.limits),
+        tier=model.tier.value,
+        state=model.state.value,
+        origin=model.origin.value,
+        served=model.listed,
+        version=model.version,
+        registered_at=_moment(model.registered_at),
+        pools=tuple(pools),
+        capabilities=capability_values(model, gaps, len(provider.accounts)),
+        agents=tuple(agents),
+        note=note_of(model, provider),
+        header=header,
+    )
+
+
+def note_of(model: Model, provider: Provider) -> str:
+    """Return what is odd about a model, with what to run where nobody is known to serve it; empty where all is well."""
+    if provider.unavailable is not None:
+        return f"{provider.name} cannot be used: {provider.unavailable}"
+    if model.listed:
+        return ""
+    if model.format in _FILES and model.path is not None:
+        known = "not served" if model.listed is False else "not known to be served"
+        return f"{known}; run: {_to_run(model, provider, model.path)}"
+    if model.listed is None:
+        return ""
+    if provider.kind is ProviderKind.OLLAMA:
+        return f"not served; run: ollama pull {shlex.quote(model.upstream_id)}"
+    gone = " (withdrawn: twice missing)" if model.state is ModelState.WITHDRAWN else ""
+    return f"not served: not in the last listing of {provider.name}{gone}"
+
+
+def _to_run(model: Model, provider: Provider, path: str) -> str:
+    """Return the command that serves weights under the model's name at its provider's address."""
+    name, file = shlex.quote(model.upstream_id), shlex.quote(path)
+    if provider.kind is ProviderKind.OLLAMA:
+        return f"echo FROM {file} > Modelfile && ollama create {name} -f Modelfile"
+    url = urlsplit(provider.base_url)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    place = f"--host {shlex.quote(url.hostname or '127.0.0.1')} --port {port}"
+    if model.format is ModelFormat.GGUF:
+        return f"llama-server -m {file} --alias {name} {place}"
+    return f"vllm serve {file} --served-model-name {name} {place}"
+
+
+def _moment(at: float | None) -> str | None:
+    return None if at is None else iso(at)

@@ -188,6 +188,18 @@ async def test_explain_obeys_hint_headers(held: Held) -> None:
     assert explained.error["status"] == 422
 
 
+async def test_explain_reads_hints_as_a_request_does(held: Held) -> None:
+    """Empty words, blanks and capitals in a hint header mean the same to `explain` and to the request itself."""
+    hints = {"X-Router-Require": "vision ,, tools,"}
+    explained = await held.control.explain(HELLO, hints)
+    async with held.client() as client:
+        refused = (await client.post("/v1/chat/completions", json=HELLO, headers=hints)).json()["error"]
+    assert explained.error is not None
+    assert (explained.error["code"], explained.error["message"]) == (refused["code"], refused["message"])
+    assert "vision" in refused["message"]
+    assert "tools" in refused["message"]
+
+
 # --- commands ---
 @pytest.mark.parametrize(
     ("command", "field", "value"),

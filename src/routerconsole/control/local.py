@@ -11,7 +11,7 @@ import orjson
 
 from routerconsole.domain.capability import NODE_OF, Tri
 from routerconsole.domain.errors import RouterError
-from routerconsole.domain.request import ChatRequest, Endpoint, Hints, Origin
+from routerconsole.domain.request import ChatRequest, Endpoint, Origin, deciding_hints
 from routerconsole.domain.trace import RequestStatus
 from routerconsole.engine.catalogue import Catalogue
 from routerconsole.engine.overview import Overview
@@ -187,7 +187,7 @@ class LocalControl:
             size=len(orjson.dumps(dict(body))),
             model=model if isinstance(model, str) else None,
             stream=body.get("stream") is True,
-            hints=_hints(headers),
+            hints=deciding_hints({name.lower(): value for name, value in headers.items()}),
             origin=Origin.CONSOLE,
         )
         try:
@@ -273,18 +273,3 @@ class LocalControl:
 
 def _told(error: RouterError) -> dict[str, Any]:
     return {"code": error.code.value, "message": error.message, "status": error.status}
-
-
-def _hints(headers: Mapping[str, str]) -> Hints:
-    """Return the hints that change a decision; the others only change how it is carried out."""
-    lowered = {name.lower(): value for name, value in headers.items()}
-
-    def words(name: str) -> tuple[str, ...]:
-        return tuple(word for part in lowered.get(name, "").split(",") if (word := part.strip()))
-
-    return Hints(
-        agent=lowered.get("x-router-agent"),
-        session=lowered.get("x-router-session"),
-        tags=words("x-router-tags"),
-        require=words("x-router-require"),
-    )

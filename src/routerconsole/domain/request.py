@@ -49,6 +49,20 @@ class Hints:
 NO_HINTS = Hints()
 
 
+def deciding_hints(headers: Mapping[str, str]) -> Hints:
+    """Return the hints that change a decision (the others only change how it is carried out); names in lower case."""
+    return Hints(
+        agent=headers.get("x-router-agent", "").strip() or None,
+        session=headers.get("x-router-session", "").strip() or None,
+        tags=_words(headers.get("x-router-tags", "")),
+        require=_words(headers.get("x-router-require", "")),
+    )
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(word for part in value.split(",") if (word := part.strip()))
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A request to one endpoint. `size` is the body's bytes; `forward` are the client headers an upstream may see."""

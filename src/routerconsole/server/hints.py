@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from routerconsole.domain.errors import ErrorCode, RequestRejected
-from routerconsole.domain.request import NO_HINTS, Hints
+from routerconsole.domain.request import NO_HINTS, Hints, deciding_hints
 
 from .errors import Headers
 
@@ -17,11 +19,11 @@ Parsed = tuple[Hints, tuple[tuple[str, str], ...], int]
 
 def hints_of(headers: Headers) -> Parsed:
     """Return the hints, the headers an upstream may see, and the client's retry count; raise RequestRejected."""
-    found: dict[bytes, str] = {}
+    found: dict[str, str] = {}
     forward: list[tuple[str, str]] = []
     for name, value in headers:
         if name.startswith((b"x-router-", b"x-stainless-r")):
-            found[name] = value.decode("latin-1").strip()
+            found[name.decode("latin-1")] = value.decode("latin-1").strip()
         elif name in _FORWARDED:
             clean = _clean(value)
             if clean:
@@ -31,22 +33,19 @@ def hints_of(headers: Headers) -> Parsed:
     timeouts = [
         seconds
         for seconds in (
-            _timeout(found.get(b"x-router-timeout-ms")),
-            _read_timeout(found.get(b"x-stainless-read-timeout")),
+            _timeout(found.get("x-router-timeout-ms")),
+            _read_timeout(found.get("x-stainless-read-timeout")),
         )
         if seconds is not None
     ]
-    hints = Hints(
-        agent=found.get(b"x-router-agent") or None,
-        session=found.get(b"x-router-session") or None,
-        tags=_words(found.get(b"x-router-tags")),
-        require=_words(found.get(b"x-router-require")),
+    hints = replace(
+        deciding_hints(found),
         timeout=min(timeouts, default=None),
-        no_fallback=_flag(found.get(b"x-router-no-fallback")),
-        early_headers=_flag(found.get(b"x-router-early-headers")),
-        trace=_flag(found.get(b"x-router-trace")),
+        no_fallback=_flag(found.get("x-router-no-fallback")),
+        early_headers=_flag(found.get("x-router-early-headers")),
+        trace=_flag(found.get("x-router-trace")),
     )
-    retry = found.get(b"x-stainless-retry-count", "")
+    retry = found.get("x-stainless-retry-count", "")
     return hints, tuple(forward), int(retry) if retry.isascii() and retry.isdigit() and len(retry) < 4 else 0
 
 
@@ -73,10 +72,6 @@ def _read_timeout(value: str | None) -> float | None:
     except ValueError:
         return None
     return seconds if 0 < seconds <= MAX_TIMEOUT_MS / 1000 else None
-
-
-def _words(value: str | None) -> tuple[str, ...]:
-    return tuple(word for part in (value or "").split(",") if (word := part.strip()))
 
 
 def _flag(value: str | None) -> bool:

@@ -52,7 +52,9 @@ class ControlApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every error has the one shape and an id."""
         watch = scope_watch(scope)
-        request_id = self._chat.new_id() if scope["method"] == "POST" else ""  # polls do not use numbers up
+        request_id = (
+            self._chat.new_id() if scope["method"] not in ("GET", "HEAD") else ""
+        )  # polls do not use numbers up
         try:
             await self._serve(scope, receive, send, request_id=request_id)
         except RouterError as exc:
@@ -71,20 +73,21 @@ class ControlApp:
         match = self._table.match(scope["raw_path"][len(ROOT) :])
         if match is None:
             raise RequestRejected(ErrorCode.NOT_FOUND, "There is nothing at this path; see /api/v1/openapi.json.")
-        route = match.route(scope["method"])
-        if route is None:
+        found = match.route(scope["method"])
+        if found is None:
             raise RequestRejected(
                 ErrorCode.METHOD_NOT_ALLOWED, f"Only {match.allow} is allowed here.", allow=match.allow
             )
-        call = await self._call(route, match.params, scope, receive, request_id=request_id)
+        route, params = found
+        call = await self._call(route, params, scope, receive, request_id=request_id)
         watch, task = scope_watch(scope), asyncio.current_task()
         if route.ends_with_client and watch is not None and task is not None:
             watch.on_gone(task.cancel)
         answer = await route.handler(call)
         if answer.stream is None:
-            body = dumps(dict(answer.data))
+            body = b"null" if answer.data is None else dumps(dict(answer.data))
             head = [_JSON, (b"content-length", str(len(body)).encode()), *answer.headers]
-            await send({"type": "http.response.start", "status": 200, "headers": head})
+            await send({"type": "http.response.start", "status": route.status, "headers": head})
             await send({"type": "http.response.body", "body": body})
             return
         await send({"type": "http.response.start", "status": 200, "headers": [*_SSE, *answer.headers]})

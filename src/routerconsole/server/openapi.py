@@ -123,7 +123,7 @@ def _operation(route: AnyRoute, *, answer: JsonObject, body: JsonObject) -> Json
     media = {"application/json": {"schema": answer}}
     if route.answer is EventList:
         media["text/event-stream"] = {"schema": {"type": "string"}}
-    responses: JsonObject = {"200": {"description": "Done", "content": media}}
+    responses: JsonObject = {str(route.status): {"description": "Done", "content": media}}
     refusal = {"application/json": {"schema": {"$ref": REF.format(model="Error")}}}
     responses.update({status: {"description": why, "content": refusal} for status, why in _REFUSALS.items()})
     operation: JsonObject = {

@@ -13,7 +13,10 @@ from urllib.parse import unquote_to_bytes
 from pydantic import BaseModel
 
 from .errors import Headers
+from .schemas import NoQuery, Nothing
 
+ACTOR = "api"
+"""Who the audit names for a change over HTTP."""
 Q = TypeVar("Q", bound=BaseModel)
 B = TypeVar("B", bound=BaseModel)
 
@@ -39,14 +42,14 @@ class Call(Generic[Q, B]):
 class Answer:
     """What goes back: JSON, or with `stream` server-sent events until it ends or the client leaves."""
 
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] | None = field(default_factory=dict)
     headers: Sequence[tuple[bytes, bytes]] = ()
     stream: AsyncGenerator[bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ApiRoute(Generic[Q, B]):
-    """One row. `answer` is the type documented; `body_optional` takes an empty body as `{}`.
+    """One row. `answer` is the type documented, `status` a success's; `body_optional` takes an empty body as `{}`.
 
     `ends_with_client` cancels the work when the client leaves; a change, once asked for, is carried out.
     """
@@ -61,22 +64,41 @@ class ApiRoute(Generic[Q, B]):
     body_optional: bool = False
     ends_with_client: bool = False
     client_token: bool = False
+    status: int = 200
 
     @property
     def takes_body(self) -> bool:
         """Whether a body is read."""
-        return self.method == "POST"
+        return self.method in ("POST", "PUT", "PATCH")
 
 
 AnyRoute = ApiRoute[Any, Any]
+AnyCall = Call[Any, Any]
+Plain = Call[NoQuery, Nothing]
+
+
+def get(path: str, summary: str, handler: Any, answer: object) -> AnyRoute:  # any handler of the plain kind
+    """Return a row that reads."""
+    return ApiRoute("GET", path, summary, handler, NoQuery, Nothing, answer)
+
+
+def post(
+    path: str, summary: str, handler: Any, body: Any, answer: object, *, optional: bool = False, status: int = 200
+) -> AnyRoute:
+    """Return a row that changes or asks something."""
+    return ApiRoute("POST", path, summary, handler, NoQuery, body, answer, body_optional=optional, status=status)
+
+
+def delete(path: str, summary: str, handler: Any, answer: object) -> AnyRoute:
+    """Return a row that takes something away."""
+    return ApiRoute("DELETE", path, summary, handler, NoQuery, Nothing, answer)
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Every method of one path, and the decoded segments of its parameters."""
+    """Every method of one path, each with the decoded segments of its parameters."""
 
-    methods: Mapping[str, AnyRoute]
-    params: Mapping[str, str]
+    methods: Mapping[str, tuple[AnyRoute, Mapping[str, str]]]
 
     @property
     def allow(self) -> str:
@@ -84,8 +106,8 @@ class Match:
         names = set(self.methods) | ({"HEAD"} if "GET" in self.methods else set())
         return ", ".join(sorted(names))
 
-    def route(self, method: str) -> AnyRoute | None:
-        """Return the row of a method."""
+    def route(self, method: str) -> tuple[AnyRoute, Mapping[str, str]] | None:
+        """Return the row of a method and its parameters."""
         return self.methods.get("GET" if method == "HEAD" else method)
 
 
@@ -94,27 +116,33 @@ class Table:
 
     def __init__(self, routes: Sequence[AnyRoute]) -> None:
         self.routes = tuple(routes)
-        self._by_length: dict[int, list[tuple[tuple[bytes, ...], dict[str, AnyRoute]]]] = {}
-        known: dict[str, dict[str, AnyRoute]] = {}
+        self._by_length: dict[int, list[tuple[tuple[bytes, ...], AnyRoute]]] = {}
         for route in routes:
-            if route.path not in known:
-                pattern = tuple(part.encode() for part in route.path.split("/"))
-                known[route.path] = {}
-                self._by_length.setdefault(len(pattern), []).append((pattern, known[route.path]))
-            known[route.path][route.method] = route
+            pattern = tuple(part.encode() for part in route.path.split("/"))
+            self._by_length.setdefault(len(pattern), []).append((pattern, route))
 
     def match(self, raw_path: bytes) -> Match | None:
-        """Return what stands at a raw path below the table's root, None where nothing does."""
+        """Return what stands at a raw path below the table's root, None where nothing does.
+
+        Rows that share a path only by a parameter's value (`…/all`, `…/{agent}`) add their methods up.
+        """
         segments = raw_path.split(b"/")
-        for pattern, methods in self._by_length.get(len(segments), ()):
-            params: dict[str, str] = {}
-            for part, segment in zip(pattern, segments, strict=True):
-                if part[:1] == b"{":
-                    if not segment:
-                        break
-                    params[part[1:-1].decode()] = unquote_to_bytes(segment).decode("utf-8", "replace")
-                elif part != segment:
-                    break
-            else:
-                return Match(methods, params)
-        return None
+        found: dict[str, tuple[AnyRoute, Mapping[str, str]]] = {}
+        for pattern, route in self._by_length.get(len(segments), ()):
+            params = _parameters(pattern, segments)
+            if params is not None:
+                found.setdefault(route.method, (route, params))
+        return Match(found) if found else None
+
+
+def _parameters(pattern: Sequence[bytes], segments: Sequence[bytes]) -> dict[str, str] | None:
+    """Return the decoded parameters of a path that fits, None for one that does not."""
+    params: dict[str, str] = {}
+    for part, segment in zip(pattern, segments, strict=True):
+        if part[:1] == b"{":
+            if not segment:
+                return None
+            params[part[1:-1].decode()] = unquote_to_bytes(segment).decode("utf-8", "replace")
+        elif part != segment:
+            return None
+    return params

@@ -55,7 +55,7 @@ class FrameParser(Protocol):
         ...
 
 
-def check_utf8(line: bytes) -> None:
+def check_utf8(line: bytes | bytearray) -> None:
     """Raise FrameNotUtf8 unless the line is UTF-8."""
     if line.isascii():
         return

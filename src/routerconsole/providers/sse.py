@@ -90,11 +90,10 @@ class SseParser:
             if cut < 0:
                 self._hold(chunk[pos:])
                 return
-            line = chunk[pos:cut]
+            line: bytes | bytearray = chunk[pos:cut]
             if self._tail:
                 self._hold(line)
-                line = bytes(self._tail)
-                self._tail.clear()
+                line, self._tail = self._tail, bytearray()
             self._line(line, out)
             pos = cut + 1
         end = chunk.rfind(b"\n\n", pos)
@@ -128,13 +127,13 @@ class SseParser:
                 self._line(line, out)
             self._line(b"", out)
 
-    def _hold(self, piece: bytes) -> None:
+    def _hold(self, piece: bytes | bytearray) -> None:
         if len(self._tail) + len(piece) > MAX_LINE:
             raise FrameTooLarge(f"a line is over {MAX_LINE} bytes")
         self._tail += piece
 
-    def _line(self, line: bytes, out: list[Event]) -> None:
-        """One complete line, by the rules of the HTML standard, section 9.2.6."""
+    def _line(self, line: bytes | bytearray, out: list[Event]) -> None:
+        """One complete line, by the rules of the HTML standard, section 9.2.6; a long value is copied once (S18)."""
         if not line:
             self._dispatch(out)
             return
@@ -144,18 +143,19 @@ class SseParser:
         if line[0] == 0x3A:
             self.heartbeats += 1
             return
-        field, _, value = line.partition(b":")
+        end = line.find(b":")
+        field = line if end < 0 else line[:end]
+        start = len(line) if end < 0 else end + 2 if line[end + 1 : end + 2] == b" " else end + 1
         if field == b"data":
-            value = value[1:] if value[:1] == b" " else value
-            if len(self._data) + len(value) > MAX_EVENT:
+            if len(self._data) + len(line) - start > MAX_EVENT:
                 raise FrameTooLarge(f"an event is over {MAX_EVENT} bytes")
-            self._data += value
+            self._data += memoryview(line)[start:]
             self._data += b"\n"
         elif field == b"event":
-            self._name = value[1:] if value[:1] == b" " else value
+            self._name = bytes(line[start:])
 
     def _dispatch(self, out: list[Event]) -> None:
-        data = bytes(self._data[:-1])
+        data = bytes(memoryview(self._data)[:-1])
         if data:
             out.append(Event(data, self._name))
         else:

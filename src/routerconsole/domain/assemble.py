@@ -1,15 +1,18 @@
-"""Making a Registry: indexes, who belongs to which pool, the pools and virtual models that exist by themselves."""
+"""Making a Registry: indexes, who belongs to which pool, the pools and virtual models that exist by themselves.
+
+What is worked out of one model is kept with it (`Facts`), so that the next registry looks only at what changed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from .capability import ATTRIBUTES, NODE_OF, CapabilityTree, Tri
+from .capability import ATTRIBUTES, NODE_OF, CapabilityTree, Tri, strongest
 from .policy import RoutingPolicy
 from .pool import Pool, PriceTier, price_tier
 from .profile import IMPLICIT_PROFILE, Profile
-from .registry import AUTO_POOL, Model, ModelState, Provider, Registry, Tier
+from .registry import AUTO_POOL, Facts, Model, ModelState, Provider, Registry, Tier
 from .route import ModelKey
 
 
@@ -23,40 +26,36 @@ def assemble(
     profiles: Iterable[Profile] = (),
     agents: Mapping[str, str] | None = None,
     assignments: Mapping[str, str] | None = None,
+    since: Registry | None = None,
 ) -> Registry:
     """Build a Registry; `pools` are the configured ones, whose members are worked out here.
 
-    A user's pool beats the automatic one of the same id. Models stand by priority, then as listed.
+    A user's pool beats the automatic one of the same id. Models stand by priority, then as listed. What `since` knows
+    of a model that is the very same object is not worked out again.
     """
     tree = tree or CapabilityTree()
     by_name = {provider.name: provider for provider in providers}
-    ranked = sorted(by_name.values(), key=lambda provider: provider.priority)
-    placed = [
-        (provider.priority if model.priority is None else model.priority, model)
-        for provider in ranked
-        for model in provider.models
-    ]
-    models = {model.key: model for _, model in sorted(placed, key=lambda item: item[0])}
-    by_upstream_id: dict[str, tuple[ModelKey, ...]] = {}
-    for key in models:
-        by_upstream_id[key.model] = (*by_upstream_id.get(key.model, ()), key)
-    shelf = _Shelf(models, by_name)
-    words = {word: shelf.having(node) for word, node in _words(tree).items()}
+    shelf = _Shelf(by_name, _words(tree), {} if since is None else since.facts)
     automatic = [Pool(AUTO_POOL, shelf.pooled, automatic=True)]
-    automatic += [Pool(word, keys, node=_words(tree)[word], automatic=True) for word, keys in words.items() if keys]
+    automatic += [
+        Pool(word, shelf.groups[word], node=node, automatic=True)
+        for word, node in _words(tree).items()
+        if word in shelf.groups
+    ]
     own = [replace(pool, members=shelf.members(pool)) for pool in pools]
     return Registry(
         version=version,
         policy=policy,
         tree=tree,
         providers=by_name,
-        models=models,
+        models={key: facts.model for key, facts in shelf.facts.items()},
         pools={pool.id: pool for pool in (*automatic, *own)},
-        virtual=shelf.virtual(words),
+        virtual={name: Pool(f"router/{name}", keys, automatic=True) for name, keys in shelf.groups.items()},
         profiles={profile.id.casefold(): profile for profile in profiles} or _implicit(shelf.pooled),
         agents=agents or {},
         assignments=assignments or {},
-        by_upstream_id=by_upstream_id,
+        by_upstream_id=shelf.by_upstream_id(),
+        facts=shelf.facts,
     )
 
 
@@ -71,12 +70,32 @@ def reassemble(registry: Registry, providers: Iterable[Provider]) -> Registry:
         profiles=[profile for profile in registry.profiles.values() if not profile.implicit],
         agents=registry.agents,
         assignments=registry.assignments,
+        since=registry,
     )
 
 
 def virtual_words(tree: CapabilityTree) -> tuple[str, ...]:
     """Return every word that may follow `router/`, whether anybody offers it or not."""
     return (*_words(tree), *(tier.value for tier in Tier), *_PRICES)
+
+
+def having(registry: Registry, node: str) -> tuple[ModelKey, ...]:
+    """Return the models in pools that have a node or a descendant of it, by priority."""
+    return tuple(key for key, facts in registry.facts.items() if facts.joins and node in facts.nodes)
+
+
+def pool_changes(before: Registry, after: Registry) -> dict[str, tuple[list[ModelKey], list[ModelKey]]]:
+    """Return what each pool gained and lost, the pools whose members are the same left out."""
+    changes: dict[str, tuple[list[ModelKey], list[ModelKey]]] = {}
+    for pool_id in {**before.pools, **after.pools}:
+        was, now = before.pools.get(pool_id), after.pools.get(pool_id)
+        old, new = () if was is None else was.members, () if now is None else now.members
+        if old == new:
+            continue
+        gone, come = set(old).difference(new), set(new).difference(old)
+        if gone or come:
+            changes[pool_id] = ([key for key in new if key in come], [key for key in old if key in gone])
+    return changes
 
 
 def _words(tree: CapabilityTree) -> dict[str, str]:
@@ -92,40 +111,97 @@ def _implicit(pooled: tuple[ModelKey, ...]) -> dict[str, Profile]:
 
 
 _PRICES = {"free": PriceTier.FREE, "local": PriceTier.LOCAL}
+_PRICE_WORD = {price: word for word, price in _PRICES.items()}
 
 
 class _Shelf:
-    """The models of one registry while it is made, each looked at once."""
+    """The models of one registry while it is made, by priority, each looked at once."""
 
-    def __init__(self, models: Mapping[ModelKey, Model], providers: Mapping[str, Provider]) -> None:
-        self._models, self._providers = models, providers
-        self.pooled = tuple(key for key, model in models.items() if _joins(model))
-        self._tiers = {key: price_tier(models[key], providers[key.provider]) for key in self.pooled}
-
-    def having(self, node: str) -> tuple[ModelKey, ...]:
-        """Return the models in pools that have a node or a descendant of it."""
-        return tuple(key for key in self.pooled if self._models[key].standing(node).value is Tri.YES)
+    def __init__(
+        self, providers: Mapping[str, Provider], words: Mapping[str, str], known: Mapping[ModelKey, Facts]
+    ) -> None:
+        self._providers, self._words = providers, words
+        placed = [
+            (provider.priority if model.priority is None else model.priority, _facts(model, provider, known))
+            for provider in sorted(providers.values(), key=lambda provider: provider.priority)
+            for model in provider.models
+        ]
+        placed.sort(key=lambda item: item[0])
+        self.facts = {facts.key: facts for _, facts in placed}
+        self.pooled = tuple(key for key, facts in self.facts.items() if facts.joins)
+        self.groups = self._groups()
 
     def members(self, pool: Pool) -> tuple[ModelKey, ...]:
         """Return a pool's members: those listed, then those of its node, whoever its filter keeps."""
-        of_node = () if pool.node is None else self.having(pool.node)
-        found = dict.fromkeys((*(key for key in pool.listed if key in self._models), *of_node))
-        return tuple(key for key in found if pool.filter.keeps(self._models[key], self._providers[key.provider]))
+        facts, node = self.facts, pool.node
+        of_node = () if node is None else [key for key in self.pooled if node in facts[key].nodes]
+        found = dict.fromkeys((*(key for key in pool.listed if key in facts), *of_node))
+        return tuple(key for key in found if pool.filter.keeps(facts[key].model, self._providers[key.provider]))
 
-    def virtual(self, words: Mapping[str, tuple[ModelKey, ...]]) -> dict[str, Pool]:
-        """Return the virtual models that have members, by what follows `router/`."""
-        groups = dict(words)
-        for tier in Tier:
-            groups[tier.value] = tuple(key for key in self.pooled if self._models[key].tier is tier)
-        found: dict[str, tuple[ModelKey, ...]] = {}
-        for word, keys in groups.items():
-            found[word] = keys
-            for price, wanted in _PRICES.items():
-                found[f"{word}/{price}"] = tuple(key for key in keys if self._tiers[key] is wanted)
-        for price, wanted in _PRICES.items():
-            found[price] = tuple(key for key in self.pooled if self._tiers[key] is wanted)
-        return {name: Pool(f"router/{name}", keys, automatic=True) for name, keys in found.items() if keys}
+    def by_upstream_id(self) -> dict[str, tuple[ModelKey, ...]]:
+        """Return the models of each upstream id."""
+        found: dict[str, list[ModelKey]] = {}
+        for key in self.facts:
+            found.setdefault(key.model, []).append(key)
+        return {name: tuple(keys) for name, keys in found.items()}
+
+    def _groups(self) -> dict[str, tuple[ModelKey, ...]]:
+        """Return the models in pools by what follows `router/`: word, tier, price, and both; nobody's are left out."""
+        names: dict[tuple[frozenset[str], Tier, PriceTier], tuple[str, ...]] = {}
+        found: dict[str, list[ModelKey]] = {}
+        for key in self.pooled:
+            facts = self.facts[key]
+            kind = (facts.nodes, facts.model.tier, facts.price)
+            groups = names.get(kind)
+            if groups is None:  # thousands of models are of few kinds
+                groups = names[kind] = self._names(*kind)
+            for name in groups:
+                if name in found:
+                    found[name].append(key)
+                else:
+                    found[name] = [key]
+        bases = (*self._words, *(tier.value for tier in Tier))
+        order = (*(name for base in bases for name in (base, *(f"{base}/{price}" for price in _PRICES))), *_PRICES)
+        return {name: tuple(found[name]) for name in order if name in found}
+
+    def _names(self, nodes: frozenset[str], tier: Tier, price: PriceTier) -> tuple[str, ...]:
+        own = (*(word for word, node in self._words.items() if node in nodes), tier.value)
+        word = _PRICE_WORD.get(price)
+        return own if word is None else (*own, *(f"{name}/{word}" for name in own), word)
 
 
-def _joins(model: Model) -> bool:
-    return model.in_pools and model.state is not ModelState.WITHDRAWN
+def _facts(model: Model, provider: Provider, known: Mapping[ModelKey, Facts]) -> Facts:
+    key = model.key
+    facts = known.get(key)
+    if facts is not None and facts.model is model and facts.priced == (provider.local, provider.free):
+        return facts
+    return Facts(
+        key=key,
+        model=model,
+        joins=model.in_pools and model.exposed and model.state is not ModelState.WITHDRAWN,
+        nodes=_nodes(model),
+        price=price_tier(model, provider),
+        priced=(provider.local, provider.free),
+    )
+
+
+def _nodes(model: Model) -> frozenset[str]:
+    """Return every node a model has: those it says yes of, and all above them."""
+    found: set[str] = set()
+    for path, layers in model.layers.items():
+        if strongest(layers).value is Tri.YES:
+            while path and path not in found:
+                found.add(path)
+                path = path.rpartition(".")[0]  # noqa: PLW2901 - the walk to the root
+    return _same(frozenset(found))
+
+
+_KINDS: dict[frozenset[str], frozenset[str]] = {}
+_MAX_KINDS = 4096
+
+
+def _same(nodes: frozenset[str]) -> frozenset[str]:
+    """Return the one object for equal sets, so that comparing two of them is comparing two addresses."""
+    if len(_KINDS) > _MAX_KINDS:
+        _KINDS.clear()
+    return _KINDS.setdefault(nodes, nodes)

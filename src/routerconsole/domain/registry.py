@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from .capability import CapabilityTree, Layer, Standing, standing
 from .policy import CircuitPolicy, RoutingPolicy, Timeouts
-from .pool import Pool
+from .pool import Pool, PriceTier
 from .profile import Profile
 from .route import ModelKey, Route
 from .secret import Secret
@@ -198,6 +198,21 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What is worked out of one model when a registry is made: the nodes it has, what it costs, whether it joins pools.
+
+    `priced` is what its provider said for the price, so that a change of it shows.
+    """
+
+    key: ModelKey
+    model: Model
+    joins: bool
+    nodes: frozenset[str]
+    price: PriceTier
+    priced: tuple[bool, bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Registry:
     """The whole picture, with a version that grows by one at each swap; `assemble` makes one."""
 
@@ -212,6 +227,7 @@ class Registry:
     agents: Mapping[str, str] = field(default_factory=dict)  # configured: agent -> profile | pool | provider/model
     assignments: Mapping[str, str] = field(default_factory=dict)  # set by operators; beats `agents`
     by_upstream_id: Mapping[str, tuple[ModelKey, ...]] = field(default_factory=dict)
+    facts: Mapping[ModelKey, Facts] = field(default_factory=dict, repr=False, compare=False)
 
     def routes(self, key: ModelKey) -> tuple[Route, ...]:
         """Return the routes of a model, one per account of its provider, in configured order."""

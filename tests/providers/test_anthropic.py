@@ -380,4 +380,5 @@ def test_embeddings_are_not_served() -> None:
 def test_the_listing() -> None:
     """Model ids from `/v1/models`, with the version header."""
     assert DIALECT.list_request().headers
-    assert DIALECT.decode_listing(b'{"data":[{"type":"model","id":"claude-x"}],"has_more":false}') == ["claude-x"]
+    page = DIALECT.decode_listing(b'{"data":[{"type":"model","id":"claude-x"}],"has_more":false}')
+    assert (list(page.models), page.complete) == (["claude-x"], True)

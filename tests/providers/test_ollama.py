@@ -306,7 +306,7 @@ def test_the_listing_is_of_tags() -> None:
     """`/api/tags` gives the installed models."""
     assert DIALECT.list_request().path == "/api/tags"
     body = orjson.dumps({"models": [{"name": "a:1", "model": "a:1"}, {"name": "b:latest"}]})
-    assert DIALECT.decode_listing(body) == ["a:1", "b:latest"]
+    assert list(DIALECT.decode_listing(body).models) == ["a:1", "b:latest"]
 
 
 def test_X12_ollamas_own_images_field_never_leaves() -> None:

@@ -11,7 +11,7 @@ from routerconsole.domain.registry import Provider, ProviderKind
 from routerconsole.domain.request import Endpoint
 from routerconsole.domain.secret import Secret
 from routerconsole.providers.dialect import Undecodable
-from routerconsole.providers.openai import OpenAIDialect, Quirk, quirks_of
+from routerconsole.providers.openai import OpenAIDialect, Quirk
 
 from .asks import TOOL, USER, ask, model, sent
 
@@ -147,13 +147,12 @@ def test_S27_tool_call_deltas_are_byte_identical() -> None:
 def test_the_llama_cpp_python_quirk_is_found_and_served() -> None:
     """A server whose listing says `owned_by: "me"` gets an empty string where it chokes on null, others the null."""
     history = [USER, {"role": "assistant", "content": None, "tool_calls": []}, {"role": "user", "content": None}]
-    quirks = quirks_of(b'{"object":"list","data":[{"id":"model.gguf","object":"model","owned_by":"me"}]}')
-    assert quirks == {Quirk.EMPTY_FOR_NULL}
-    messages = sent(OpenAIDialect(quirks), ask(messages=history))["messages"]
+    listing = b'{"object":"list","data":[{"id":"model.gguf","object":"model","owned_by":"me"}]}'
+    assert DIALECT.decode_listing(listing).quirks == {Quirk.EMPTY_FOR_NULL}
+    messages = sent(DIALECT.with_quirks(frozenset({Quirk.EMPTY_FOR_NULL})), ask(messages=history))["messages"]
     assert [message["content"] for message in messages] == ["hello", "", None]
     assert sent(DIALECT, ask(messages=history))["messages"] == history
-    for listing in (b'{"data":[{"id":"x","owned_by":"openai"}]}', b"[]", b"<html>", b'{"data":5}'):
-        assert quirks_of(listing) == frozenset()
+    assert DIALECT.decode_listing(b'{"data":[{"id":"x","owned_by":"openai"}]}').quirks == frozenset()
 
 
 def test_the_key_goes_into_a_bearer_header() -> None:
@@ -178,7 +177,7 @@ def test_a_listing_gives_its_ids_and_drops_what_is_none() -> None:
             ]
         }
     )
-    assert DIALECT.decode_listing(body) == ["a", "b/c:free"]
+    assert list(DIALECT.decode_listing(body).models) == ["a", "b/c:free"]
     for bad in (b"[]", b'{"data":{}}', b"<html>", b"null"):
         with pytest.raises(Undecodable):
             DIALECT.decode_listing(bad)

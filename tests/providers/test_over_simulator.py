@@ -302,6 +302,6 @@ async def test_listings_and_probes(sim: Simulator, sender: Sender, kind: Provide
     listing = await sender.open(where, dialect.list_request(), connect_timeout=5.0, timings=Timings())
     body = await listing.read()
     assert listing.status == 200, body
-    assert "m:1" in dialect.decode_listing(body)
+    assert "m:1" in dialect.decode_listing(body).models
     probe = await sender.open(where, completion_probe(dialect, model()), connect_timeout=5.0, timings=Timings())
     assert dialect.decode(ask(), await probe.read()).data["choices"]

@@ -7,19 +7,20 @@ logprobs, logit_bias, metadata …) is left out; a temperature over 1 becomes 1,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
 from yarl import URL
 
 from routerconsole.domain.capability import Word
+from routerconsole.domain.listing import ListedModel
 from routerconsole.domain.registry import Model, Provider
 from routerconsole.domain.request import ChatRequest, Endpoint
 from routerconsole.domain.secret import Secret
-from routerconsole.providers import shapes
+from routerconsole.providers import listing, shapes
 from routerconsole.providers.anthropic_answer import AnthropicStream, whole
-from routerconsole.providers.dialect import Framing, Reply, StreamDecoder, Unsupported, WireRequest
-from routerconsole.providers.listing import model_ids
+from routerconsole.providers.dialect import Detail, Framing, Page, Reply, StreamDecoder, Unsupported, WireRequest
 from routerconsole.providers.openai import parse
 from routerconsole.providers.shapes import Image, Json
 
@@ -29,6 +30,8 @@ _DEFAULT_MAX_TOKENS: Final = 4096  # the API demands a figure; used where neithe
 _BUDGETS: Final = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768, "max": 32768}
 _LEAST_BUDGET: Final = 1024  # the API's own minimum
 _SUBSCRIPTION: Final = "sk-ant-oat"
+_CAPABILITIES: Final = {"image_input": Word.VISION, "thinking": Word.REASONING}
+"""What a listing says of a model; structured output is made with a tool here, so what it says of that is no matter."""
 _OPEN_SCHEMA: Final[Json] = {"type": "object", "additionalProperties": True}
 
 
@@ -79,9 +82,28 @@ class AnthropicDialect:
         """Return the request for the models; it proves the key as well."""
         return WireRequest("GET", "/v1/models?limit=1000", b"", (_VERSION,))
 
-    def decode_listing(self, body: bytes) -> list[str]:
-        """Return the model ids; raise Undecodable."""
-        return model_ids(parse(body), "data", "id")
+    def decode_listing(self, body: bytes) -> Page:
+        """Return the models; raise Undecodable."""
+        data = parse(body)
+        found = listing.entries(data, "data", "id")
+        more = isinstance(data, dict) and data.get("has_more") is True
+        return found.page((_listed(id_, entry) for id_, entry in found.rows.items()), more=more)
+
+    def decode_detail(self, detail: Detail, body: bytes, known: Mapping[str, ListedModel]) -> list[ListedModel]:
+        """Return nothing: the listing says it all."""
+        return []
+
+
+def _listed(id_: str, entry: listing.Object) -> ListedModel:
+    told = listing.objects(entry.get("capabilities"))
+    supported = {name: value.get("supported") for name, value in told.items() if isinstance(value, dict)}
+    return ListedModel(
+        id_,
+        listing.said(listing.flags(supported, _CAPABILITIES)),
+        context_window=listing.tokens(entry.get("max_input_tokens")),
+        max_output_tokens=listing.tokens(entry.get("max_tokens")),
+        display=listing.shown(entry.get("display_name")),
+    )
 
 
 def credential_problem(key: Secret | None) -> str | None:

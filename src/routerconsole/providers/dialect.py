@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
 from routerconsole.domain.capability import Word
+from routerconsole.domain.listing import ListedModel
 from routerconsole.domain.registry import Model, Provider
 from routerconsole.domain.request import ChatRequest
 from routerconsole.domain.secret import Secret
@@ -35,6 +37,25 @@ class Reply:
 
     raw: bytes
     data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A further question about a listing: of one model, or of the server where `model` is None."""
+
+    wire: WireRequest
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one listing says; `complete` is False where the server has more. `details` may be asked to know more."""
+
+    models: Mapping[str, ListedModel] = field(default_factory=dict)
+    complete: bool = True
+    note: str = ""
+    quirks: frozenset[str] = frozenset()
+    details: tuple[Detail, ...] = ()
 
 
 class Unsupported(Exception):
@@ -83,5 +104,8 @@ class Dialect(Protocol):
     def list_request(self) -> WireRequest:
         """Return the request for the upstream's models: the cheapest proof that it is there, and often of the key."""
 
-    def decode_listing(self, body: bytes) -> list[str]:
-        """Return the model ids of that answer; raise Undecodable."""
+    def decode_listing(self, body: bytes) -> Page:
+        """Return the models of that answer and what else may be asked; raise Undecodable."""
+
+    def decode_detail(self, detail: Detail, body: bytes, known: Mapping[str, ListedModel]) -> list[ListedModel]:
+        """Return the models of `known` that the answer to a detail says more of; raise Undecodable."""

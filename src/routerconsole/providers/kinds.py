@@ -34,7 +34,7 @@ _OPENAI: Final = OpenAIDialect()
 KINDS: Final[Mapping[ProviderKind, Kind]] = MappingProxyType(
     {
         ProviderKind.OPENAI: Kind(_OPENAI, "https://api.openai.com/v1", needs_key=True),
-        ProviderKind.OPENAI_COMPATIBLE: Kind(_OPENAI),
+        ProviderKind.OPENAI_COMPATIBLE: Kind(OpenAIDialect(curious=True)),
         ProviderKind.OLLAMA: Kind(OllamaDialect(), "http://127.0.0.1:11434"),
         ProviderKind.ANTHROPIC: Kind(AnthropicDialect(), "https://api.anthropic.com", needs_key=True),
         ProviderKind.SIMULATED: Kind(_OPENAI),
@@ -52,7 +52,7 @@ def dialect_of(kind: ProviderKind, quirks: frozenset[Quirk] = frozenset()) -> Di
     dialect = KINDS[kind].dialect
     if dialect is None:
         raise UnusableProviderError(missing_extra(kind) or f"kind {kind.value} is not served by this version")
-    return OpenAIDialect(quirks) if quirks and isinstance(dialect, OpenAIDialect) else dialect
+    return dialect.with_quirks(quirks) if quirks and isinstance(dialect, OpenAIDialect) else dialect
 
 
 def missing_extra(kind: ProviderKind) -> str | None:

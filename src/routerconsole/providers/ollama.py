@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,12 +15,21 @@ import orjson
 from yarl import URL
 
 from routerconsole.domain.capability import Word
+from routerconsole.domain.listing import ListedModel
 from routerconsole.domain.registry import Model, Provider
 from routerconsole.domain.request import ChatRequest, Endpoint
 from routerconsole.domain.secret import Secret
-from routerconsole.providers import shapes
-from routerconsole.providers.dialect import Framing, Reply, StreamDecoder, Undecodable, Unsupported, WireRequest
-from routerconsole.providers.listing import model_ids
+from routerconsole.providers import ollama_listing, shapes
+from routerconsole.providers.dialect import (
+    Detail,
+    Framing,
+    Page,
+    Reply,
+    StreamDecoder,
+    Undecodable,
+    Unsupported,
+    WireRequest,
+)
 from routerconsole.providers.openai import parse
 from routerconsole.providers.shapes import DONE, Head, Image, Json
 
@@ -81,9 +91,13 @@ class OllamaDialect:
         """Return the request for the installed models."""
         return WireRequest("GET", "/api/tags", b"")
 
-    def decode_listing(self, body: bytes) -> list[str]:
-        """Return the installed models' ids; raise Undecodable."""
-        return model_ids(parse(body), "models", "model", "name")
+    def decode_listing(self, body: bytes) -> Page:
+        """Return the installed models and a question for each; raise Undecodable."""
+        return ollama_listing.decode(parse(body))
+
+    def decode_detail(self, detail: Detail, body: bytes, known: Mapping[str, ListedModel]) -> list[ListedModel]:
+        """Return the model with what `/api/show` says of it; raise Undecodable."""
+        return ollama_listing.decode_detail(detail, parse(body), known)
 
 
 def _chat(request: ChatRequest, model: Model) -> Json:

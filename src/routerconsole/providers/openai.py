@@ -5,17 +5,19 @@ Rewritten are only `model`, and `stream_options` so that usage is always reporte
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
 import orjson
 from yarl import URL
 
+from routerconsole.domain.listing import ListedModel
 from routerconsole.domain.registry import Model, Provider
 from routerconsole.domain.request import ChatRequest, Endpoint
 from routerconsole.domain.secret import Secret
-from routerconsole.providers.dialect import Framing, Reply, StreamDecoder, Undecodable, WireRequest
-from routerconsole.providers.listing import model_ids
+from routerconsole.providers import openai_listing
+from routerconsole.providers.dialect import Detail, Framing, Page, Reply, StreamDecoder, Undecodable, WireRequest
 
 _PATHS: Final = {
     Endpoint.CHAT: "/chat/completions",
@@ -29,17 +31,24 @@ _BOM: Final = b"\xef\xbb\xbf"
 class Quirk(StrEnum):
     """What a server gets wrong and we can spare it."""
 
-    EMPTY_FOR_NULL = "empty_for_null"  # llama-cpp-python answers 500 to `content: null` beside tool calls
+    EMPTY_FOR_NULL = openai_listing.EMPTY_FOR_NULL  # llama-cpp-python answers 500 to `content: null` beside tool calls
 
 
 class OpenAIDialect:
-    """Bodies as they come; `quirks` belong to the server, not to the model."""
+    """Bodies as they come; `quirks` belong to the server, not to the model.
+
+    A `curious` one asks a server it recognises by its listing for more than the standard fields.
+    """
 
     name = "openai"
     framing = Framing.SSE
 
-    def __init__(self, quirks: frozenset[Quirk] = frozenset()) -> None:
-        self.quirks = quirks
+    def __init__(self, quirks: frozenset[Quirk] = frozenset(), *, curious: bool = False) -> None:
+        self.quirks, self._curious = quirks, curious
+
+    def with_quirks(self, quirks: frozenset[Quirk]) -> OpenAIDialect:
+        """Return the same dialect for a server with these oddities."""
+        return OpenAIDialect(quirks, curious=self._curious)
 
     def encode(self, request: ChatRequest, model: Model) -> WireRequest:
         """Return the client's body with the upstream's model id in it."""
@@ -70,18 +79,24 @@ class OpenAIDialect:
         return () if not key else (("authorization", f"Bearer {key.reveal()}"),)
 
     def url(self, provider: Provider, path: str) -> str:
-        """Return base URL + path; a base without a path means `/v1`."""
+        """Return base URL + path; a base without a path means `/v1`. A few paths of known servers stand beside that."""
         base = URL(provider.base_url)
         root = base.raw_path.rstrip("/") or "/v1"
+        if path in openai_listing.AT_ROOT:
+            root = root.removesuffix("/v1")
         return f"{base.origin()}{root}{path}"
 
     def list_request(self) -> WireRequest:
         """Return the request for the models the upstream has; it also proves the key on servers that check it."""
         return WireRequest("GET", "/models", b"")
 
-    def decode_listing(self, body: bytes) -> list[str]:
-        """Return the upstream's model ids; raise Undecodable."""
-        return model_ids(parse(body.removeprefix(_BOM)), "data", "id")
+    def decode_listing(self, body: bytes) -> Page:
+        """Return the upstream's models; raise Undecodable."""
+        return openai_listing.decode(parse(body.removeprefix(_BOM)), ask=self._curious)
+
+    def decode_detail(self, detail: Detail, body: bytes, known: Mapping[str, ListedModel]) -> list[ListedModel]:
+        """Return the models that more is said of; raise Undecodable."""
+        return openai_listing.decode_detail(detail, parse(body.removeprefix(_BOM)), known)
 
 
 class _Stream:
@@ -98,19 +113,6 @@ class _Stream:
     def finish(self) -> list[bytes]:
         """Return nothing: the upstream says itself when it is done."""
         return []
-
-
-def quirks_of(listing: bytes) -> frozenset[Quirk]:
-    """Return the quirks a model listing gives away: llama-cpp-python says its models are `owned_by: "me"`."""
-    try:
-        data = parse(listing)
-    except Undecodable:
-        return frozenset()
-    entries = data.get("data") if isinstance(data, dict) else None
-    owned = isinstance(entries, list) and any(
-        isinstance(item, dict) and item.get("owned_by") == "me" for item in entries
-    )
-    return frozenset({Quirk.EMPTY_FOR_NULL}) if owned else frozenset()
 
 
 def parse(body: bytes) -> Any:

@@ -65,6 +65,22 @@ def test_C3_22_the_ring_is_bounded() -> None:
     assert bus.page(0, 10_000).missed == 1584
 
 
+def test_deferred_data_is_made_once_and_only_when_read() -> None:
+    """An event nobody reads is never made; one that is read stays as it was first seen."""
+    bus, made = Bus(FakeClock(), capacity=4), []
+
+    def make(name: str) -> dict[str, str]:
+        made.append(name)
+        return {"name": name}
+
+    for name in "abcdef":
+        bus.defer(EventType.AUDIT, make, name)
+    assert not made
+    assert [event.data["name"] for event in bus.page(0, 2).events] == ["c", "d"]
+    assert [event.data["name"] for event in bus.page(0, 10).events] == ["c", "d", "e", "f"]
+    assert made == ["c", "d", "e", "f"]
+
+
 async def test_waiters_are_woken_once_there_is_something(leakcheck: None) -> None:
     """Many readers wait without polling; one that is cancelled harms nobody."""
     bus = Bus(FakeClock())

@@ -6,11 +6,10 @@ import pytest
 from tests.engine.parts import FakeClock, attempt, trace, types
 
 from routerconsole.control.port import RequestQuery
-from routerconsole.control.views import RequestRow
 from routerconsole.domain.events import EventType
 from routerconsole.domain.outcome import OutcomeClass
 from routerconsole.domain.route import Route
-from routerconsole.domain.trace import RequestStatus, Trace
+from routerconsole.domain.trace import Candidate, Decision, RequestStatus, Trace
 from routerconsole.engine.bus import Bus
 from routerconsole.engine.recorder import KEEP, KEEP_FAILURES, Recorder
 
@@ -21,7 +20,7 @@ class Sink:
     def __init__(self) -> None:
         self.taken: list[str] = []
 
-    def offer(self, item: Trace, row: RequestRow) -> None:
+    def offer(self, item: Trace) -> None:
         self.taken.append(item.id)
 
 
@@ -61,6 +60,30 @@ def test_the_recent_past_is_bounded() -> None:
     assert found.find("r50") is not None
     assert [row.id for row in found.rows(RequestQuery(limit=2))] == [f"r{KEEP + 49}", f"r{KEEP + 48}"]
     assert not found.live
+
+
+def test_events_tell_what_was_when_they_happened() -> None:
+    """An event read late shows the request as it was then, not what became of it; a final one the finished row."""
+    found, bus, _ = recorder()
+    item = trace("r1")
+    item.candidates = [Candidate(Route("a", None, "m"), Decision.ELIGIBLE)]
+    found.begin(item)
+    found.received(item)
+    at_arrival = found.rows(RequestQuery())[0]
+    item.candidates[0].decision = Decision.SKIPPED
+    first = attempt()
+    item.attempts = [first]
+    found.attempt_started(item, first)
+    first.cls, first.ended_ms, item.selected = OutcomeClass.OK, 5.0, first.route
+    item.flags.append("late")
+    item.status, item.http_status, item.total_ms = RequestStatus.OK, 200, 7.0
+    found.finish(item)
+    received, planned, started, final = bus.page(0, 100).events
+    assert received.data == {"id": "r1", "row": at_arrival}
+    assert planned.data["candidates"] == [{"provider": "a", "model": "m", "decision": "eligible"}]
+    assert started.data == {"id": "r1", "n": 1, "provider": "a", "model": "m", "account": None}
+    assert final.data == {"id": "r1", "row": found.rows(RequestQuery())[0]}
+    assert final.data["row"].status == "ok"
 
 
 def test_C1_35_failures_are_capped_newest_first() -> None:

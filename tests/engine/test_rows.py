@@ -9,7 +9,7 @@ from routerconsole.control.wire import detail_json
 from routerconsole.domain.outcome import OutcomeClass
 from routerconsole.domain.route import Route
 from routerconsole.domain.trace import Candidate, Decision, RequestStatus
-from routerconsole.engine.rows import detail_of, logged, row_of
+from routerconsole.engine.rows import detail_of, logged, row_fields, row_of
 
 
 def test_a_request_in_flight_has_a_row() -> None:
@@ -52,6 +52,6 @@ def test_the_log_keeps_what_the_views_say() -> None:
     item.attempts, item.router_ms, item.finish_reason = [bad, good], 0.123, "stop"
     item.candidates = [Candidate(Route("a", "k1", "m"), Decision.SKIPPED, ["why"], (0, 1.5))]
     row = row_of(item)
-    kept_row, kept_detail = logged(item, row)
+    kept_row, kept_detail = logged(item, row_fields(item))
     assert orjson.loads(kept_row) == orjson.loads(orjson.dumps(row))
     assert orjson.loads(kept_detail) == detail_json(detail_of(item))

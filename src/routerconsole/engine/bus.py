@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVarTuple, Unpack
 
 from routerconsole.control.port import EventPage
 from routerconsole.domain.events import Event, EventType, Fact
@@ -14,12 +15,24 @@ CAPACITY = 20_000
 """Events kept; at 500 requests a second and four events each, ten seconds."""
 
 
+Parts = TypeVarTuple("Parts")
+
+
+class _Unread(NamedTuple):
+    """An event nobody has asked for yet; most never are, so its data is made from its parts when somebody does."""
+
+    at: float
+    type: EventType
+    make: Callable[..., Mapping[str, Any]]
+    parts: tuple[Any, ...]
+
+
 class Bus:
     """Publishes synchronously on the engine's loop."""
 
     def __init__(self, clock: Clock, *, capacity: int = CAPACITY) -> None:
         self._clock = clock
-        self._ring: list[Event | None] = [None] * capacity
+        self._ring: list[Event | _Unread | None] = [None] * capacity
         self._capacity = capacity
         self._next = 1
         self._waiters: set[asyncio.Future[None]] = set()
@@ -31,11 +44,15 @@ class Bus:
 
     def publish(self, fact: Fact) -> Event:
         """Number a fact and wake whoever waits."""
-        return self.note(fact.type, fact.data)
+        event = Event(self._next, self._clock.wall(), fact.type, fact.data)
+        self._add(event)
+        return event
 
-    def note(self, kind: EventType, data: Mapping[str, object]) -> Event:
-        """Publish a fact by its parts."""
-        event = Event(self._next, self._clock.wall(), kind, data)
+    def defer(self, kind: EventType, make: Callable[[Unpack[Parts]], Mapping[str, Any]], *parts: *Parts) -> None:
+        """Publish a fact whose data is `make(*parts)`, asked when it is first read: what it reads must not change."""
+        self._add(_Unread(self._clock.wall(), kind, make, parts))
+
+    def _add(self, event: Event | _Unread) -> None:
         self._ring[self._next % self._capacity] = event
         self._next += 1
         if self._waiters:
@@ -43,7 +60,6 @@ class Bus:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
-        return event
 
     def publish_all(self, facts: Iterable[Fact]) -> None:
         """Publish several facts in order."""
@@ -57,8 +73,16 @@ class Bus:
         oldest = max(1, self._next - self._capacity)
         start = max(after + 1, oldest)
         numbers = range(start, min(self._next, start + limit))
-        events = tuple(event for number in numbers if (event := self._ring[number % self._capacity]) is not None)
+        events = tuple(event for number in numbers if (event := self._read(number)) is not None)
         return EventPage(events, events[-1].seq if events else after, start - after - 1)
+
+    def _read(self, number: int) -> Event | None:
+        """Return an event, made on its first reading and kept for the next."""
+        place = number % self._capacity
+        found = self._ring[place]
+        if isinstance(found, _Unread):
+            found = self._ring[place] = Event(number, found.at, found.type, found.make(*found.parts))
+        return found
 
     async def wait(self, after: int) -> None:
         """Return once there is an event after the cursor."""

@@ -20,10 +20,9 @@ from routerconsole.storage.log import LoggedBody, LoggedRequest, RequestLog
 from routerconsole.storage.state import AuditEntry, Record, StateStore
 from routerconsole.storage.writer import LogWriter
 
-from .rows import logged
+from .rows import logged, row_fields
 
 if TYPE_CHECKING:
-    from routerconsole.control.views import RequestRow
     from routerconsole.domain.trace import Trace
     from routerconsole.routing.board import Board
     from routerconsole.storage.db import Database
@@ -148,21 +147,22 @@ class Keeper:
             self._trouble("state", str(exc))
             return None
 
-    def offer(self, item: Trace, row: RequestRow) -> None:
+    def offer(self, item: Trace) -> None:
         """Hand a finished request to the log (the recorder's sink)."""
+        row = row_fields(item)
         row_json, detail_json = logged(item, row)
         self._writer.offer(
             LoggedRequest(
                 id=item.id,
                 at=item.at,
-                status=row.status,
-                origin=row.origin,
-                chain=row.chain,
+                status=row["status"],
+                origin=row["origin"],
+                chain=row["chain"],
                 row=row_json,
                 detail=detail_json,
-                provider=row.provider,
-                model=row.model,
-                error_code=row.error_code,
+                provider=row["provider"],
+                model=item.model,
+                error_code=item.error_code,
                 failed_over=item.failed_over,
                 body=self._body(item.id) if self._policy.body_bytes else None,
             )

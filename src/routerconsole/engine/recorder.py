@@ -10,13 +10,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from routerconsole.control.views import FailureView
-from routerconsole.domain.events import EventType
+from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.outcome import OutcomeClass
 from routerconsole.domain.trace import RequestStatus, cause_code
 
 from .clock import Clock, iso
 from .rates import Rates
-from .rows import row_of
+from .rows import arrival_of, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from routerconsole.control.port import RequestQuery
     from routerconsole.control.views import RequestRow
     from routerconsole.domain.route import Route
-    from routerconsole.domain.trace import Attempt, Trace
+    from routerconsole.domain.trace import Attempt, Decision, Trace
 
     from .bus import Bus
 
@@ -43,8 +43,25 @@ _FINAL_EVENT = {
 class LogSink(Protocol):
     """Where finished requests go for keeping; never raises, never waits."""
 
-    def offer(self, item: Trace, row: RequestRow) -> None:
-        """Queue one finished request; `row` is its line."""
+    def offer(self, item: Trace) -> None:
+        """Queue one finished request."""
+
+
+class _Finished:
+    """A request that is over and changes no more; its row is made when it is first asked for."""
+
+    __slots__ = ("_row", "trace")
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._row: RequestRow | None = None
+
+    @property
+    def row(self) -> RequestRow:
+        """The request's line."""
+        if self._row is None:
+            self._row = row_of(self.trace)
+        return self._row
 
 
 class Recorder:
@@ -53,7 +70,7 @@ class Recorder:
     def __init__(self, bus: Bus, clock: Clock, sink: LogSink | None = None) -> None:
         self._bus, self._clock, self._sink = bus, clock, sink
         self.live: dict[str, Trace] = {}
-        self._recent: OrderedDict[str, tuple[Trace, RequestRow]] = OrderedDict()
+        self._recent: OrderedDict[str, _Finished] = OrderedDict()
         self._failures: deque[FailureView] = deque(maxlen=KEEP_FAILURES)
         self.rates = Rates()
 
@@ -63,36 +80,32 @@ class Recorder:
 
     def received(self, trace: Trace) -> None:
         """The request's needs and candidates are known."""
-        self._publish(EventType.REQUEST_RECEIVED, trace, {"row": row_of(trace)})
-        candidates = [
-            {"provider": item.route.provider, "model": item.route.model, "decision": item.decision.value}
-            for item in trace.candidates
-        ]
-        self._publish(EventType.ROUTE_CANDIDATES, trace, {"resolved": trace.resolved, "candidates": candidates})
+        self._bus.defer(EventType.REQUEST_RECEIVED, _received, trace)
+        planned = tuple((item.route, item.decision) for item in trace.candidates)  # the cascade may change a decision
+        self._bus.defer(EventType.ROUTE_CANDIDATES, _candidates, trace, planned)
 
     def skipped(self, trace: Trace, route: Route, reason: str) -> None:
         """A candidate whose turn it was could not be asked just then."""
-        where = {"provider": route.provider, "model": route.model, "account": route.account}
-        self._publish(EventType.ATTEMPT_SKIPPED, trace, {**where, "reason": reason})
+        self._bus.defer(EventType.ATTEMPT_SKIPPED, _skipped, trace.id, route, reason)
 
     def attempt_started(self, trace: Trace, attempt: Attempt) -> None:
         """An upstream call begins."""
-        self._publish(EventType.ATTEMPT_STARTED, trace, _where(attempt))
+        self._bus.defer(EventType.ATTEMPT_STARTED, _where, trace.id, attempt)
 
     def attempt_first_token(self, trace: Trace, attempt: Attempt) -> None:
         """A stream committed."""
-        self._publish(EventType.ATTEMPT_FIRST_TOKEN, trace, _where(attempt) | {"ttft_ms": attempt.first_token_ms})
+        self._bus.defer(EventType.ATTEMPT_FIRST_TOKEN, _first_token, trace.id, attempt, attempt.first_token_ms)
 
     def attempt_failed(self, trace: Trace, attempt: Attempt) -> None:
         """An upstream call did not serve."""
         cls = attempt.cls or OutcomeClass.LOCAL
-        data = _where(attempt) | {
+        data = _where(trace.id, attempt) | {
             "class": cls.value,
             "cause": cause_code(attempt),
             "status": attempt.status,
             "detail": attempt.detail,
         }
-        self._publish(EventType.ATTEMPT_FAILED, trace, data)
+        self._bus.publish(Fact(EventType.ATTEMPT_FAILED, data))
         if cls is not OutcomeClass.IGNORED:
             self._failures.appendleft(
                 FailureView(
@@ -108,14 +121,13 @@ class Recorder:
 
     def attempt_succeeded(self, trace: Trace, attempt: Attempt) -> None:
         """An upstream call served."""
-        self._publish(EventType.ATTEMPT_SUCCEEDED, trace, _where(attempt))
+        self._bus.defer(EventType.ATTEMPT_SUCCEEDED, _where, trace.id, attempt)
 
     def finish(self, trace: Trace) -> None:
         """The request is over: keep it, publish its final event once, hand it to the log."""
         if self.live.pop(trace.id, None) is None:
             return
-        row = row_of(trace)
-        self._recent[trace.id] = trace, row
+        finished = self._recent[trace.id] = _Finished(trace)
         if len(self._recent) > KEEP:
             self._recent.popitem(last=False)
         failed = trace.status in (RequestStatus.FAILED, RequestStatus.TRUNCATED)
@@ -125,14 +137,14 @@ class Recorder:
             failed=failed,
             total_ms=trace.total_ms if trace.status is RequestStatus.OK else None,
         )
-        self._publish(_FINAL_EVENT[trace.status], trace, {"row": row})
+        self._bus.defer(_FINAL_EVENT[trace.status], _final, finished)
         if self._sink is not None:
-            self._sink.offer(trace, row)
+            self._sink.offer(trace)
 
     def find(self, request_id: str) -> Trace | None:
         """Return a live or recent trace."""
-        live = self.live.get(request_id)
-        return live if live is not None else self._recent.get(request_id, (None, None))[0]
+        live, past = self.live.get(request_id), self._recent.get(request_id)
+        return live if live is not None or past is None else past.trace
 
     def rows(self, query: RequestQuery) -> list[RequestRow]:
         """Return the rows in memory that match, newest first."""
@@ -153,14 +165,34 @@ class Recorder:
         return (row_of(trace) for trace in reversed(self.live.values()))
 
     def _newest(self) -> Iterator[RequestRow]:
-        """Iterate live then recent rows; those of finished requests change no more and are not made again."""
         yield from self._running()
-        yield from (row for _, row in reversed(self._recent.values()))
-
-    def _publish(self, kind: EventType, trace: Trace, data: dict[str, object]) -> None:
-        self._bus.note(kind, {"id": trace.id, **data})
+        yield from (past.row for past in reversed(self._recent.values()))
 
 
-def _where(attempt: Attempt) -> dict[str, object]:
-    route = attempt.route
-    return {"n": attempt.n, "provider": route.provider, "model": route.model, "account": route.account}
+def _received(trace: Trace) -> dict[str, object]:
+    return {"id": trace.id, "row": arrival_of(trace)}
+
+
+def _candidates(trace: Trace, planned: tuple[tuple[Route, Decision], ...]) -> dict[str, object]:
+    candidates = [
+        {"provider": route.provider, "model": route.model, "decision": decision.value} for route, decision in planned
+    ]
+    return {"id": trace.id, "resolved": trace.resolved, "candidates": candidates}
+
+
+def _skipped(request_id: str, route: Route, reason: str) -> dict[str, object]:
+    where = {"provider": route.provider, "model": route.model, "account": route.account}
+    return {"id": request_id, **where, "reason": reason}
+
+
+def _where(request_id: str, attempt: Attempt) -> dict[str, object]:
+    n, route = attempt.n, attempt.route
+    return {"id": request_id, "n": n, "provider": route.provider, "model": route.model, "account": route.account}
+
+
+def _first_token(request_id: str, attempt: Attempt, ttft_ms: float | None) -> dict[str, object]:
+    return _where(request_id, attempt) | {"ttft_ms": ttft_ms}
+
+
+def _final(finished: _Finished) -> dict[str, object]:
+    return {"id": finished.trace.id, "row": finished.row}

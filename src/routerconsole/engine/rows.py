@@ -8,45 +8,38 @@ import orjson
 
 from routerconsole.control.views import AttemptView, AuditRow, CandidateView, RequestDetail, RequestRow
 from routerconsole.domain.outcome import OutcomeClass
-from routerconsole.domain.trace import cause_code, chain_text
+from routerconsole.domain.trace import Trace, cause_code, chain_text
 
 from .clock import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from routerconsole.domain.trace import Attempt, Candidate, Trace
+    from routerconsole.domain.trace import Attempt, Candidate
     from routerconsole.storage.state import AuditRecord
 
 
 def row_of(trace: Trace) -> RequestRow:
     """Return the log line of a request, finished or in flight."""
-    selected = trace.selected
-    return RequestRow(
-        id=trace.id,
-        at=iso(trace.at),
-        origin=trace.origin.value,
-        model=trace.model,
-        resolved=trace.resolved,
-        needed=trace.needed,
-        forced=trace.forced,
-        stream=trace.stream,
-        status=trace.status.value,
-        http_status=trace.http_status,
-        provider=selected.provider if selected else None,
-        served_model=selected.model if selected else None,
-        attempts=len(trace.attempts),
-        chain=chain_text(trace),
-        total_ms=_ms(trace.total_ms),
-        ttft_ms=_ms(trace.ttft_ms),
-        prompt_tokens=trace.prompt_tokens,
-        completion_tokens=trace.completion_tokens,
-        cost_usd=trace.cost_usd,
-        usage_source=trace.usage_source,
-        agent=trace.agent,
-        error_code=trace.error_code,
-        flags=tuple(trace.flags),
-        endpoint=trace.endpoint.value,
+    return RequestRow(**row_fields(trace))
+
+
+def arrival_of(trace: Trace) -> RequestRow:
+    """Return the log line a request had when its needs were known, whatever became of it since."""
+    return row_of(
+        Trace(
+            id=trace.id,
+            at=trace.at,
+            began=trace.began,
+            origin=trace.origin,
+            endpoint=trace.endpoint,
+            model=trace.model,
+            stream=trace.stream,
+            agent=trace.agent,
+            resolved=trace.resolved,
+            needed=trace.needed,
+            forced=trace.forced,
+        )
     )
 
 
@@ -64,8 +57,8 @@ def detail_of(trace: Trace, *, replayable: bool = False) -> RequestDetail:
     )
 
 
-def logged(trace: Trace, row: RequestRow) -> tuple[bytes, bytes]:
-    """Return a finished request's row and detail as JSON for the log, the detail as `wire.detail_json` spells it.
+def logged(trace: Trace, row: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Return a finished request's `row_fields` and its detail as JSON for the log, as `wire.detail_json` spells it.
 
     Written without the views in between, which cost five times as much and nobody sees here.
     """
@@ -131,6 +124,37 @@ def _attempt(attempt: Attempt) -> AttemptView:
         cause=_cause(attempt),
         served_as=_served_as(attempt),
     )
+
+
+def row_fields(trace: Trace) -> dict[str, Any]:
+    """Return the fields of a request's RequestRow, in its order; JSON-ready."""
+    selected = trace.selected
+    return {
+        "id": trace.id,
+        "at": iso(trace.at),
+        "origin": trace.origin.value,
+        "model": trace.model,
+        "resolved": trace.resolved,
+        "needed": trace.needed,
+        "forced": trace.forced,
+        "stream": trace.stream,
+        "status": trace.status.value,
+        "http_status": trace.http_status,
+        "provider": selected.provider if selected else None,
+        "served_model": selected.model if selected else None,
+        "attempts": len(trace.attempts),
+        "chain": chain_text(trace),
+        "total_ms": _ms(trace.total_ms),
+        "ttft_ms": _ms(trace.ttft_ms),
+        "prompt_tokens": trace.prompt_tokens,
+        "completion_tokens": trace.completion_tokens,
+        "cost_usd": trace.cost_usd,
+        "usage_source": trace.usage_source,
+        "agent": trace.agent,
+        "error_code": trace.error_code,
+        "flags": tuple(trace.flags),
+        "endpoint": trace.endpoint.value,
+    }
 
 
 def _candidate_json(item: Candidate) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.engine.parts import running_engine, serve
 from tests.support.node import chain, simulated
 
 from routerconsole.control.commands import Disable, Drain, Probe, Target
+from routerconsole.control.local import SLICE
 from routerconsole.domain.errors import RoutingFailed
 from routerconsole.simulator import Behaviour
 
@@ -131,3 +133,21 @@ async def test_an_answered_request_outweighs_a_failed_check(leakcheck: None, tmp
         status = await node.control.status()
         assert (status.healthy, status.unhealthy) == (1, 0)
         assert status.providers[0].status == "healthy"
+
+
+@pytest.mark.parametrize("read", ["status", "metrics", "models"])
+async def test_reading_thousands_of_routes_lets_others_in(leakcheck: None, tmp_path: Path, read: str) -> None:
+    """One provider of 1,000 models is read in slices of at most SLICE rows, the loop has its turn after each."""
+    rows = ", ".join(f"{{id: m{number}}}" for number in range(1000))
+    address = "base_url: 'http://127.0.0.1:9', health: {enabled: false}"
+    text = f"version: 1\nproviders:\n  - {{name: p, kind: openai_compatible, {address}, models: [{rows}]}}\n"
+    async with running_engine(text, tmp_path) as node:
+        turns = 0
+        reading = asyncio.ensure_future(getattr(node.control, read)())
+        while not reading.done():
+            turns += 1
+            await asyncio.sleep(0)
+        found = await reading
+    made = {"status": lambda: found.providers[0].routes, "metrics": lambda: found[0].routes, "models": lambda: found}
+    assert len(made[read]()) >= 1000
+    assert turns >= 1000 // SLICE

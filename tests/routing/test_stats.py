@@ -25,14 +25,14 @@ def filled(*latencies: float, failures: int = 0) -> Stats:
 def test_C0_08_nothing_is_zero() -> None:
     """No requests: average 0.0, error rate 0.0, no quantiles."""
     stats = Stats()
-    assert (stats.total, stats.mean_ms, stats.error_rate, stats.rps(0.0)) == (0, 0.0, 0.0, 0.0)
-    assert stats.latency_ms(0.5) is None
-    assert stats.tokens_per_s is None
+    assert (stats.total, stats.spread().mean_ms, stats.error_rate, stats.rps(0.0)) == (0, 0.0, 0.0, 0.0)
+    assert stats.spread().p50_ms is None
+    assert stats.spread().tokens_per_s is None
 
 
 def test_C0_09_the_average_is_over_requests() -> None:
     """Four requests of 1000 ms together average 250.0."""
-    assert filled(100, 200, 300, 400).mean_ms == 250.0
+    assert filled(100, 200, 300, 400).spread().mean_ms == 250.0
 
 
 def test_C0_10_the_error_rate() -> None:
@@ -43,7 +43,7 @@ def test_C0_10_the_error_rate() -> None:
 def test_C0_12_failures_do_not_dilute_the_latency() -> None:
     """Eight successes of 2000 ms together and two failures: 0.2 and 250.0; failures keep their own durations."""
     stats = filled(*[250.0] * 8, failures=2)
-    assert (stats.total, stats.error_rate, stats.mean_ms) == (10, 0.2, 250.0)
+    assert (stats.total, stats.error_rate, stats.spread().mean_ms) == (10, 0.2, 250.0)
     assert list(stats.failure_ms) == [5000.0, 5000.0]
 
 
@@ -82,7 +82,7 @@ def test_quantiles_are_nearest_rank(q: float, wanted: float) -> None:
 def test_distributions_are_bounded_and_follow_the_present() -> None:
     """After as many fast answers as are kept the slow past is gone."""
     stats = filled(*[9000.0] * SAMPLES, *[10.0] * SAMPLES)
-    assert (stats.latency_ms(0.95), stats.mean_ms) == (10.0, 10.0)
+    assert (stats.spread().p95_ms, stats.spread().mean_ms) == (10.0, 10.0)
     assert stats.successful == 2 * SAMPLES
 
 
@@ -92,8 +92,8 @@ def test_ttft_and_speed() -> None:
     stats.success(Success(total_ms=1000.0, ttft_ms=100.0, completion_tokens=90), 0.0)
     stats.success(Success(total_ms=1000.0), 0.0)
     stats.success(Success(total_ms=0.0, completion_tokens=5), 0.0)
-    assert stats.ttft_ms(0.5) == 100.0
-    assert stats.tokens_per_s == 100.0
+    assert stats.spread().ttft_p50_ms == 100.0
+    assert stats.spread().tokens_per_s == 100.0
 
 
 def test_history_is_five_minutes_in_steps_of_five_seconds() -> None:
@@ -114,3 +114,13 @@ def test_history_is_five_minutes_in_steps_of_five_seconds() -> None:
     for second in range(10_000):
         stats.success(Success(total_ms=1.0), float(second))
     assert len(stats._history) <= STEPS + 1
+
+
+def test_distributions_are_made_once_after_each_success() -> None:
+    """Reading twice is one piece of work; a success in between makes it new, a failure does not."""
+    stats = filled(100, 300)
+    first = stats.spread()
+    stats.failure(OutcomeClass.SERVER, 5.0, 10.0)
+    assert stats.spread() is first
+    stats.success(Success(total_ms=500.0), 11.0)
+    assert (first.p50_ms, stats.spread().mean_ms, stats.spread().p50_ms) == (100.0, 300.0, 300.0)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -38,7 +38,6 @@ from .views import (
     FailureView,
     ModelCard,
     ProviderMetrics,
-    ProviderStatus,
     RequestDetail,
     RequestPage,
     RequestRow,
@@ -47,9 +46,11 @@ from .views import (
 )
 from .wire import detail_from_json, revive
 
+T = TypeVar("T")
+
 MAX_PAGE = 1000
-SLICE = 200
-"""Routes whose status is made in one go; measured: 20 µs each."""
+SLICE = 50
+"""Rows made in one go; measured: 20 µs each for a route's status, up to 150 µs for its metrics over full samples."""
 
 
 class LocalControl:
@@ -65,7 +66,7 @@ class LocalControl:
         rps, failovers, errors, p95 = service.recorder.rates.read(service.clock.monotonic())
         notices = (*service.keeper.notices, service.config_notice, *service.loaded.notices)
         return Overview.status(
-            await self._providers(),
+            await self._in_slices(lambda: self._overview().providers()),
             uptime_s=round(service.clock.monotonic() - service.started_at, 1),
             in_flight=len(service.chat.in_flight),
             version=service.version,
@@ -81,7 +82,7 @@ class LocalControl:
 
     async def metrics(self) -> tuple[ProviderMetrics, ...]:
         """See Control."""
-        return self._overview().metrics()
+        return tuple(await self._in_slices(lambda: self._overview().metrics()))
 
     async def requests(self, query: RequestQuery) -> RequestPage:
         """Rows in memory first, then the log; a cursor is always a sequence number of the log."""
@@ -131,22 +132,7 @@ class LocalControl:
 
     async def models(self) -> tuple[ModelCard, ...]:
         """Every enabled model as `provider__model`, then pools that have members."""
-        registry = self._service.registry
-        cards = [
-            ModelCard(
-                id=f"{key.provider}__{key.model}",
-                owned_by=key.provider,
-                capabilities={
-                    word: standing.value.value
-                    for word, node in NODE_OF.items()
-                    if (standing := model.standing(node)).value is not Tri.UNKNOWN
-                },
-            )
-            for key, model in registry.models.items()
-            if model.enabled
-        ]
-        pools = [ModelCard(id=pool.id, owned_by="routerconsole") for pool in registry.pools.values() if pool.members]
-        return (*cards, *pools)
+        return tuple(await self._in_slices(self._cards))
 
     async def registry(self, query: ModelQuery) -> ModelPage:
         """See Control."""
@@ -223,21 +209,27 @@ class LocalControl:
     async def aclose(self) -> None:
         """Let go; the service is not ours to stop."""
 
-    async def _providers(self) -> list[ProviderStatus]:
-        """Return every provider; requests get their turn after each SLICE of routes. A reload meanwhile starts over."""
+    async def _in_slices(self, made: Callable[[], Iterator[T | None]]) -> list[T]:
+        """Return all that is made; requests get their turn after each SLICE. A reload meanwhile starts it over."""
         while True:
-            made: list[ProviderStatus] = []
-            registry, since = self._service.registry, 0
-            for provider in self._overview().providers():
-                made.append(provider)
-                since += len(provider.routes)
-                if since >= SLICE:
-                    since = 0
+            registry, found = self._service.registry, list[T]()
+            for number, item in enumerate(made(), 1):
+                if item is not None:
+                    found.append(item)
+                if number % SLICE == 0:
                     await asyncio.sleep(0)
                     if self._service.registry is not registry:
                         break
             else:
-                return made
+                return found
+
+    def _cards(self) -> Iterator[ModelCard | None]:
+        registry = self._service.registry
+        for key, model in registry.models.items():
+            known = {word: model.standing(node).value for word, node in NODE_OF.items()} if model.enabled else {}
+            told = {word: value.value for word, value in known.items() if value is not Tri.UNKNOWN}
+            yield ModelCard(f"{key.provider}__{key.model}", key.provider, capabilities=told) if model.enabled else None
+        yield from (ModelCard(pool.id, "routerconsole") for pool in registry.pools.values() if pool.members)
 
     def _overview(self) -> Overview:
         service = self._service

@@ -14,7 +14,6 @@ from .clock import iso
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from routerconsole.domain.outcome import GateReason
     from routerconsole.domain.registry import Provider, Registry
     from routerconsole.domain.route import Route
     from routerconsole.routing.board import Board
@@ -35,10 +34,14 @@ class Overview:
         self._board, self._registry, self._probes = board, registry, probes
         self._now, self._wall = clock.monotonic(), clock.wall()
 
-    def providers(self) -> Iterator[ProviderStatus]:
-        """Make every provider with its routes, by priority, one at a time: thousands of routes take a while."""
-        ordered = sorted(self._registry.providers.values(), key=lambda provider: provider.priority)
-        return (self._provider(provider) for provider in ordered)
+    def providers(self) -> Iterator[ProviderStatus | None]:
+        """Make every provider by priority; None stands for a route made on the way: thousands of them take a while."""
+        for provider in sorted(self._registry.providers.values(), key=lambda provider: provider.priority):
+            routes = []
+            for route in self._routes(provider):
+                routes.append(self._route(route))
+                yield None
+            yield self._provider(provider, tuple(routes))
 
     @staticmethod
     def status(providers: Sequence[ProviderStatus], **engine: Any) -> Status:  # spelt as Status spells them
@@ -53,26 +56,26 @@ class Overview:
             **engine,
         )
 
-    def metrics(self) -> tuple[ProviderMetrics, ...]:
-        """Return counters and latencies per provider and route."""
-        found = []
+    def metrics(self) -> Iterator[ProviderMetrics | None]:
+        """Make counters and latencies per provider; None stands for a route made on the way, as in `providers`."""
         for provider in self._registry.providers.values():
-            stats = self._board.stats(provider.name)
-            routes = tuple(
-                RouteMetrics(model=route.model, **_figures(self._board.stats(route)))
-                for route in self._routes(provider)
-            )
-            found.append(ProviderMetrics(name=provider.name, routes=routes, **_figures(stats)))
-        return tuple(found)
+            routes = []
+            for route in self._routes(provider):
+                routes.append(RouteMetrics(model=route.model, **_figures(self._board.stats(route))))
+                yield None
+            figures = _figures(self._board.stats(provider.name))
+            yield ProviderMetrics(name=provider.name, routes=tuple(routes), **figures)
 
     def _routes(self, provider: Provider) -> list[Route]:
         return [route for model in provider.models for route in self._registry.routes(model.key)]
 
-    def _provider(self, provider: Provider) -> ProviderStatus:
+    def _provider(self, provider: Provider, routes: tuple[RouteStatus, ...]) -> ProviderStatus:
         board, now, name = self._board, self._now, provider.name
         stats = board.stats(name)
+        spread = stats.spread()
         circuit, left = board.circuit(name, now)
-        gate = board.gate(name, now) or self._shared_gate(provider)
+        own = board.gate(name, now)
+        gate, gate_ends = (own[0].value, round(own[1], 1)) if own else _shared_gate(routes)
         fault = board.fault(name, now)
         word = board.health(name, now)
         return ProviderStatus(
@@ -85,29 +88,23 @@ class Overview:
             default_model=provider.default_model,
             circuit_state=circuit.value,
             circuit_open_for_s=round(left, 1) if left > 0 else None,
-            gate=gate[0].value if gate else None,
-            gate_ends_in_s=round(gate[1], 1) if gate else None,
+            gate=gate,
+            gate_ends_in_s=gate_ends,
             fault=fault,
             reason=provider.unavailable or self._account_reason(provider) or fault or self._probe_reason(name),
-            routes=tuple(self._route(route) for route in self._routes(provider)),
+            routes=routes,
             total_requests=stats.total,
             successful=stats.successful,
             failed=stats.failed,
             error_rate=round(stats.error_rate, 4),
             in_flight=board.in_flight(name),
             rps=round(stats.rps(now), 2),
-            p50_ms=stats.latency_ms(0.5),
-            p95_ms=stats.latency_ms(0.95),
+            p50_ms=spread.p50_ms,
+            p95_ms=spread.p95_ms,
             history=stats.history(now),
             local=provider.local,
             models=tuple(model.upstream_id for model in provider.models),
         )
-
-    def _shared_gate(self, provider: Provider) -> tuple[GateReason, float] | None:
-        """Return the gate that ends first where every route has one of its own: that is when the provider is back."""
-        gates = [self._board.gate(route, self._now) for route in self._routes(provider)]
-        known = [gate for gate in gates if gate is not None]
-        return min(known, key=lambda gate: gate[1]) if known and len(known) == len(gates) else None
 
     @staticmethod
     def _account_reason(provider: Provider) -> str | None:
@@ -163,16 +160,25 @@ class Overview:
         )
 
 
+def _shared_gate(routes: Sequence[RouteStatus]) -> tuple[str | None, float | None]:
+    """Return the gate that ends first where every route has one of its own: that is when the provider is back."""
+    if not routes or any(route.gate is None for route in routes):
+        return None, None
+    first = min(routes, key=lambda route: route.gate_ends_in_s or 0.0)
+    return first.gate, first.gate_ends_in_s
+
+
 def _figures(stats: Stats) -> dict[str, Any]:
+    spread = stats.spread()
     return {
         "total_requests": stats.total,
         "successful": stats.successful,
         "failed": stats.failed,
         "error_rate": round(stats.error_rate, 4),
-        "avg_latency_ms": round(stats.mean_ms, 3),
-        "p50_ms": stats.latency_ms(0.5),
-        "p95_ms": stats.latency_ms(0.95),
-        "ttft_p50_ms": stats.ttft_ms(0.5),
-        "tokens_per_s": stats.tokens_per_s,
+        "avg_latency_ms": round(spread.mean_ms, 3),
+        "p50_ms": spread.p50_ms,
+        "p95_ms": spread.p95_ms,
+        "ttft_p50_ms": spread.ttft_p50_ms,
+        "tokens_per_s": spread.tokens_per_s,
         "failures_by_class": {cls.value: count for cls, count in stats.by_class.items()},
     }

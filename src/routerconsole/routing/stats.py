@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from routerconsole.domain.outcome import OutcomeClass, Success
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 SAMPLES = 512
 """How many latest samples a distribution keeps."""
@@ -28,15 +28,29 @@ _NOT_COUNTED = frozenset({OutcomeClass.IGNORED, OutcomeClass.LOCAL})
 
 def quantile(values: Iterable[float], q: float) -> float | None:
     """Return the nearest-rank quantile (0 < q <= 1) of the values, None of nothing."""
-    ordered = sorted(values)
+    return ranked(sorted(values), q)
+
+
+def ranked(ordered: Sequence[float], q: float) -> float | None:
+    """Return the nearest-rank quantile of values in ascending order, None of nothing."""
     return ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else None
+
+
+class Spread(NamedTuple):
+    """Distributions in a few numbers; None of nothing, the mean then is 0.0. `tokens_per_s` is a median."""
+
+    mean_ms: float = 0.0
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    ttft_p50_ms: float | None = None
+    tokens_per_s: float | None = None
 
 
 class Stats:
     """The numbers of one route or provider. Times of day are monotonic seconds, durations milliseconds."""
 
     __slots__ = (
-        "_history", "_latency", "_speed", "_ttft",
+        "_history", "_latency", "_speed", "_spread", "_spread_at", "_ttft",
         "by_class", "failed", "failure_ms", "ignored", "last_at", "successful",
     )  # fmt: skip
 
@@ -45,6 +59,7 @@ class Stats:
         self.by_class: Counter[OutcomeClass] = Counter()
         self.failure_ms: deque[float] = deque(maxlen=SAMPLES)
         self.last_at: float | None = None
+        self._spread, self._spread_at = Spread(), 0
         self._latency: deque[float] = deque(maxlen=SAMPLES)
         self._ttft: deque[float] = deque(maxlen=SAMPLES)
         self._speed: deque[float] = deque(maxlen=SAMPLES)
@@ -83,23 +98,15 @@ class Stats:
         """Failures over the total; 0.0 of nothing."""
         return self.failed / self.total if self.total else 0.0
 
-    @property
-    def mean_ms(self) -> float:
-        """Mean latency of recent successes; 0.0 of nothing."""
-        return math.fsum(self._latency) / len(self._latency) if self._latency else 0.0
-
-    def latency_ms(self, q: float) -> float | None:
-        """Return a latency quantile of recent successes."""
-        return quantile(self._latency, q)
-
-    def ttft_ms(self, q: float) -> float | None:
-        """Return a quantile of the time to first token."""
-        return quantile(self._ttft, q)
-
-    @property
-    def tokens_per_s(self) -> float | None:
-        """Median generation speed of recent successes that reported their tokens."""
-        return quantile(self._speed, 0.5)
+    def spread(self) -> Spread:
+        """Return what recent successes came to; made once after each of them however often it is read."""
+        if self._spread_at != self.successful:
+            ordered = sorted(self._latency)
+            mean = math.fsum(ordered) / len(ordered) if ordered else 0.0
+            low, high = (ranked(ordered, q) for q in (0.5, 0.95))
+            self._spread = Spread(mean, low, high, quantile(self._ttft, 0.5), quantile(self._speed, 0.5))
+            self._spread_at = self.successful
+        return self._spread
 
     def history(self, now: float) -> tuple[tuple[int, int], ...]:
         """Return (ok, failed) per five seconds of the last five minutes, oldest first, the current step last."""

@@ -16,12 +16,14 @@ from routerconsole.providers.frames import (
 )
 
 _BOM: Final = b"\xef\xbb\xbf"
+_PIECE: Final = 1 << 16
+"""From so many bytes on a data line is kept by itself, so that nothing big has to grow and move (faults.md S18)."""
 
 
 class SseParser:
     """An incremental parser; one per response."""
 
-    __slots__ = ("_after_cr", "_data", "_head", "_name", "_tail", "error", "heartbeats")
+    __slots__ = ("_after_cr", "_data", "_head", "_name", "_size", "_tail", "error", "heartbeats")
 
     def __init__(self) -> None:
         self.error: FrameError | None = None
@@ -29,7 +31,8 @@ class SseParser:
         self._head: bytes | None = b""  # first bytes, until it is known whether they are a BOM
         self._after_cr = False
         self._tail = bytearray()  # the line not yet ended
-        self._data = bytearray()  # data lines of the event not yet ended, each with its LF
+        self._data: list[bytes | bytearray] = []  # data lines of the open event with their LF, in a few pieces
+        self._size = 0  # of them together
         self._name: bytes | None = None
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -68,7 +71,7 @@ class SseParser:
                 self._line(line, out)
         except FrameError:
             return []
-        data = bytes(self._data[:-1])
+        data = self._joined()
         if self._data and is_whole(data):
             out.append(Event(data, self._name))
         self._reset()
@@ -147,15 +150,30 @@ class SseParser:
         field = line if end < 0 else line[:end]
         start = len(line) if end < 0 else end + 2 if line[end + 1 : end + 2] == b" " else end + 1
         if field == b"data":
-            if len(self._data) + len(line) - start > MAX_EVENT:
-                raise FrameTooLarge(f"an event is over {MAX_EVENT} bytes")
-            self._data += memoryview(line)[start:]
-            self._data += b"\n"
+            self._add(line, start)
         elif field == b"event":
             self._name = bytes(line[start:])
 
+    def _add(self, line: bytes | bytearray, start: int) -> None:
+        """Keep a data line's value: a long one alone and without room to grow, short ones together."""
+        self._size += len(line) - start + 1
+        if self._size > MAX_EVENT + 1:  # the last LF is not part of the event
+            raise FrameTooLarge(f"an event is over {MAX_EVENT} bytes")
+        if len(line) >= _PIECE:
+            self._data += (bytes(memoryview(line)[start:]), bytearray(b"\n"))
+            return
+        if not self._data or len(self._data[-1]) >= _PIECE:
+            self._data.append(bytearray())
+        self._data[-1] += line[start:] + b"\n"
+
+    def _joined(self) -> bytes:
+        """The data lines without their last LF."""
+        if self._data:
+            self._data[-1] = self._data[-1][:-1]
+        return bytes(self._data[0]) if len(self._data) == 1 else b"".join(self._data)
+
     def _dispatch(self, out: list[Event]) -> None:
-        data = bytes(memoryview(self._data)[:-1])
+        data = self._joined()
         if data:
             out.append(Event(data, self._name))
         else:
@@ -164,6 +182,7 @@ class SseParser:
 
     def _reset(self) -> None:
         self._data.clear()
+        self._size = 0
         self._name = None
 
 

@@ -20,24 +20,30 @@ class AdminMode(StrEnum):
 
 
 class Admin:
-    """The state of one target. `explicit` says an operator set the base, so configuration no longer does."""
+    """The state of one target. `explicit` says an operator set the base, so configuration no longer does.
 
-    __slots__ = ("base", "explicit", "overlay", "plain", "until")
+    `active` False is a model that is switched off in the registry: no verb on its routes switches it on.
+    """
+
+    __slots__ = ("active", "base", "explicit", "overlay", "plain", "until")
 
     def __init__(self, *, enabled: bool) -> None:
         self.base = AdminMode.AUTO if enabled else AdminMode.DISABLED
         self.overlay: AdminMode | None = None
         self.until = 0.0
         self.explicit = False
+        self.active = True
         self.plain = enabled  # nothing but auto: the hot path asks no further
 
     @property
     def enabled(self) -> bool:
         """Whether it is not disabled; draining and isolated targets are enabled."""
-        return self.base is not AdminMode.DISABLED
+        return self.active and self.base is not AdminMode.DISABLED
 
     def mode(self, now: float) -> AdminMode:
         """Return the state in force."""
+        if not self.active:
+            return AdminMode.DISABLED
         if self.plain or self.base is not AdminMode.AUTO:
             return self.base
         return self.overlay if self.overlay is not None and self.until > now else AdminMode.AUTO
@@ -64,6 +70,11 @@ class Admin:
             self.base = AdminMode.AUTO if enabled else AdminMode.DISABLED
             self._settle()
 
+    def listed(self, *, active: bool) -> None:
+        """Follow the registry's switch of a model."""
+        self.active = active
+        self._settle()
+
     def sweep(self, now: float) -> AdminMode | None:
         """End an overlay whose time is over and return which it was."""
         if self.overlay is None or self.until > now:
@@ -73,4 +84,4 @@ class Admin:
         return over
 
     def _settle(self) -> None:
-        self.plain = self.base is AdminMode.AUTO and self.overlay is None
+        self.plain = self.active and self.base is AdminMode.AUTO and self.overlay is None

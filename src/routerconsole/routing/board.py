@@ -8,7 +8,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from . import effects, roster, saved, verbs
+from routerconsole.domain.route import ModelKey, Route
+
+from . import effects, lessons, roster, saved, verbs
 from .breaker import UNFENCED, CircuitState, End
 from .health import WELL
 from .state import (
@@ -23,8 +25,8 @@ from .state import (
     RouteNode,
     Target,
     cools,
-    gate_of,
     refuse,
+    shown_gate,
 )
 from .words import shown_word
 
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from routerconsole.domain.events import Fact
     from routerconsole.domain.outcome import Ending, GateReason
     from routerconsole.domain.registry import Registry
-    from routerconsole.domain.route import Route
 
     from .health import HealthWord
     from .learned import Gap
@@ -56,21 +57,22 @@ class UnknownTarget(KeyError):
 class Board:
     """State of all routes. `rng` only jitters open periods and gates."""
 
-    __slots__ = ("_journal", "_providers", "_rng", "_routes")
+    __slots__ = ("_heeded", "_journal", "_providers", "_rng", "_routes")
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._providers: dict[str, ProviderNode] = {}
         self._routes: dict[Route, RouteNode] = {}
         self._journal = Journal()
+        self._heeded: lessons.Said = {}
 
     # --- the registry ---
 
     def configure(self, registry: Registry, now: float) -> list[Fact]:
         """Follow a registry: what still exists keeps its state; a changed key or origin cures configuration faults."""
-        self._providers, self._routes = roster.follow(registry, self._providers, self._routes)
+        self._providers, self._routes, changed = roster.follow(registry, self._providers, self._routes)
         self._journal.keep_only(set(self._nodes()))
-        for owner in self._providers.values():
+        for owner in changed:
             self._observe(owner, now)
         return self._journal.take()
 
@@ -197,15 +199,7 @@ class Board:
         owner = self._providers.get(provider)
         if owner is None or not ok:
             return []
-        owner.reached = True
-        if owner.connects:
-            effects.told(owner, owner.breaker.nudge(now), now, self._journal, reason="reachable")
-        owner.fault = None
-        for account in owner.accounts.values():
-            account.fault = None
-        for node in owner.routes.values():
-            if node.fault is not None and node.fault.kind is FaultKind.CONFIG_ERROR:
-                node.fault = None
+        effects.reached(owner, now, self._journal)
         self._observe(owner, now)
         return self._journal.take()
 
@@ -220,14 +214,34 @@ class Board:
                 effects.watch(node, now, self._journal)
         return self._journal.take()
 
+    # --- what routes were learned to lack, and what operators say of it ---
+
+    def heed(self, said: lessons.Said, now: float, wall: float) -> None:
+        """Follow operators' words on capabilities: a newer word overrules a gap, one taken back upholds it."""
+        for key in {**self._heeded, **said}:
+            for node in self._of_model(key):
+                node.learned.heed(said.get(key, {}), now, wall)
+        self._heeded = said
+
     def clear_gap(self, provider: str, model: str, word: Word | None = None) -> bool:
         """Forget a learned gap (or all of them) on every account's route; return whether there was one."""
-        found = False
-        for node in self._find(provider, model):
-            if isinstance(node, RouteNode) and node.learned.clear(word):
-                self._journal.changed[node] = None
-                found = True
-        return found
+        cleared = [node for node in self._of_model(ModelKey(provider, model)) if node.learned.clear(word)]
+        self._journal.changed.update(dict.fromkeys(cleared))
+        return bool(cleared)
+
+    def relearn(self, route: Route, word: Word, gap: Gap) -> None:
+        """Bring back a gap that was cleared by mistake."""
+        self._routes[route].learned.restore(word, gap)
+        self._journal.changed[self._routes[route]] = None
+
+    def gap_records(self, key: ModelKey, word: Word, gaps: lessons.Gaps, now: float, wall: float) -> list[saved.Record]:
+        """Return the records of a model's routes as they will be with these gaps (by account) of one capability."""
+        return [lessons.with_gap(node, word, gaps, now=now, wall=wall) for node in self._of_model(key)]
+
+    def lessons(self, route: Route, now: float) -> list[tuple[Word, Gap, bool]]:
+        """Return every gap a route learned, and whether it counts: no operator overruled it."""
+        node = self._routes.get(route)
+        return [] if node is None else lessons.told(node, now)
 
     # --- reading ---
 
@@ -258,8 +272,7 @@ class Board:
 
     def success_rate(self, route: Route, now: float) -> tuple[float, int]:
         """Return the success rate of the outcome window (1.0 of nothing) and its number of samples."""
-        window = self._routes[route].window
-        return window.success_rate(now), window.samples(now)
+        return (window := self._routes[route].window).success_rate(now), window.samples(now)
 
     def weight(self, route: Route, now: float) -> float:
         """Return 0.05 to 1.0, the route's fitness for strategies that spread load."""
@@ -267,16 +280,8 @@ class Board:
 
     def gate(self, target: Route | str, now: float) -> tuple[GateReason, float] | None:
         """Return the reason and the seconds left of a gate; a provider is gated when all its accounts are."""
-        node = self._node(target)
-        if isinstance(node, RouteNode):
-            found = gate_of(node, now)
-            return None if found is None else (found[0], found[1] - now)
-        ends = [(account.gates.until(now), account.gates.reason(now)) for account in node.accounts.values()]
-        known = [(end, reason) for end, reason in ends if end is not None and reason is not None]
-        if not known or len(known) < len(ends):
-            return None
-        end, reason = min(known)
-        return reason, end - now
+        found = shown_gate(self._node(target), now)
+        return None if found is None else (found[0], found[1] - now)
 
     def gate_remaining(self, route: Route, now: float) -> float:
         """Return the seconds a route is still gated, 0.0 when it is not."""
@@ -340,11 +345,7 @@ class Board:
 
     def restore(self, records: Iterable[saved.Record], now: float, wall: float) -> None:
         """Put the nodes that still exist back as they were; call it once, after the first `configure`."""
-        known = {tuple(saved.identity(node).values()): node for node in self._nodes()}
-        for found in records:
-            node = known.get(tuple(found[part] for part in saved.IDENTITY))
-            if node is not None:
-                saved.restore(node, found, now=now, wall=wall, journal=self._journal)
+        saved.restore_all(self._nodes(), records, now=now, wall=wall, journal=self._journal)
         for owner in self._providers.values():
             self._observe(owner, now)
         self._journal.take()  # nobody was there to be told of a change
@@ -362,6 +363,12 @@ class Board:
         if found is None:
             raise UnknownTarget(target)
         return found
+
+    def _of_model(self, key: ModelKey) -> list[RouteNode]:
+        owner = self._providers.get(key.provider)
+        accounts = () if owner is None else owner.accounts
+        found = (self._routes.get(Route(key.provider, account, key.model)) for account in accounts)
+        return [node for node in found if node is not None]
 
     def _find(self, provider: str, model: str | None) -> list[Target]:
         owner = self._providers.get(provider)

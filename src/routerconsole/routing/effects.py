@@ -106,6 +106,19 @@ def sweep(node: Node, now: float, journal: Journal) -> bool:
     return waiting
 
 
+def reached(owner: ProviderNode, now: float, journal: Journal) -> None:
+    """Take an answered check: auth faults are cured, a circuit that opened for lack of connection is nudged."""
+    owner.reached = True
+    if owner.connects:
+        told(owner, owner.breaker.nudge(now), now, journal, reason="reachable")
+    owner.fault = None
+    for account in owner.accounts.values():
+        account.fault = None
+    for node in owner.routes.values():
+        if node.fault is not None and node.fault.kind is FaultKind.CONFIG_ERROR:
+            node.fault = None
+
+
 def word_of(node: Target, now: float) -> HealthWord:
     """Return the word whose changes are told: a route's own, a provider's with what all its routes suffer from."""
     return own_word(node, now) if isinstance(node, RouteNode) else shown_word(node, now)

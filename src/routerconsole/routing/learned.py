@@ -1,6 +1,7 @@
 """What one exact route taught us: capabilities it lacks, and body sizes it refuses (routing.md §3).
 
-A refusal proves a gap at once; an undelivered forced capability is a strike, and three strikes are a gap.
+A refusal proves a gap at once; an undelivered forced capability is a strike, and three strikes are a gap. Between a
+gap and an operator's word on the same capability the newer wins: what is overruled stays known and gates nothing.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from routerconsole.domain.capability import NODE_OF, Word
 
@@ -27,13 +29,21 @@ class Gap:
     expires: float
 
 
+class _Edit(NamedTuple):
+    """An operator's word: `said` is the UTC epoch seconds that name it, `at` the monotonic moment it stands for."""
+
+    said: float
+    at: float
+
+
 class Learned:
     """The lessons of one route."""
 
-    __slots__ = ("_gaps", "_strikes", "watermark")
+    __slots__ = ("_edits", "_gaps", "_strikes", "watermark")
 
     def __init__(self) -> None:
         self._gaps: dict[Word, Gap] = {}
+        self._edits: dict[Word, _Edit] = {}
         self._strikes: dict[Word, int] = {}
         self.watermark: int | None = None
 
@@ -58,13 +68,39 @@ class Learned:
         """Bring back a gap kept over a restart."""
         self._gaps[word] = gap
 
+    def heed(self, said: Mapping[Word, float], now: float, wall: float) -> None:
+        """Follow what operators say of this model, by word with the UTC epoch seconds they said it at.
+
+        A word that is new here overrules the gaps learned before it, and strikes are counted anew; one that was taken
+        back upholds them again.
+        """
+        for word in [word for word in self._edits if word not in said]:
+            del self._edits[word]
+        for word, at in said.items():
+            known = self._edits.get(word)
+            if known is None or known.said != at:
+                self._edits[word] = _Edit(at, now - max(0.0, wall - at))
+                self._strikes.pop(word, None)
+
     def gaps(self, now: float) -> Mapping[Word, Gap]:
-        """Return the gaps in force by word."""
+        """Return the gaps in force by word, those left out that an operator overruled."""
+        known = self.known(now)
+        if not self._edits or not known:
+            return known
+        return {word: gap for word, gap in known.items() if not self.overruled(word, gap)}
+
+    def known(self, now: float) -> Mapping[Word, Gap]:
+        """Return every gap that has not expired, overruled or not."""
         if not self._gaps:
             return _NONE
         for word in [word for word, gap in self._gaps.items() if gap.expires <= now]:
             del self._gaps[word]
         return MappingProxyType(self._gaps)
+
+    def overruled(self, word: Word, gap: Gap) -> bool:
+        """Say whether an operator spoke of this capability after the gap was learned."""
+        edit = self._edits.get(word)
+        return edit is not None and gap.at <= edit.at
 
     def gap_nodes(self, now: float) -> Collection[str]:
         """Return the tree nodes of the gaps in force."""

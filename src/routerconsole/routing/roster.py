@@ -1,4 +1,7 @@
-"""Bringing the board's nodes in line with a registry: what still exists keeps its state, what is gone is dropped."""
+"""Bringing the board's nodes in line with a registry: what still exists keeps its state, what is gone is dropped.
+
+A provider that is the very object it was has nothing to follow.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +18,43 @@ if TYPE_CHECKING:
 
 def follow(
     registry: Registry, known: Mapping[str, ProviderNode], routes: Mapping[Route, RouteNode]
-) -> tuple[dict[str, ProviderNode], dict[Route, RouteNode]]:
-    """Return the nodes of a registry, reusing the known ones; a changed key or origin cures configuration faults."""
+) -> tuple[dict[str, ProviderNode], dict[Route, RouteNode], list[ProviderNode]]:
+    """Return the nodes of a registry, reusing the known ones, and the providers that are not as they were.
+
+    A changed key or origin cures configuration faults.
+    """
     owners: dict[str, ProviderNode] = {}
     found: dict[Route, RouteNode] = {}
+    changed: list[ProviderNode] = []
     for provider in registry.providers.values():
         owner = known.get(provider.name) or ProviderNode(provider)
-        _follow(owner, provider)
-        owner.routes = {}
+        if owner.followed is not provider:
+            _follow(owner, provider)
+            owner.routes = _routes(owner, provider, registry, routes)
+            owner.followed = provider
+            changed.append(owner)
         owners[provider.name] = owner
-    for key, model in registry.models.items():
-        owner, circuit = owners[key.provider], registry.providers[key.provider].circuit
-        for route in registry.routes(key):
+        found.update(owner.routes)
+    return owners, found, changed
+
+
+def _routes(
+    owner: ProviderNode, provider: Provider, registry: Registry, known: Mapping[Route, RouteNode]
+) -> dict[Route, RouteNode]:
+    """Return a provider's routes, its models by priority."""
+    found: dict[Route, RouteNode] = {}
+    for model in sorted(provider.models, key=lambda model: registry.priority(model.key)):
+        for route in registry.routes(model.key):
             account = owner.accounts[route.account]
-            node = routes.get(route) or RouteNode(route, owner, account, circuit=circuit)
+            node = known.get(route) or RouteNode(route, owner, account, circuit=provider.circuit)
             node.owner, node.account = owner, account
-            node.breaker.adopt(circuit)
-            node.window.span = circuit.window
-            node.admin.configured(enabled=model.enabled)
+            node.breaker.adopt(provider.circuit)
+            node.window.span = provider.circuit.window
+            node.admin.listed(active=model.enabled)
             if owner.changed and node.fault is not None and node.fault.kind is FaultKind.CONFIG_ERROR:
                 node.fault = None
-            owner.routes[route] = found[route] = node
-    return owners, found
+            found[route] = node
+    return found
 
 
 def _follow(owner: ProviderNode, provider: Provider) -> None:

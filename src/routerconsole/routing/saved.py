@@ -6,6 +6,7 @@ lengthen it. Nothing comes back straight to closed. Faults, draining and statist
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from routerconsole.domain.capability import Word
@@ -54,11 +55,13 @@ def record(node: Node, now: float, wall: float) -> Record:
             for reason, end in node.gates.ends(now).items()
         ]
     if isinstance(node, RouteNode):
-        found["gaps"] = [
-            {"word": str(word), "evidence": gap.evidence, "age_s": now - gap.at, "left_s": gap.expires - now}
-            for word, gap in node.learned.gaps(now).items()
-        ]
+        found["gaps"] = [gap_record(word, gap, now) for word, gap in node.learned.known(now).items()]
     return found
+
+
+def gap_record(word: Word, gap: Gap, now: float) -> Record:
+    """Return one learned gap as it is kept."""
+    return {"word": str(word), "evidence": gap.evidence, "age_s": now - gap.at, "left_s": gap.expires - now}
 
 
 def plain(found: Record) -> bool:
@@ -71,6 +74,15 @@ def plain(found: Record) -> bool:
         and not found.get("gates")
         and not found.get("gaps")
     )
+
+
+def restore_all(nodes: Iterable[Node], records: Iterable[Record], *, now: float, wall: float, journal: Journal) -> None:
+    """Put the nodes that still exist back as they were."""
+    known = {tuple(identity(node).values()): node for node in nodes}
+    for found in records:
+        node = known.get(tuple(found[part] for part in IDENTITY))
+        if node is not None:
+            restore(node, found, now=now, wall=wall, journal=journal)
 
 
 def restore(node: Node, found: Record, *, now: float, wall: float, journal: Journal) -> None:

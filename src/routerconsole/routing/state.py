@@ -105,8 +105,8 @@ class ProviderNode:
     """One provider. `streak` counts consecutive connect or zero-byte failures, `blamed` the routes behind its 5xx."""
 
     __slots__ = (
-        "accounts", "admin", "blamed", "breaker", "changed", "connects", "fault", "in_flight", "last_error", "limit",
-        "name", "origin", "reached", "routes", "stats", "streak", "unavailable", "window", "word",
+        "accounts", "admin", "blamed", "breaker", "changed", "connects", "fault", "followed", "in_flight", "last_error",
+        "limit", "name", "origin", "reached", "routes", "stats", "streak", "unavailable", "window", "word",
     )  # fmt: skip
 
     def __init__(self, provider: Provider) -> None:
@@ -127,6 +127,7 @@ class ProviderNode:
         self.word = HealthWord.UNKNOWN
         self.origin: Hashable = None
         self.changed = False  # during a reload: its origin or a key is another than before
+        self.followed: Provider | None = None  # the registry's object these nodes are in line with
         self.routes: dict[Route, RouteNode] = {}
         self.accounts: dict[str | None, AccountNode] = {}
 
@@ -312,6 +313,18 @@ def gate_of(node: RouteNode, now: float) -> tuple[GateReason, float] | None:
     end = max(active)
     reason = reasons[ends.index(end)]
     return (reason or GateReason.RATE), end
+
+
+def shown_gate(node: Target, now: float) -> tuple[GateReason, float] | None:
+    """Return the reason and the end of a gate; a provider is gated when all its accounts are."""
+    if isinstance(node, RouteNode):
+        return gate_of(node, now)
+    ends = [(account.gates.until(now), account.gates.reason(now)) for account in node.accounts.values()]
+    known = [(end, reason) for end, reason in ends if end is not None and reason is not None]
+    if not known or len(known) < len(ends):
+        return None
+    end, reason = min(known)
+    return reason, end
 
 
 def cools(node: RouteNode, now: float) -> bool:

@@ -112,7 +112,7 @@ def test_an_upstream_id_alone_is_all_that_serve_it_by_priority(name: str, found:
 @pytest.mark.parametrize(
     "name",
     ["gpt-4", "tagged", "GPT-4.1x", "gpt", "1", "llama3.2", "openai/llama3.2:3b", "openai/moondream:latest",
-     "nobody/gpt-4.1", "openai/", "/gpt-4.1", "__", "__m", "openai__", "router/tools", "../etc/passwd", "\u202eevil",
+     "nobody/gpt-4.1", "openai/", "/gpt-4.1", "__", "__m", "openai__", "router/nonsense", "router/tools/paid", "router__", "../etc/passwd", "\u202eevil",
      "😀", "x" * 512, "llama3.2:3B"],
 )  # fmt: skip
 def test_R09_what_is_not_known_is_404_with_suggestions_and_never_echoed_raw(name: str) -> None:

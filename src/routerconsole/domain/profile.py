@@ -18,6 +18,23 @@ class Requirements:
     min_context_tokens: int | None = None
     min_output_tokens: int | None = None
 
+    def with_those_of(self, other: Requirements) -> Requirements:
+        """Return what meets both: every word, and of two minimums the larger."""
+        if other == NO_REQUIREMENTS:
+            return self
+        return Requirements(
+            words=tuple(dict.fromkeys((*self.words, *other.words))),
+            min_context_tokens=_larger(self.min_context_tokens, other.min_context_tokens),
+            min_output_tokens=_larger(self.min_output_tokens, other.min_output_tokens),
+        )
+
+
+NO_REQUIREMENTS = Requirements()
+
+
+def _larger(one: int | None, two: int | None) -> int | None:
+    return two if one is None else one if two is None else max(one, two)
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:

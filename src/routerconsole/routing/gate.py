@@ -17,6 +17,7 @@ from routerconsole.domain.request import Endpoint
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from routerconsole.domain.profile import Requirements
     from routerconsole.domain.registry import Model
     from routerconsole.domain.request import Needs
 
@@ -132,6 +133,23 @@ def unmet(offered: Offer, required: Sequence[str], *, gaps: Collection[str]) -> 
         if standing.value is not Tri.YES:
             word = _WORD_OF.get(node, node)
             found.append((word, f"requires {_said(word, standing)}"))
+    return found
+
+
+def short_of(offered: Offer, asked: Requirements, *, gaps: Collection[str]) -> list[tuple[str, str]]:
+    """Return what a profile requires and this model is not known to offer, each as the item and the reason (step 6).
+
+    A capability must be yes, a guess counts; a number nobody knows is neutral.
+    """
+    found = unmet(offered, [NODE_OF[word] for word in asked.words], gaps=gaps)
+    model = offered.model
+    numbers = (
+        ("min_context_tokens", asked.min_context_tokens, "context_window", model.context_window),
+        ("min_output_tokens", asked.min_output_tokens, "max_output_tokens", model.max_output_tokens),
+    )
+    for item, least, field, offers in numbers:
+        if least is not None and offers and offers < least:
+            found.append((f"{item} {least}", f"requires {item} {least}: {field} is {offers}"))
     return found
 
 

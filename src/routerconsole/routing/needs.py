@@ -22,6 +22,8 @@ IMAGE_TOKENS: Final = 1000
 """Flat figure per image part: OpenAI's tile rule gives 85-1,105 and Anthropic's (w*h)/750 up to about 1,600."""
 AUDIO_TOKENS: Final = 1000
 """Flat figure per audio part: about 100 s at OpenAI's 10 tokens a second."""
+VIDEO_TOKENS: Final = 3000
+"""Flat figure per video part: about 10 s at Gemini's 300 tokens a second."""
 CHARS_PER_TOKEN: Final = 4
 MESSAGE_CHARS: Final = 16
 """Role and separators of one message, about four tokens (OpenAI's cookbook counts three to four)."""
@@ -31,8 +33,9 @@ FORBIDDEN: Final = frozenset(
     | {"extra_query", "extra_body", "proxy", "proxies", "custom_llm_provider", "litellm_params"}
 )
 """Fields that would redirect a request or its credentials; some upstream gateways honour them."""
-IMAGE_SCHEMES: Final = ("data:", "https://", "http://")
+LINKS: Final = ("data:", "https://", "http://")
 _IMAGE_PARTS: Final = frozenset({"image_url", "input_image"})
+_VIDEO_PARTS: Final = frozenset({"video_url", "input_video"})
 _FORCING: Final = frozenset({"required", "any"})
 
 
@@ -43,10 +46,10 @@ def _reject(param: str, why: str) -> NoReturn:
 class _Tally:
     """What one walk over the messages counts."""
 
-    __slots__ = ("audio", "chars", "images", "parts", "system")
+    __slots__ = ("audio", "chars", "images", "parts", "system", "videos")
 
     def __init__(self) -> None:
-        self.chars = self.images = self.audio = self.parts = 0
+        self.chars = self.images = self.audio = self.parts = self.videos = 0
         self.system = False
 
 
@@ -76,8 +79,10 @@ def needs_of(request: ChatRequest, tree: CapabilityTree) -> Needs:
                 forced.append(Word.TOOLS)
             if body.get("parallel_tool_calls") is True:
                 needed.append(Word.PARALLEL_TOOLS)
-        if tally.images:
+        if tally.images or tally.videos:
             needed.append(Word.VISION)
+        if tally.videos:
+            needed.append(Word.VIDEO)
         if tally.audio:
             needed.append(Word.AUDIO)
         if _reasons(body):
@@ -188,7 +193,8 @@ def _estimate(body: JsonObject, tally: _Tally) -> int:
         limit = body.get(key)
         if type(limit) is int and limit > wanted:
             wanted = limit
-    return -(-chars // CHARS_PER_TOKEN) + tally.images * IMAGE_TOKENS + tally.audio * AUDIO_TOKENS + wanted
+    media = tally.images * IMAGE_TOKENS + tally.audio * AUDIO_TOKENS + tally.videos * VIDEO_TOKENS
+    return -(-chars // CHARS_PER_TOKEN) + media + wanted
 
 
 # ---- shapes
@@ -316,7 +322,10 @@ def _parts(parts: Sequence[object], n: int, tally: _Tally) -> None:
             _reject(f"messages[{n}].content[{m}].type", "must be a string")
         if kind in _IMAGE_PARTS:
             tally.images += 1
-            _image(part, f"messages[{n}].content[{m}]")
+            _linked(part, "image_url", f"messages[{n}].content[{m}]")
+        elif kind in _VIDEO_PARTS:
+            tally.videos += 1
+            _video(part, kind, f"messages[{n}].content[{m}]")
         elif kind == "input_audio":
             tally.audio += 1
             if not isinstance(part.get("input_audio"), dict):
@@ -329,16 +338,24 @@ def _parts(parts: Sequence[object], n: int, tally: _Tally) -> None:
                 _reject(f"messages[{n}].content[{m}].text", "must be a string")
 
 
-def _image(part: Mapping[str, Any], where: str) -> None:
-    """Refuse an image part that names nothing or a local path; URLs pass through and are never fetched."""
-    holder = part.get("image_url")
-    if holder is None and part.get("type") == "input_image" and part.get("file_id") is not None:
+def _linked(part: Mapping[str, Any], key: str, where: str) -> None:
+    """Refuse a part that names nothing or a local path; URLs pass through and are never fetched."""
+    holder = part.get(key)
+    if holder is None and str(part.get("type")).startswith("input_") and part.get("file_id") is not None:
         return
     url = holder.get("url") if isinstance(holder, dict) else holder
     if not isinstance(url, str) or not url:
-        _reject(f"{where}.image_url", "must carry a url")
-    if not url[:8].lower().startswith(IMAGE_SCHEMES):
-        _reject(f"{where}.image_url", "must be a data URI or an http(s) URL; local paths are refused")
+        _reject(f"{where}.{key}", "must carry a url")
+    if not url[:8].lower().startswith(LINKS):
+        _reject(f"{where}.{key}", "must be a data URI or an http(s) URL; local paths are refused")
+
+
+def _video(part: Mapping[str, Any], kind: str, where: str) -> None:
+    """Take a video as a link, or as an object of the upstream's own shape without one."""
+    inline = part.get("input_video")
+    if kind == "input_video" and isinstance(inline, dict) and "url" not in inline:
+        return
+    _linked(part, kind if inline is not None else "video_url", where)
 
 
 def _calls(calls: object, n: int, tally: _Tally) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from routerconsole.domain.errors import ErrorCode, RoutingFailed
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from routerconsole.domain.request import Needs
     from routerconsole.domain.route import ModelKey, Route
 
-    from .resolve import Resolution
+    from .resolution import Resolution
 
 SortKey = tuple[float, ...]
 
@@ -77,6 +77,8 @@ class Plan:
     candidates: list[Candidate]
     ranked: list[Ranked]
     error: RoutingFailed | None = None
+    because: tuple[str, ...] = ()
+    """How the name was found, and why it is not the one that was asked for that leads."""
 
 
 class AccountTurns:
@@ -111,6 +113,9 @@ def plan(
     """Decide who may serve a request and in which order; nothing is changed, `turns` is only read."""
     policy = resolution.capability_policy or registry.policy.capability_policy
     words = gate.asked(needs)
+    explicit = None if resolution.profile is None else resolution.profile.model
+    if explicit is not None and needs.tags:
+        needs = replace(needs, tags=())  # they chose the profile; what it stands for keeps its order
     shelf = _SHELF.of(registry)
     dropped: list[Candidate] = []
     kept: list[tuple[SortKey, Ranked]] = []
@@ -124,10 +129,14 @@ def plan(
                 dropped.append(Candidate(route, Decision.DROPPED, [f"does not serve {needs.endpoint}"]))
                 continue
             gaps = board.gap_nodes(route, now)
-            if needs.required:  # 6
+            asked = resolution.requirements.get(key)
+            if needs.required or asked is not None:  # 6
                 unmet = gate.unmet(item.offer, needs.required, gaps=gaps)
+                if asked is not None:
+                    unmet += gate.short_of(item.offer, asked, gaps=gaps)
                 if unmet:
-                    dropped.append(Candidate(route, Decision.DROPPED, [reason for _, reason in unmet]))
+                    reasons = list(dict.fromkeys(reason for _, reason in unmet))
+                    dropped.append(Candidate(route, Decision.DROPPED, reasons))
                     lacking.update((word, None) for word, _ in unmet)
                     continue
             verdict = gate.judge(item.offer, words, policy, gaps=gaps)  # 7
@@ -135,9 +144,14 @@ def plan(
                 dropped.append(Candidate(route, Decision.DROPPED, list(verdict.reasons)))
                 lacking.update(dict.fromkeys(verdict.dropped_for))
                 continue
-            kept.append(_place(item, route, needs, verdict=verdict, board=board, now=now, index=index))  # 8-10
+            chosen = key == explicit
+            kept.append(
+                _place(item, route, needs, verdict=verdict, board=board, now=now, index=index, chosen=chosen)
+            )  # 8-10
     kept.sort(key=_by_key)  # 11
     ranked = [item for _, item in kept]
+    if explicit is not None:
+        ranked = _fitting(ranked, dropped)
     candidates = [item.candidate for item in ranked] + dropped
     error: RoutingFailed | None = None
     if not ranked:
@@ -208,13 +222,18 @@ def _place(
     board: RouteFacts,
     now: float,
     index: int,
+    chosen: bool = False,
 ) -> tuple[SortKey, Ranked]:
-    """Build the sort key of routing.md §2.11 and the words that explain it."""
+    """Build the sort key of routing.md §2.11 and the words that explain it.
+
+    What was `chosen` by name is not put behind for a context window nobody knows.
+    """
     model = item.model
     reasons = list(verdict.reasons)
     decision = Decision.DEMOTED if verdict.cls is gate.CapabilityClass.NO else Decision.ELIGIBLE
     window = model.context_window
-    context = _CONTEXT_UNKNOWN if not window else _FITS if needs.estimate_tokens <= window else _TOO_SMALL
+    unknown = _FITS if chosen else _CONTEXT_UNKNOWN
+    context = unknown if not window else _FITS if needs.estimate_tokens <= window else _TOO_SMALL
     if context == _TOO_SMALL:
         reasons.append(f"context {window} < {needs.estimate_tokens} tokens")
         decision = Decision.DEMOTED
@@ -236,6 +255,18 @@ def _place(
     # session affinity and limits headroom hold their places for the strategies that fill them
     key = (int(verdict.cls), -matched, 0, context, int(too_big), int(degraded), 0, int(gated), index)
     return key, Ranked(route, model, item.provider, Candidate(route, decision, reasons, key))
+
+
+def _fitting(ranked: list[Ranked], dropped: list[Candidate]) -> list[Ranked]:
+    """Drop what is too small from a profile's chain while anything in it is not: it does not meet the need."""
+    fitting = [item for item in ranked if item.candidate.sort_key[_CONTEXT] != _TOO_SMALL]
+    if not fitting or len(fitting) == len(ranked):
+        return ranked
+    for item in ranked:
+        if item.candidate.sort_key[_CONTEXT] == _TOO_SMALL:
+            item.candidate.decision = Decision.DROPPED
+            dropped.append(item.candidate)
+    return fitting
 
 
 def _nobody(

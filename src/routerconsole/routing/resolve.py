@@ -1,90 +1,158 @@
-"""From the model name a client wrote to the registry keys it may be served by (interface.md §4, `model` resolves)."""
+"""From the model name a client wrote to the registry keys it may be served by (interface.md §4, `model` resolves).
+
+Nothing here looks at what a request needs; a profile's fallbacks are named, and left for the plan to judge.
+"""
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from routerconsole.domain.errors import ErrorCode, RequestRejected
+from routerconsole.domain.errors import ErrorCode, RequestRejected, RouterError
 from routerconsole.domain.registry import AUTO_POOL, ProviderKind
 from routerconsole.domain.route import ModelKey
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from . import profiles
+from .names import COMPARED, names_of, shown, suggestions
+from .resolution import Resolution, ResolvedKind
+from .virtual import capability, virtual
 
-    from routerconsole.domain.policy import CapabilityPolicy
-    from routerconsole.domain.pool import Pool
-    from routerconsole.domain.profile import Profile
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from routerconsole.domain.registry import Registry
 
-SHOWN_NAME = 100
-"""Characters of an unknown name that are compared and shown back."""
-SUGGESTIONS = 3
-COMPARED = 300
-"""Names compared closely for suggestions; 300 take about 3 ms, and a typo must not hold the loop for longer."""
+    OutOfService = Callable[[ModelKey], str]
+    """Says why a model takes no requests at all, empty where it does."""
+
+__all__ = ["COMPARED", "Resolution", "ResolvedKind", "resolve"]
+
 _LATEST = ":latest"
 
 
-class ResolvedKind(StrEnum):
-    """What a name turned out to be."""
-
-    PROFILE = "profile"
-    POOL = "pool"
-    VIRTUAL = "virtual"
-    CAPABILITY = "capability"
-    AGENT = "agent"
-    PROVIDER_MODEL = "provider_model"
-    MODEL = "model"
-
-
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """What a name stands for: its kind and canonical id, the models as listed, and the pool whose strategy orders them.
-
-    `profile` is the one to be judged by the request's needs, `because` says in words how the name was found.
-    """
-
-    kind: ResolvedKind
-    id: str
-    keys: tuple[ModelKey, ...]
-    capability_policy: CapabilityPolicy | None = None
-    pool: Pool | None = None
-    profile: Profile | None = None
-    because: tuple[str, ...] = ()
-
-
-def resolve(name: str | None, registry: Registry) -> Resolution:
+def resolve(
+    name: str | None,
+    registry: Registry,
+    *,
+    agent: str | None = None,
+    tags: tuple[str, ...] = (),
+    out_of_service: OutOfService | None = None,
+) -> Resolution:
     """Resolve a model name; raise RequestRejected `model_not_found` with up to three suggestions.
 
-    1 omitted: pool `auto` · 2 a pool id, any case · 3 `provider/upstream` or `provider__upstream`, the provider in any
-    case · 4 an upstream id alone, at every provider that serves it, by priority.
+    0 omitted or `auto` and an agent is named: as assigned, else the agent's own default, else as without it ·
+    1 omitted: the profile with most of the preferred tags, else the default one, else pool `auto` · 2 a profile id ·
+    3 a pool id · 4 `router/<word>[/free|/local]`, 503 where it has no members · 5 a capability path, word or unique
+    leaf name · 6 `provider/upstream` or `provider__upstream` · 7 an upstream id alone, at every provider that serves
+    it, by priority · 8 an agent's name · 9 nothing. Profiles, pools, virtual models and providers in any case.
     """
+    out = out_of_service or (lambda key: profiles.out_of_use(key, registry))
+    if agent and (name is None or name.casefold() == AUTO_POOL):  # 0
+        return _agent(agent, registry, out, default=lambda: resolve(name, registry, tags=tags))
     if name is None:  # 1
-        return _pool(registry.pools[AUTO_POOL], registry)
-    pool = registry.pools.get(name) or registry.pools.get(name.casefold())  # 2
-    if pool is not None:
-        return _pool(pool, registry)
-    pinned = _pinned(name, registry)  # 3
-    if pinned is not None:
-        return Resolution(ResolvedKind.PROVIDER_MODEL, f"{pinned.provider}/{pinned.model}", (pinned,))
-    keys = _everywhere(name, registry)  # 4
-    if keys:
-        return Resolution(ResolvedKind.MODEL, name, keys)
-    raise RequestRejected(ErrorCode.MODEL_NOT_FOUND, _not_found(name, registry), param="model")
+        return _omitted(registry, tags)
+    found = _named(name, registry)
+    if found is not None:  # 2 to 7
+        return found
+    if name in registry.assignments or name in registry.agents:  # 8
+        return _agent(name, registry, out, default=lambda: _omitted(registry, tags))
+    raise RequestRejected(ErrorCode.MODEL_NOT_FOUND, _not_found(name, registry), param="model")  # 9
 
 
-def _pool(pool: Pool, registry: Registry) -> Resolution:
-    """Put a pool's members in the order of its strategy `priority`: provider priority, then as listed."""
+def _omitted(registry: Registry, tags: tuple[str, ...]) -> Resolution:
+    """Return what no name means; of several profiles with preferred tags the next ones stand by."""
+    names = names_of(registry)
+    if not tags and None in names.known:
+        return names.known[None]
+    meant = [
+        profiles.resolution_of(each, registry, _why(each.id, tags=tags, default=each.default))
+        for each in profiles.preferred(registry, tags)
+        if not each.implicit
+    ]
+    found = replace(meant[0], otherwise=tuple(meant[1:])) if meant else _pool(AUTO_POOL, registry)
+    if found is None:
+        raise RuntimeError("there is always a pool `auto`")
+    return found if tags else names.remember(None, found)
+
+
+def _why(profile: str, *, tags: tuple[str, ...], default: bool) -> str:
+    return f"no model named: {'the default profile' if default and not tags else 'preferred profile'} {profile!r}"
+
+
+def _named(name: str, registry: Registry) -> Resolution | None:
+    """Return what a name means by itself, remembered per registry; None where it is no such name."""
+    names = names_of(registry)
+    known = names.known.get(name)
+    if known is not None:
+        return known
+    found = (
+        _profile(name, registry)  # 2
+        or _pool(name, registry)  # 3
+        or virtual(name, registry)  # 4
+        or capability(name, registry)  # 5
+        or _pinned(name, registry)  # 6
+        or _everywhere(name, registry)  # 7
+    )
+    return None if found is None else names.remember(name, found)
+
+
+def _profile(name: str, registry: Registry) -> Resolution | None:
+    """Return the profile of a name; the implicit one gives way to a pool the user called the same."""
+    profile = registry.profiles.get(name.casefold())
+    if profile is None or (profile.implicit and profile.id in registry.pools):
+        return None
+    return profiles.resolution_of(profile, registry)
+
+
+def _pool(name: str, registry: Registry) -> Resolution | None:
+    """Return the pool of a name, its members in the order of strategy `priority`."""
+    pool = names_of(registry).pools.get(name.casefold())
+    if pool is None:
+        return None
     members = pool.members
-    if not pool.automatic:  # the automatic one is made in this order
-        present = (key for key in members if key in registry.models)
-        members = tuple(sorted(present, key=registry.priority))
+    if not pool.automatic:  # the automatic ones are made in this order
+        members = tuple(sorted(members, key=registry.priority))
     return Resolution(ResolvedKind.POOL, pool.id, members, pool.capability_policy, pool)
 
 
-def _pinned(name: str, registry: Registry) -> ModelKey | None:
+def _agent(
+    agent: str, registry: Registry, out_of_service: OutOfService, *, default: Callable[[], Resolution]
+) -> Resolution:
+    """Return where an agent's requests go, saying which level won and why the ones above it did not."""
+    because: list[str] = []
+    levels = (("assignment", registry.assignments.get(agent)), ("own default", registry.agents.get(agent)))
+    for level, target in levels:
+        if target is None:
+            because.append(f"{level} of {agent!r}: none")
+            continue
+        found, problem = _target(target, registry, out_of_service)
+        if found is not None and not problem:
+            because.append(f"{level} of {agent!r} → {target}")
+            return replace(found, kind=ResolvedKind.AGENT, because=(*because, *found.because))
+        because.append(f"{level} of {agent!r} → {target} skipped: {problem}")
+    fallen = default()
+    because.append(f"global default → {fallen.id}")
+    return replace(fallen, because=(*because, *fallen.because))
+
+
+def _target(target: str, registry: Registry, out_of_service: OutOfService) -> tuple[Resolution | None, str]:
+    """Return what an agent's target means, and why it cannot be used (empty where it can)."""
+    try:
+        found = _named(target, registry)
+    except RouterError as exc:
+        return None, exc.message.rstrip(".")
+    if found is None:
+        return None, f"{target!r} is not known here"
+    problem = "it has no members"
+    for place, key in enumerate(found.keys):
+        said = out_of_service(key)
+        if not said:
+            return found, ""
+        problem = said if place == 0 else problem
+    return found, profiles.problem(found.profile, registry) or problem if found.profile else problem
+
+
+def _pinned(name: str, registry: Registry) -> Resolution | None:
     """Return the one model a qualified name means, the longest provider name first where several fit."""
     for provider, upstream in _qualified(name):
         folded = provider.casefold()
@@ -93,7 +161,7 @@ def _pinned(name: str, registry: Registry) -> ModelKey | None:
         for spelling in _spellings(upstream, ollama=registry.providers[folded].kind is ProviderKind.OLLAMA):
             key = ModelKey(folded, spelling)
             if key in registry.models:
-                return key
+                return Resolution(ResolvedKind.PROVIDER_MODEL, f"{key.provider}/{key.model}", (key,))
     return None
 
 
@@ -108,7 +176,8 @@ def _qualified(name: str) -> Iterator[tuple[str, str]]:
         at = name.rfind("__", 0, at + 1)
 
 
-def _everywhere(name: str, registry: Registry) -> tuple[ModelKey, ...]:
+def _everywhere(name: str, registry: Registry) -> Resolution | None:
+    """Return an upstream id at every provider that serves it, by priority."""
     keys = registry.by_upstream_id.get(name, ())
     asked = {key.provider for key in keys}
     respelled = [
@@ -117,9 +186,9 @@ def _everywhere(name: str, registry: Registry) -> tuple[ModelKey, ...]:
         for key in registry.by_upstream_id.get(spelling, ())
         if key.provider not in asked and registry.providers[key.provider].kind is ProviderKind.OLLAMA
     ]
-    if not respelled:
-        return keys
-    return tuple(sorted((*keys, *respelled), key=registry.priority))
+    if respelled:
+        keys = tuple(sorted((*keys, *respelled), key=registry.priority))
+    return Resolution(ResolvedKind.MODEL, name, keys) if keys else None
 
 
 def _spellings(upstream: str, *, ollama: bool) -> tuple[str, ...]:
@@ -133,20 +202,6 @@ def _spellings(upstream: str, *, ollama: bool) -> tuple[str, ...]:
 
 
 def _not_found(name: str, registry: Registry) -> str:
-    asked = name[:SHOWN_NAME].casefold()
-    known: dict[str, str] = {}
-    for each in registry.pools:
-        known.setdefault(each.casefold(), each)
-    for key in registry.models:
-        known.setdefault(key.model.casefold(), key.model)
-        qualified = f"{key.provider}/{key.model}"
-        known.setdefault(qualified.casefold(), qualified)
-    near = list(known)
-    if len(near) > COMPARED:
-        start = asked.rpartition("/")[2][:3]
-        near = [each for each in near if start in each][:COMPARED]
-    close = difflib.get_close_matches(asked, near, n=SUGGESTIONS, cutoff=0.4)
-    listed = ", ".join(known[each] for each in close)
-    hint = f" Did you mean {listed}?" if close else " GET /v1/models lists what there is."
-    shown = name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…"
-    return f"The model {shown!r} is not known here.{hint}"
+    close = suggestions(name, registry)
+    hint = f" Did you mean {', '.join(close)}?" if close else " GET /v1/models lists what there is."
+    return f"The model {shown(name)} is not known here.{hint}"

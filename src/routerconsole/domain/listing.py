@@ -48,6 +48,15 @@ class Listing:
     stale: bool = False
     note: str = ""
 
+    def told(self, names: Collection[str]) -> ListedModel | None:
+        """Return what is, or was last, said of a model under one of its names; of an unlisted variant, of its base."""
+        for name in names:
+            found = self.models.get(name) or self.kept.get(name)
+            if found is not None:
+                return found
+        bases = (base for name in names if (base := base_of(name)) is not None)
+        return next((self.models[base] for base in bases if base in self.models), None)
+
 
 @dataclass(frozen=True, slots=True)
 class ListingDiff:
@@ -62,6 +71,8 @@ class ListingDiff:
         return bool(self.new or self.changed or self.missing)
 
 
+VARIANTS = frozenset({"free", "extended", "thinking", "online", "nitro", "floor", "exacto", "beta"})
+"""What OpenRouter writes behind a colon; tags of other servers (`:8b`, `:latest`) are no variants."""
 WITHDRAWN_AFTER = 2
 """Complete listings in a row without a model after which it is withdrawn; one is stale."""
 _TOO_FEW_TO_JUDGE = 2
@@ -113,6 +124,12 @@ def merge(
     merged = replace(fresh, models=models, missed=absent, kept=left, note=note, stale=False)
     same = previous is not None and not diff and replace(merged, at=previous.at) == previous
     return (previous if same and previous is not None else merged), diff
+
+
+def base_of(upstream_id: str) -> str | None:
+    """Return the id a variant (`vendor/model:free`) is a variant of; None where it is none."""
+    base, _, tag = upstream_id.rpartition(":")
+    return base if base and tag in VARIANTS else None
 
 
 def failed(previous: Listing | None, note: str) -> Listing | None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from .assemble import assemble
 from .capability import CapabilityTree, Layer, Source
+from .guess import tier_of
 from .listing import WITHDRAWN_AFTER, ListedModel, Listing
 from .registry import (
     Limits,
@@ -87,11 +88,14 @@ class Overlay:
     extensions: frozenset[str] = frozenset()
 
 
-Hints = Callable[[ProviderKind, str], Mapping[str, tuple[Layer, ...]]]
-"""What the shipped catalogue and guesses by name say of a model: its layers by node."""
+Hints = Callable[[ProviderKind, str, bool], Mapping[str, tuple[Layer, ...]]]
+"""What the shipped catalogue and guesses by name say of a model: its layers by node.
+
+The last argument says that configuration or listing declares capabilities of it.
+"""
 
 
-def no_hints(_kind: ProviderKind, _upstream_id: str) -> Mapping[str, tuple[Layer, ...]]:
+def no_hints(_kind: ProviderKind, _upstream_id: str, _spoken: bool) -> Mapping[str, tuple[Layer, ...]]:
     """Know nothing."""
     return MappingProxyType({})
 
@@ -122,6 +126,7 @@ def compose(base: Registry, overlay: Overlay, *, hints: Hints = no_hints, since:
         replace(
             provider,
             priority=overlay.priorities.get((name,), provider.priority),
+            quirks=overlay.listings[name].quirks if name in overlay.listings else provider.quirks,
             models=_one_default(tuple(_models(provider, overlay, entries=entries[name], hints=hints)), overlay),
         )
         if known is None or name in touched
@@ -168,7 +173,9 @@ def _models(provider: Provider, overlay: Overlay, *, entries: Iterable[Entry], h
     for model in _sources(provider, listing, entries):
         entry = overlay.entries.get(model.key)
         if entry is None or not entry.removed:
-            known = hints(provider.kind, model.upstream_id)
+            told = None if listing is None else listing.told(_names(provider, model.upstream_id))
+            spoken = bool(model.layers) or (told is not None and bool(told.capabilities))
+            known = hints(provider.kind, model.upstream_id, spoken)
             guessed = replace(model, layers=_merged(known, model.layers)) if known else model
             yield _laid_over(guessed, provider, listing=listing, entry=entry, overlay=overlay)
 
@@ -177,7 +184,7 @@ def _laid_over(
     model: Model, provider: Provider, *, listing: Listing | None, entry: Entry | None, overlay: Overlay
 ) -> Model:
     """Lay over a model what its provider lists of it and what operators decided."""
-    told = model if listing is None else _told(model, listing, stale_missing=provider.discovery.stale_missing)
+    told = model if listing is None else _told(model, listing, provider)
     decided = told if entry is None else edited(told, entry)
     priority = overlay.priorities.get((provider.name, model.upstream_id))
     return decided if priority is None else replace(decided, priority=priority)
@@ -199,20 +206,26 @@ def _one_default(models: tuple[Model, ...], overlay: Overlay) -> tuple[Model, ..
 
 
 def _sources(provider: Provider, listing: Listing | None, entries: Iterable[Entry]) -> Iterator[Model]:
-    seen = set()
+    seen: set[str] = set()
     for model in provider.models:
-        seen.add(model.upstream_id)
+        seen.update(_names(provider, model.upstream_id))
         yield model
     for entry in entries:
         if entry.registered and entry.key.model not in seen:
-            seen.add(entry.key.model)
+            seen.update(_names(provider, entry.key.model))
             yield replace(_discovered(provider, entry.key.model), in_pools=True, origin=ModelOrigin.OPERATOR)
     if listing is not None and provider.discovery.register_new:
-        kept = provider.discovery.stale_missing
-        for upstream_id in (*listing.models, *(listing.missed if kept else ())):
+        for upstream_id in (*listing.models, *listing.missed):
             if upstream_id not in seen:
                 seen.add(upstream_id)
                 yield _discovered(provider, upstream_id)
+
+
+def _names(provider: Provider, upstream_id: str) -> tuple[str, ...]:
+    """Return the ids a model may be listed under, its own first: at Ollama a missing tag is `:latest`."""
+    if provider.kind is not ProviderKind.OLLAMA or ":" in upstream_id.rpartition("/")[2]:
+        return (upstream_id,)
+    return upstream_id, f"{upstream_id}:latest"
 
 
 def _discovered(provider: Provider, upstream_id: str) -> Model:
@@ -222,19 +235,24 @@ def _discovered(provider: Provider, upstream_id: str) -> Model:
         upstream_id=upstream_id,
         in_pools=provider.local,
         format=ModelFormat.OLLAMA if provider.kind is ProviderKind.OLLAMA else ModelFormat.API,
+        tier=tier_of(upstream_id),
         origin=ModelOrigin.DISCOVERY,
     )
 
 
-def _told(model: Model, listing: Listing, *, stale_missing: bool) -> Model:
-    """Add what a listing says: layers, and numbers where nobody wrote any."""
-    told = listing.models.get(model.upstream_id)
+def _told(model: Model, listing: Listing, provider: Provider) -> Model:
+    """Add what a listing says, or said when it last had the model: layers, and numbers where nobody wrote any."""
+    names = _names(provider, model.upstream_id)
+    listed, told = any(name in listing.models for name in names), listing.told(names)
+    missed = 0 if listed else max(listing.missed.get(name, 0) for name in names)
+    state = ModelState.LIVE
+    if missed and provider.discovery.stale_missing:
+        state = ModelState.WITHDRAWN if missed >= WITHDRAWN_AFTER else ModelState.STALE
     if told is None:
-        missed = listing.missed.get(model.upstream_id, 0) if stale_missing else 0
-        state = ModelState.WITHDRAWN if missed >= WITHDRAWN_AFTER else ModelState.STALE if missed else ModelState.LIVE
-        return replace(model, listed=False, state=state)
+        return replace(model, listed=listed, state=state)
     layers = {node: (Layer(Source.DISCOVERY, value, listing.at),) for node, value in told.capabilities.items()}
-    return replace(model, listed=True, layers=_merged(layers, model.layers), **_numbers(model, told))
+    facts = _numbers(model, told) if told.id in names else {}  # a variant has its base's abilities, not its prices
+    return replace(model, listed=listed, state=state, layers=_merged(layers, model.layers), **facts)
 
 
 _NUMBERS = (

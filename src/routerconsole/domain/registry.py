@@ -186,6 +186,7 @@ class Provider:
     health: HealthPolicy = field(default_factory=HealthPolicy)
     discovery: DiscoveryPolicy = field(default_factory=DiscoveryPolicy)
     models: tuple[Model, ...] = ()
+    quirks: frozenset[str] = frozenset()  # oddities its listing gave away
     unavailable: str | None = None
 
     @property

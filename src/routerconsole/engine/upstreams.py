@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from routerconsole.providers.client import Sender, Target, target
 from routerconsole.providers.kinds import dialect_of, unusable
+from routerconsole.providers.openai import Quirk
 
 if TYPE_CHECKING:
     from routerconsole.domain.registry import Provider, Registry
@@ -25,13 +26,14 @@ class Upstreams:
         targets: dict[tuple[str, str | None], Target] = {}
         broken: dict[str, str] = {}
         for provider in registry.providers.values():
+            quirks = frozenset(quirk for quirk in Quirk if quirk in provider.quirks)
             for account in provider.accounts:
                 reason = unusable(provider, account)
                 if reason is not None:
                     broken.setdefault(provider.name, reason)
                     continue
                 try:
-                    targets[provider.name, account.name] = target(provider, account, dialect_of(provider.kind))
+                    targets[provider.name, account.name] = target(provider, account, dialect_of(provider.kind, quirks))
                 except OSError as exc:
                     broken[provider.name] = f"ca_file cannot be used: {type(exc).__name__}"
         self._targets, self.broken = targets, broken

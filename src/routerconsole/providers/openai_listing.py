@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from routerconsole.domain.capability import NODE_OF, Tri, Word
-from routerconsole.domain.listing import ListedModel
+from routerconsole.domain.listing import ListedModel, base_of
 from routerconsole.providers import listing
 from routerconsole.providers.dialect import Detail, Page, Undecodable, WireRequest
 from routerconsole.providers.listing import Object
@@ -21,8 +21,6 @@ PROPS, LMSTUDIO, LITELLM = "/props", "/api/v0/models", "/model/info"
 AT_ROOT: Final = frozenset({PROPS, LMSTUDIO})
 """Paths that stand beside `/v1`, not below it."""
 _LITELLM_OWNERS: Final = frozenset({"openai", "litellm", ""})
-_VARIANTS: Final = frozenset({"free", "extended", "thinking", "online", "nitro", "floor", "exacto", "beta"})
-"""What OpenRouter writes behind a colon; tags of other servers (`:8b`, `:latest`) are no variants."""
 _MODALITIES: Final = {"image": Word.VISION, "audio": Word.AUDIO, "video": Word.VIDEO}
 _FLAGS: Final = {
     "supports_function_calling": Word.TOOLS,
@@ -62,11 +60,6 @@ def decode_detail(detail: Detail, data: Any, known: Mapping[str, ListedModel]) -
         case path if path == LITELLM:
             return [*_with_litellm(listing.entries(data, "data", "model_name").rows, known)]
     raise Undecodable("nothing of the kind was asked")
-
-
-def is_variant(id_: str) -> bool:
-    """Whether an id names a variant (`vendor/model:free`), which owns its listing."""
-    return id_.rpartition(":")[2] in _VARIANTS and ":" in id_
 
 
 def _details(models: Mapping[str, ListedModel], owners: set[str]) -> tuple[Detail, ...]:
@@ -119,7 +112,7 @@ def _capabilities(id_: str, entry: Object) -> dict[str, Tri]:
     architecture = listing.objects(entry.get("architecture"))
     asked = entry.get("supported_parameters")
     inputs, outputs = architecture.get("input_modalities"), architecture.get("output_modalities")
-    own = is_variant(id_)
+    own = base_of(id_) is not None
     if isinstance(asked, list):
         parameters = listing.words(asked)
         json = bool(parameters & {"structured_outputs", "response_format"})

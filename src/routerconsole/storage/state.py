@@ -86,10 +86,13 @@ class StateStore:
         if rows:
             await self.db.write(lambda conn: _put(conn, rows, wall))
 
-    async def commit_change(self, audit: AuditEntry, records: Iterable[Record] = ()) -> int:
+    async def commit_change(
+        self, audit: AuditEntry, records: Iterable[Record] = (), *, undoes: int | None = None
+    ) -> int:
         """Write the audit row and the state it describes together; return the audit id once both are on the disk.
 
-        Raises StorageUnavailable within about two seconds, with neither written.
+        `undoes` is the row that is marked as undone with it. Raises StorageUnavailable within about two seconds, with
+        nothing written.
         """
         rows = [_encode(record) for record in records]
         values = (
@@ -106,22 +109,30 @@ class StateStore:
                 "INSERT INTO audit (at, actor, command, target, before, after) VALUES (?, ?, ?, ?, ?, ?)", values
             )
             _put(conn, rows, audit.at)
+            if undoes is not None:
+                conn.execute("UPDATE audit SET undone = 1 WHERE id = ?", (undoes,))
             return cursor.lastrowid or 0
 
         return await self.db.write(work)
 
     async def audit(self, limit: int = 100) -> list[AuditRecord]:
         """Return the newest changes first, by number, not by clock."""
-        sql = "SELECT id, at, actor, command, target, before, after, undone FROM audit ORDER BY id DESC LIMIT ?"
-        rows = await self.db.read(lambda conn: conn.execute(sql, (limit,)).fetchall())
-        return [
-            AuditRecord(
-                number,
-                AuditEntry(at, actor, command, target, json.loads(before), json.loads(after)),
-                bool(undone),
-            )
-            for number, at, actor, command, target, before, after, undone in rows
-        ]
+        rows = await self.db.read(lambda conn: conn.execute(f"{_AUDIT} ORDER BY id DESC LIMIT ?", (limit,)).fetchall())
+        return [_audit_record(row) for row in rows]
+
+    async def audited(self, number: int) -> AuditRecord | None:
+        """Return one change by its number, None where there is none; raise StorageUnavailable."""
+        row = await self.db.read(lambda conn: conn.execute(f"{_AUDIT} WHERE id = ?", (number,)).fetchone())
+        return None if row is None else _audit_record(row)
+
+
+_AUDIT = "SELECT id, at, actor, command, target, before, after, undone FROM audit"
+
+
+def _audit_record(row: tuple[Any, ...]) -> AuditRecord:
+    number, at, actor, command, target, before, after, undone = row
+    entry = AuditEntry(at, actor, command, target, json.loads(before), json.loads(after))
+    return AuditRecord(number, entry, bool(undone))
 
 
 def _encode(record: Record) -> tuple[str, str, str | None]:

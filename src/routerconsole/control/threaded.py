@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
@@ -30,6 +31,10 @@ from .views import (
 )
 
 T = TypeVar("T")
+
+LOOK_S = 0.5
+"""How often a call that is not answered looks whether there is still a loop to answer it."""
+STOPPED = "The engine has stopped."
 
 
 class ThreadedControl:
@@ -120,5 +125,17 @@ class ThreadedControl:
             future = asyncio.run_coroutine_threadsafe(call, self._loop)
         except RuntimeError as exc:
             call.close()
-            raise EngineUnreachable("The engine has stopped.") from exc
-        return await asyncio.wrap_future(future)
+            raise EngineUnreachable(STOPPED) from exc
+        answer = asyncio.wrap_future(future)
+        try:
+            # A call that arrives after the loop's last turn is never looked at, and nobody is left to say so.
+            while not (await asyncio.wait({answer}, timeout=LOOK_S))[0]:
+                if self._loop.is_closed() and not future.done():
+                    raise EngineUnreachable(STOPPED)
+        finally:
+            answer.cancel()
+            if self._loop.is_closed() and inspect.getcoroutinestate(call) == inspect.CORO_CREATED:
+                call.close()
+        if answer.cancelled():  # by the engine as it stopped; ours would have raised above
+            raise EngineUnreachable(STOPPED)
+        return answer.result()

@@ -108,6 +108,8 @@ def _messages(body: Body) -> list[Any]:
 def _show(explanation: Explanation, *, sentences: bool) -> None:
     resolved = explanation.resolved
     print(f"resolved: {visible(resolved.kind)} {visible(resolved.id)}")
+    for line in resolved.because:
+        print(f"  {visible(line, BLOCK_LIMIT)}")
     print(f"needed: {text(explanation.needed)}; forced: {text(explanation.forced)}")
     print(f"estimate: {explanation.estimate_tokens} tokens")
     items = [candidate_item(candidate, number) for number, candidate in enumerate(explanation.candidates, 1)]

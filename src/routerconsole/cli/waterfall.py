@@ -29,6 +29,7 @@ def show_detail(detail: RequestDetail, *, sentences: bool) -> None:
         "endpoint": row.endpoint,
         "model": row.model or "(none)",
         "resolved": row.resolved,
+        "because": "; ".join(detail.because) or None,
         "needed": row.needed,
         "forced": row.forced,
         "status": row.status,

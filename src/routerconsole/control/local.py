@@ -184,7 +184,7 @@ class LocalControl:
             return Explanation(nothing, (), (), estimate_tokens=0, candidates=(), error=_told(exc))
         error = decision.error
         return Explanation(
-            resolved=Resolved(decision.resolution.kind.value, decision.resolution.id),
+            resolved=Resolved(decision.resolution.kind.value, decision.resolution.id, decision.because),
             needed=tuple(word.value for word in decision.needs.needed),
             forced=tuple(word.value for word in decision.needs.forced),
             estimate_tokens=decision.needs.estimate_tokens,

@@ -203,6 +203,7 @@ class RequestDetail:
     terminal: str
     estimate_tokens: int = 0
     replayable: bool = False
+    because: tuple[str, ...] = ()  # how the model name was found, and why a profile fell back
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,10 +266,14 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """How a model name resolved: route | provider_model | pool | virtual | capability | agent | default | none."""
+    """How a model name resolved: profile | pool | virtual | capability | provider_model | model | agent | none.
+
+    `because` says it in words: which level won for an agent, why a profile fell back.
+    """
 
     kind: str
     id: str
+    because: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ class Trace:
     agent: str | None = None
     resolved: str = ""
     resolved_kind: str = ""
+    because: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
     forced: tuple[str, ...] = ()
     estimate_tokens: int = 0

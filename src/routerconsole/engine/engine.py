@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from routerconsole.domain.errors import ErrorCode, RouterError, RoutingFailed
 from routerconsole.domain.outcome import Failure, FaultScope, OutcomeClass
 from routerconsole.domain.trace import Attempt, Trace
+from routerconsole.routing import profiles
 from routerconsole.routing.cascade import Cascade, Stop, Try, Wait
 from routerconsole.routing.needs import needs_of
 from routerconsole.routing.plan import AccountTurns, Plan, plan
@@ -133,12 +134,20 @@ class ChatEngine:
             trace.needed = tuple(word.value for word in needs.needed)
             trace.forced = tuple(word.value for word in needs.forced)
             trace.estimate_tokens = needs.estimate_tokens
-        resolution = resolve(request.model, registry)
+        enabled = self.board.enabled
+        resolution = resolve(
+            request.model, registry, agent=request.hints.agent, tags=request.hints.tags, enabled=enabled
+        )
+        decision = profiles.decided(
+            resolution,
+            registry,
+            lambda meant: plan(meant, needs, registry, self.board, now=now, turns=self._turns),
+            enabled=enabled,
+        )
         if trace is not None:
+            resolution = decision.resolution
             trace.resolved, trace.resolved_kind = resolution.id, resolution.kind.value
-        decision = plan(resolution, needs, registry, self.board, now=now, turns=self._turns)
-        if trace is not None:
-            trace.candidates = decision.candidates
+            trace.candidates, trace.because = decision.candidates, decision.because
         return decision
 
     def redacted(self, failure: Failure) -> Failure:

@@ -54,6 +54,7 @@ def detail_of(trace: Trace, *, replayable: bool = False) -> RequestDetail:
         terminal=trace.terminal.value,
         estimate_tokens=trace.estimate_tokens,
         replayable=replayable,
+        because=trace.because,
     )
 
 
@@ -70,6 +71,7 @@ def logged(trace: Trace, row: dict[str, Any]) -> tuple[bytes, bytes]:
         "terminal": trace.terminal,
         "estimate_tokens": trace.estimate_tokens,
         "replayable": False,
+        "because": trace.because,
     }
     own = orjson.dumps(row)
     return own, own[:-1] + b"," + orjson.dumps(rest)[1:]

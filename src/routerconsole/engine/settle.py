@@ -149,7 +149,7 @@ class Settlement:
             self._engine.bus.publish(
                 Fact(
                     EventType.POOL_EXHAUSTED,
-                    {"id": self.trace.id, "pool": self.trace.resolved, "reason": error.message},
+                    {"id": self.trace.id, "pool": self.trace.resolved or self.trace.model, "reason": error.message},
                 )
             )
         self._end(RequestStatus.FAILED, error.status)

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
     from routerconsole.domain.profile import Profile, Requirements
     from routerconsole.domain.registry import Registry
-    from routerconsole.domain.route import ModelKey
+    from routerconsole.domain.route import ModelKey, Route
 
     from .plan import Plan
+
+    Enabled = Callable[[Route | str], bool]
+    """Says whether an operator lets a provider or route take requests."""
 
 _INPUTS: Final = {
     Word.VISION: "image input was required",
@@ -74,21 +77,24 @@ def preferred(registry: Registry, tags: tuple[str, ...]) -> list[Profile]:
     return [each for _, each in found]
 
 
-def problem(profile: Profile, registry: Registry) -> str:
+def problem(profile: Profile, registry: Registry, enabled: Enabled | None = None) -> str:
     """Return why a profile's own model cannot be used, whatever the request; empty where it can."""
-    return "" if profile.implicit else out_of_use(profile.model, registry)
+    return "" if profile.implicit else out_of_use(profile.model, registry, enabled)
 
 
-def out_of_use(key: ModelKey, registry: Registry) -> str:
-    """Return why nobody should be sent to a model: unknown, disabled, withdrawn, or a provider that cannot be used."""
+def out_of_use(key: ModelKey, registry: Registry, enabled: Enabled | None = None) -> str:
+    """Return why nobody should be sent to a model: unknown, disabled, withdrawn, or a provider that cannot be used.
+
+    `enabled` tells what operators decided of a provider or route; without it the registry's word counts.
+    """
     provider, model = registry.providers.get(key.provider), registry.models.get(key)
     if provider is None:
         return f"there is no provider {key.provider!r}"
     if model is None:
         return f"the provider {key.provider!r} has no model {key.model!r}"
-    if not provider.enabled:
+    if not (provider.enabled if enabled is None else enabled(key.provider)):
         return f"the provider {key.provider!r} is disabled"
-    if not model.enabled:
+    if not (model.enabled if enabled is None else any(enabled(route) for route in registry.routes(key))):
         return "the model is disabled"
     if model.state is ModelState.WITHDRAWN:
         return f"the provider {key.provider!r} lists it no more"
@@ -98,7 +104,13 @@ def out_of_use(key: ModelKey, registry: Registry) -> str:
     return stuck[0] if stuck and stuck[0] is not None and all(stuck) else ""
 
 
-def decided(resolution: Resolution, registry: Registry, planned: Callable[[Resolution], Plan]) -> Plan:
+def decided(
+    resolution: Resolution,
+    registry: Registry,
+    planned: Callable[[Resolution], Plan],
+    *,
+    enabled: Enabled | None = None,
+) -> Plan:
     """Return the plan of the first meaning that can serve (the first of all where none can), and say why it is that."""
     decision = first = planned(resolution)
     for other in resolution.otherwise:
@@ -107,7 +119,7 @@ def decided(resolution: Resolution, registry: Registry, planned: Callable[[Resol
         decision = planned(other)
     if not _serves(decision):
         decision = first
-    because = (*decision.resolution.because, *_falling_back(decision, registry))
+    because = (*decision.resolution.because, *_falling_back(decision, registry, enabled))
     return replace(decision, because=because) if because else decision
 
 
@@ -115,7 +127,7 @@ def _serves(decision: Plan) -> bool:
     return decision.error is None and any(item.candidate.decision is not Decision.SKIPPED for item in decision.ranked)
 
 
-def _falling_back(decision: Plan, registry: Registry) -> Iterator[str]:
+def _falling_back(decision: Plan, registry: Registry, enabled: Enabled | None) -> Iterator[str]:
     """Say that another than the profile's own model leads, and why."""
     resolution = decision.resolution
     profile = resolution.profile
@@ -124,7 +136,7 @@ def _falling_back(decision: Plan, registry: Registry) -> Iterator[str]:
     leading = next((item for item in decision.ranked if item.candidate.decision is not Decision.SKIPPED), None)
     if leading is None or leading.model.key == profile.model:
         return
-    why = problem(profile, registry) or _reasons(decision, profile.model)
+    why = problem(profile, registry, enabled) or _reasons(decision, profile.model)
     yield f"Falling back from {profile.id!r} to {resolution.links[leading.model.key]!r} because {why}"
 
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from routerconsole.domain.registry import Registry
 
-    OutOfService = Callable[[ModelKey], str]
-    """Says why a model takes no requests at all, empty where it does."""
+    from .profiles import Enabled
 
 __all__ = ["COMPARED", "Resolution", "ResolvedKind", "resolve"]
 
@@ -36,9 +35,11 @@ def resolve(
     *,
     agent: str | None = None,
     tags: tuple[str, ...] = (),
-    out_of_service: OutOfService | None = None,
+    enabled: Enabled | None = None,
 ) -> Resolution:
     """Resolve a model name; raise RequestRejected `model_not_found` with up to three suggestions.
+
+    `enabled` tells what operators decided of providers and routes: an agent is not sent where nobody may go.
 
     0 omitted or `auto` and an agent is named: as assigned, else the agent's own default, else as without it ·
     1 omitted: the profile with most of the preferred tags, else the default one, else pool `auto` · 2 a profile id ·
@@ -46,16 +47,15 @@ def resolve(
     leaf name · 6 `provider/upstream` or `provider__upstream` · 7 an upstream id alone, at every provider that serves
     it, by priority · 8 an agent's name · 9 nothing. Profiles, pools, virtual models and providers in any case.
     """
-    out = out_of_service or (lambda key: profiles.out_of_use(key, registry))
     if agent and (name is None or name.casefold() == AUTO_POOL):  # 0
-        return _agent(agent, registry, out, default=lambda: resolve(name, registry, tags=tags))
+        return _agent(agent, registry, enabled, default=lambda: resolve(name, registry, tags=tags))
     if name is None:  # 1
         return _omitted(registry, tags)
     found = _named(name, registry)
     if found is not None:  # 2 to 7
         return found
     if name in registry.assignments or name in registry.agents:  # 8
-        return _agent(name, registry, out, default=lambda: _omitted(registry, tags))
+        return _agent(name, registry, enabled, default=lambda: _omitted(registry, tags))
     raise RequestRejected(ErrorCode.MODEL_NOT_FOUND, _not_found(name, registry), param="model")  # 9
 
 
@@ -116,7 +116,7 @@ def _pool(name: str, registry: Registry) -> Resolution | None:
 
 
 def _agent(
-    agent: str, registry: Registry, out_of_service: OutOfService, *, default: Callable[[], Resolution]
+    agent: str, registry: Registry, enabled: Enabled | None, *, default: Callable[[], Resolution]
 ) -> Resolution:
     """Return where an agent's requests go, saying which level won and why the ones above it did not."""
     because: list[str] = []
@@ -125,7 +125,7 @@ def _agent(
         if target is None:
             because.append(f"{level} of {agent!r}: none")
             continue
-        found, problem = _target(target, registry, out_of_service)
+        found, problem = _target(target, registry, enabled)
         if found is not None and not problem:
             because.append(f"{level} of {agent!r} → {target}")
             return replace(found, kind=ResolvedKind.AGENT, because=(*because, *found.because))
@@ -135,7 +135,7 @@ def _agent(
     return replace(fallen, because=(*because, *fallen.because))
 
 
-def _target(target: str, registry: Registry, out_of_service: OutOfService) -> tuple[Resolution | None, str]:
+def _target(target: str, registry: Registry, enabled: Enabled | None) -> tuple[Resolution | None, str]:
     """Return what an agent's target means, and why it cannot be used (empty where it can)."""
     try:
         found = _named(target, registry)
@@ -145,11 +145,12 @@ def _target(target: str, registry: Registry, out_of_service: OutOfService) -> tu
         return None, f"{target!r} is not known here"
     problem = "it has no members"
     for place, key in enumerate(found.keys):
-        said = out_of_service(key)
+        said = profiles.out_of_use(key, registry, enabled)
         if not said:
             return found, ""
         problem = said if place == 0 else problem
-    return found, profiles.problem(found.profile, registry) or problem if found.profile else problem
+    own = "" if found.profile is None else profiles.problem(found.profile, registry, enabled)
+    return found, own or problem
 
 
 def _pinned(name: str, registry: Registry) -> Resolution | None:

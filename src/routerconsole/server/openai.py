@@ -273,6 +273,7 @@ def _told(trace: Trace) -> dict[str, Any]:
         "request_id": trace.id,
         "provider": route.provider if route else None,
         "model": route.model if route else None,
+        "resolved": {"kind": trace.resolved_kind, "id": trace.resolved, "because": trace.because},
         "attempts": attempts_of(trace),
         "skipped": skipped_of(trace),
         "candidates": [

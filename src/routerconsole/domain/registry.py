@@ -97,6 +97,9 @@ class Limits:
     tpd: int | None = None
 
 
+NO_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """One upstream model at one provider. Prices are USD per million tokens, None is unknown (not zero).

@@ -28,6 +28,7 @@ from .state import (
     refuse,
     shown_gate,
 )
+from .stats import Paces
 from .words import shown_word
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from .health import HealthWord
     from .learned import Gap
-    from .stats import Stats
+    from .stats import Pace, Stats
 
 __all__ = ["Board", "Lease", "Refusal", "RefusalKind", "UnknownTarget"]
 
@@ -274,6 +275,12 @@ class Board:
         """Return the success rate of the outcome window (1.0 of nothing) and its number of samples."""
         return (window := self._routes[route].window).success_rate(now), window.samples(now)
 
+    def pace(self, route: Route, *, stream: bool) -> Pace:
+        """Return how fast a route was of late, for streams (first token) or whole answers."""
+        node = self._routes.get(route)
+        paces = _UNTRIED if node is None else node.paces
+        return paces.stream if stream else paces.whole
+
     def weight(self, route: Route, now: float) -> float:
         """Return 0.05 to 1.0, the route's fitness for strategies that spread load."""
         return self._routes[route].window.weight(now)
@@ -398,3 +405,4 @@ class Board:
 
 
 _UNKNOWN = Refusal(RefusalKind.UNKNOWN, "unknown_route")
+_UNTRIED = Paces()

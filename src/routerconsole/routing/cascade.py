@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .board import Board
     from .budget import RetryBudget
     from .plan import AccountTurns, Plan, Ranked
+    from .pointers import Pointers
 
 SHARE_WHILE_ALTERNATIVES = 0.6
 """Largest part of the remaining deadline one attempt may use while others are left (routing.md §6)."""
@@ -96,6 +97,8 @@ class Cascade:
     stream: bool
     no_fallback: bool = False
     turns: AccountTurns | None = None
+    pointers: Pointers | None = None
+    """The pools' memory; hears which route was asked instead of which."""
     objection: Callable[[Ranked], str | None] | None = None
     """Says why a route's dialect cannot carry the request; asked of a route before it is, and of no other."""
     tried: list[Tried] = field(default_factory=list)
@@ -308,6 +311,15 @@ class Cascade:
             return None
         if self.turns is not None and not any(route.provider == ranked.route.provider for route in self._asked):
             self.turns.asked(ranked.route)  # only the first: else a failing account would lead again next time
+        if self.plan.track is not None and self.pointers is not None:
+            self.pointers.asked(
+                self.plan.track,
+                ranked.route,
+                now,
+                first=not self._asked,
+                tried=lambda: {item.route: item.failure for item in self.tried},
+                skipped=self.skipped,
+            )
         self._asked.add(ranked.route)
         self.skipped.pop(ranked.route, None)
         self._calls += 1

@@ -164,6 +164,7 @@ def _succeeded(lease: Lease, ending: Success, *, now: float, rng: Random, journa
     for target in (node, owner):
         target.window.success(ending.total_ms / 1000, slow=ending.slow, now=now)
         target.stats.success(ending, now)
+    node.paces.success(ending, now)
     node.learned.accepted_size(lease.size)
     node.learned.delivered(lease.forced)
 
@@ -182,6 +183,8 @@ def _failed(lease: Lease, failure: Failure, *, sole: bool, now: float, rng: Rand
             target.last_error = LastError(failure.cls, failure.detail, failure.status, now)
         if counts_against(failure):
             target.window.failure(now)
+    if counts_against(failure):
+        node.paces.failure(now)
     opened = _on_route(lease, failure, sole=sole, now=now, rng=rng, journal=journal)
     _on_provider(lease, failure, opened=opened, sole=sole, now=now, rng=rng, journal=journal)
     asked = gates.asked(failure)

@@ -9,18 +9,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from routerconsole.domain.errors import ErrorCode, RoutingFailed
-from routerconsole.domain.registry import AccountStrategy
+from routerconsole.domain.pool import Strategy
+from routerconsole.domain.registry import NO_LIMITS, AccountStrategy
 from routerconsole.domain.trace import Candidate, Decision
 
 from . import gate
+from .order import Order, Speeds, arrange
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from routerconsole.domain.registry import Model, Provider, Registry
+    from routerconsole.domain.registry import Limits, Model, Provider, Registry
     from routerconsole.domain.request import Needs
     from routerconsole.domain.route import ModelKey, Route
 
+    from .limits import Meter
+    from .order import Means
+    from .pointers import Track
     from .resolution import Resolution
 
 SortKey = tuple[float, ...]
@@ -43,7 +48,7 @@ class Refusal(Protocol):
         """Whether only a waiting period is in the way."""
 
 
-class RouteFacts(Protocol):
+class RouteFacts(Speeds, Protocol):
     """What the plan reads of the board; all of it is read-only."""
 
     def refusal(self, route: Route, now: float) -> Refusal | None:
@@ -79,6 +84,8 @@ class Plan:
     error: RoutingFailed | None = None
     because: tuple[str, ...] = ()
     """How the name was found, and why it is not the one that was asked for that leads."""
+    track: Track | None = None
+    """What the pool's memory is told of the routes asked; None where its strategy remembers nothing."""
 
 
 class AccountTurns:
@@ -109,8 +116,16 @@ def plan(
     *,
     now: float,
     turns: AccountTurns | None = None,
+    means: Means | None = None,
+    session: str | None = None,
+    stream: bool = False,
 ) -> Plan:
-    """Decide who may serve a request and in which order; nothing is changed, `turns` is only read."""
+    """Decide who may serve a request and in which order; `turns` and `means` are only read (but for its dice).
+
+    Without `means` nobody's limits are known and pools go by priority, as they do by default.
+    """
+    pool = resolution.pool
+    meter = None if means is None else means.meter
     policy = resolution.capability_policy or registry.policy.capability_policy
     words = gate.asked(needs)
     explicit = None if resolution.profile is None else resolution.profile.model
@@ -145,9 +160,15 @@ def plan(
                 lacking.update(dict.fromkeys(verdict.dropped_for))
                 continue
             chosen = key == explicit
-            kept.append(
-                _place(item, route, needs, verdict=verdict, board=board, now=now, index=index, chosen=chosen)
-            )  # 8-10
+            placed = _place(
+                item, route, needs, verdict=verdict, board=board, meter=meter, now=now, index=index, chosen=chosen
+            )  # 8, 10
+            kept.append(placed)
+    track = None
+    if pool is not None and means is not None and pool.strategy is not Strategy.PRIORITY and kept:  # 9
+        items = [item for _, item in kept]
+        order = arrange(pool, items, means, board, now=now, session=session, stream=stream)
+        kept, track = _reordered(kept, order, dropped), order.track
     kept.sort(key=_by_key)  # 11
     ranked = [item for _, item in kept]
     if explicit is not None:
@@ -158,7 +179,7 @@ def plan(
         error = _nobody(resolution, needs, dropped, tuple(lacking), configured=bool(registry.providers))
     elif all(item.candidate.sort_key[_CONTEXT] == _TOO_SMALL for item in ranked):
         error = _context_error(ranked, needs)
-    return Plan(resolution, needs, candidates, ranked, error)
+    return Plan(resolution, needs, candidates, ranked, error, track=track)
 
 
 def listed(entries: Iterable[tuple[Route, str]]) -> str:
@@ -176,6 +197,7 @@ class _Item(NamedTuple):
     routes: tuple[Route, ...]
     offer: gate.Offer
     rotates: bool
+    limits: Limits | None
 
 
 class _Shelf:
@@ -200,13 +222,15 @@ _SHELF = _Shelf()
 def _stock(shelf: dict[ModelKey, _Item], key: ModelKey, registry: Registry) -> _Item:
     model, provider, routes = registry.models[key], registry.providers[key.provider], registry.routes(key)
     rotates = len(routes) > 1 and provider.account_strategy is AccountStrategy.ROUND_ROBIN
-    item = shelf[key] = _Item(model, provider, routes, gate.offer(model, provider.kind), rotates)
+    limits = None if model.limits == NO_LIMITS else model.limits
+    item = shelf[key] = _Item(model, provider, routes, gate.offer(model, provider.kind), rotates, limits)
     return item
 
 
 _FITS, _CONTEXT_UNKNOWN, _TOO_SMALL = 0, 1, 2
-_CONTEXT = 3
-"""The place of the context in the sort key."""
+_CONTEXT = -6
+"""The place of the context in the sort key, from its end: a waterfall's tiers stand in front."""
+_AFFINITY = 2
 
 
 def _by_key(item: tuple[SortKey, Ranked]) -> SortKey:
@@ -220,6 +244,7 @@ def _place(
     *,
     verdict: gate.GateVerdict,
     board: RouteFacts,
+    meter: Meter | None,
     now: float,
     index: int,
     chosen: bool = False,
@@ -245,6 +270,12 @@ def _place(
     if degraded:
         reasons.append("degraded: under 50 % success")
         decision = Decision.DEMOTED
+    short = ""
+    if meter is not None and item.limits is not None:
+        short = meter.short(route, item.limits, needs.estimate_tokens, now)
+        if short:
+            reasons.append(f"limits used up: {short}")
+            decision = Decision.DEMOTED
     refusal = board.refusal(route, now)
     gated = False
     if refusal is not None:
@@ -252,8 +283,8 @@ def _place(
         decision = Decision.SKIPPED
         gated = refusal.gated
     matched = sum(tag in model.tags for tag in needs.tags) if needs.tags else 0
-    # session affinity and limits headroom hold their places for the strategies that fill them
-    key = (int(verdict.cls), -matched, 0, context, int(too_big), int(degraded), 0, int(gated), index)
+    # the session's affinity and the index are those of `priority`; other strategies put theirs in
+    key = (int(verdict.cls), -matched, 0, context, int(too_big), int(degraded), int(bool(short)), int(gated), index)
     return key, Ranked(route, model, item.provider, Candidate(route, decision, reasons, key))
 
 
@@ -267,6 +298,28 @@ def _fitting(ranked: list[Ranked], dropped: list[Candidate]) -> list[Ranked]:
             item.candidate.decision = Decision.DROPPED
             dropped.append(item.candidate)
     return fitting
+
+
+def _reordered(
+    kept: list[tuple[SortKey, Ranked]], order: Order, dropped: list[Candidate]
+) -> list[tuple[SortKey, Ranked]]:
+    """Put a strategy's indexes, session and tiers into the keys; a strict session's others are dropped."""
+    found: list[tuple[SortKey, Ranked]] = []
+    for at, (before, item) in enumerate(kept):
+        candidate = item.candidate
+        if order.alone and at != order.held:
+            candidate.decision = Decision.DROPPED
+            candidate.reasons.append("this session is bound to another route (session_mode: strict)")
+            candidate.sort_key = ()
+            dropped.append(candidate)
+            continue
+        if order.words[at]:
+            candidate.reasons.append(order.words[at])
+        affinity = before[_AFFINITY] if order.held is None else int(at != order.held)
+        key = (*before[:_AFFINITY], affinity, *before[_AFFINITY + 1 : -1], order.places[at])
+        candidate.sort_key = key if order.tiers is None else (order.tiers[at], *key)
+        found.append((candidate.sort_key, item))
+    return found
 
 
 def _nobody(

@@ -18,7 +18,7 @@ from .breaker import UNFENCED, Breaker, CircuitState, Token
 from .gates import Gates
 from .health import HealthWord, OutcomeWindow
 from .learned import Learned
-from .stats import Stats
+from .stats import Paces, Stats
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable
@@ -136,8 +136,8 @@ class RouteNode:
     """One route: the unit of breaker, gate and statistics."""
 
     __slots__ = (
-        "account", "admin", "breaker", "fault", "gates", "in_flight", "last_error", "learned", "owner", "route",
-        "stats", "used_at", "window", "word",
+        "account", "admin", "breaker", "fault", "gates", "in_flight", "last_error", "learned", "owner", "paces",
+        "route", "stats", "used_at", "window", "word",
     )  # fmt: skip
 
     def __init__(self, route: Route, owner: ProviderNode, account: AccountNode, *, circuit: CircuitPolicy) -> None:
@@ -149,6 +149,7 @@ class RouteNode:
         self.learned = Learned()
         self.window = OutcomeWindow(circuit.window)
         self.stats = Stats()
+        self.paces = Paces()
         self.last_error: LastError | None = None
         self.used_at = -math.inf
         self.in_flight = 0

@@ -1,6 +1,7 @@
 """Counters and bounded samples of one route or provider: O(1) appends, quantiles when read (routing.md §11).
 
-Latency is over successes only; failures keep their own durations. Nothing here influences routing.
+Latency is over successes only; failures keep their own durations. Of all this only `Pace` orders routes, for the
+strategies that go by speed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,18 @@ STEP_S = 5
 
 STEPS = 60
 """History steps kept: five minutes."""
+
+RECENT = 50
+"""Latest endings that say how fast a route is of late (capabilities.md §4)."""
+
+RECENT_S = 600.0
+"""Seconds after which an ending says nothing any more: a route that was slow once is tried again."""
+
+FAILURE_COST = 10.0
+"""How many times its usual time a failure counts as (capabilities.md §4)."""
+
+FADE_S = 10.0
+"""Time constant of the peak: after so many seconds a third of it is left (finagle's `peak EWMA`)."""
 
 _NOT_COUNTED = frozenset({OutcomeClass.IGNORED, OutcomeClass.LOCAL})
 
@@ -124,3 +137,93 @@ class Stats:
         if not self._history or self._history[-1][0] != step:
             self._history.append([step, 0, 0])
         return self._history[-1]
+
+
+class Pace:
+    """How fast a route was of late for one kind of answer: the mean of fifty endings, and a peak that fades."""
+
+    __slots__ = ("_bad", "_endings", "_failed_at", "_peak", "_peak_at", "_sum")
+
+    def __init__(self) -> None:
+        self._endings: deque[tuple[float, float | None]] = deque()  # at, milliseconds; None: it failed
+        self._sum, self._bad = 0.0, 0
+        self._peak: float | None = None
+        self._peak_at = self._failed_at = -math.inf
+
+    def success(self, ms: float, now: float) -> None:
+        """Record an answer: a slower one is believed at once, a faster one bit by bit."""
+        self._add(now, ms)
+        if self._peak is None or ms >= self._peak:
+            self._peak = ms
+        else:
+            held = math.exp((self._peak_at - now) / FADE_S)
+            self._peak = self._peak * held + ms * (1 - held)
+        self._peak_at = now
+
+    def failure(self, now: float) -> None:
+        """Record a failure that says something about the route."""
+        self._add(now, None)
+        self._failed_at = now
+
+    def mean(self, now: float) -> float | None:
+        """Return the mean milliseconds of the recent successes, None of none."""
+        self._expire(now)
+        good = len(self._endings) - self._bad
+        return max(0.0, self._sum / good) if good else None
+
+    def penalty(self, now: float) -> float:
+        """Return 1.0 to 10.0: what the recent endings cost on average, a failure ten times a success."""
+        self._expire(now)
+        count = len(self._endings)
+        return (count + (FAILURE_COST - 1) * self._bad) / count if count else 1.0
+
+    @property
+    def peak(self) -> float | None:
+        """The peak as it was when last told, in milliseconds; None of nothing."""
+        return self._peak
+
+    def cost(self, now: float, best: float) -> float:
+        """Return the peak-EWMA cost in milliseconds: fades to `best`, the lowest known; ten-fold after a failure."""
+        peak = best if self._peak is None else best + (self._peak - best) * math.exp((self._peak_at - now) / FADE_S)
+        return peak * (1 + (FAILURE_COST - 1) * math.exp((self._failed_at - now) / FADE_S))
+
+    def _add(self, now: float, ms: float | None) -> None:
+        if len(self._endings) == RECENT:
+            self._drop()
+        self._endings.append((now, ms))
+        if ms is None:
+            self._bad += 1
+        else:
+            self._sum += ms
+
+    def _drop(self) -> None:
+        _, ms = self._endings.popleft()
+        if ms is None:
+            self._bad -= 1
+        else:
+            self._sum -= ms
+
+    def _expire(self, now: float) -> None:
+        while self._endings and self._endings[0][0] < now - RECENT_S:
+            self._drop()
+
+
+class Paces:
+    """A route's pace by the kind of answer: time to first token of streams, total time of whole answers."""
+
+    __slots__ = ("stream", "whole")
+
+    def __init__(self) -> None:
+        self.stream, self.whole = Pace(), Pace()
+
+    def success(self, ending: Success, now: float) -> None:
+        """Record an answer where it belongs."""
+        if ending.ttft_ms is None:
+            self.whole.success(ending.total_ms, now)
+        else:
+            self.stream.success(ending.ttft_ms, now)
+
+    def failure(self, now: float) -> None:
+        """Record a failure; it says the same of both."""
+        self.whole.failure(now)
+        self.stream.failure(now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from routerconsole.config.weights import WeightsError, read_header, weights_path
@@ -122,13 +122,16 @@ class Catalogue:
             gaps = self._gaps(registry, key)
             layers = in_force(registry.models[key], gaps, len(registry.providers[key.provider].accounts))
             routable = self._routable(registry, key)
+            said: dict[Standing, NodeModel] = {}  # most nodes of a model say the same
             for path in dict.fromkeys(above for node in layers for above in _upwards(node)):
                 found = standing(layers, path)
                 if found.value is Tri.UNKNOWN or path not in counted:
                     continue
-                source = None if found.source is None else found.source.value
-                node = counted[path]
-                node.models.append(NodeModel(key.provider, key.model, found.value.value, source))
+                node, same = counted[path], replace(found, evidence="")
+                if same not in said:
+                    source = None if found.source is None else found.source.value
+                    said[same] = NodeModel(key.provider, key.model, found.value.value, source)
+                node.models.append(said[same])
                 if found.value is Tri.YES:
                     node.total += 1
                     node.routable += routable
@@ -182,19 +185,17 @@ class Catalogue:
         return found
 
     def _gaps(self, registry: Registry, key: ModelKey) -> list[LearnedGap]:
+        """Return what the routes of a model were learned to lack; one taken out meanwhile has learned nothing."""
         board, clock = self._service.board, self._service.clock
         now = clock.monotonic()
         found: list[LearnedGap] = []
         for route in registry.routes(key):
-            try:
-                learned = board.gaps(route, now)
-            except KeyError:  # taken out between two slices
-                continue
+            learned = board.lessons(route, now)
             if learned:
                 ago = clock.wall() - now
                 found += [
-                    LearnedGap(NODE_OF[word], route.account, gap.at + ago, gap.expires + ago, gap.evidence)
-                    for word, gap in learned.items()
+                    LearnedGap(NODE_OF[word], route.account, gap.at + ago, gap.expires + ago, gap.evidence, counts)
+                    for word, gap, counts in learned
                 ]
         return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,8 +19,11 @@ from routerconsole.domain.registry import ModelFormat, ModelState, ProviderKind
 from .clock import iso
 
 if TYPE_CHECKING:
+    from routerconsole.domain.capability import Standing
     from routerconsole.domain.registry import Model, Provider
 
+CACHED = 4096
+"""Capability values kept made."""
 _FILES = frozenset({ModelFormat.GGUF, ModelFormat.SAFETENSORS, ModelFormat.HF})
 _NO_HEADER: Mapping[str, str | int | None] = {}
 
@@ -64,10 +68,17 @@ def capability_value(
 ) -> CapabilityValue:
     """Return one node's effective value (its own, or a yes below it) and its own layers."""
     found = standing(layers, node)
+    learned = tuple(gap for gap in gaps if gap.node == node)
+    return _value(node, found, model.layers.get(node, ()), learned)
+
+
+@lru_cache(CACHED)
+def _value(node: str, found: Standing, layers: tuple[Layer, ...], learned: tuple[LearnedGap, ...]) -> CapabilityValue:
+    """Make one value; thousands of models share few, and what is shared costs no memory and no collection."""
     own = sorted(
         [
-            *((layer, None) for layer in model.layers.get(node, ())),
-            *((Layer(Source.GAP, Tri.NO, gap.at, gap.evidence), gap) for gap in gaps if gap.node == node),
+            *((layer, None) for layer in layers),
+            *((Layer(Source.GAP, Tri.NO, gap.at, gap.evidence), gap) for gap in learned),
         ],
         key=lambda pair: authority(pair[0]),
     )

@@ -177,6 +177,9 @@ def test_a_change_is_made_shown_and_audited(cli: Cli) -> None:
     newest_two = cli("audit", "list", "--json", "--limit", "2").json["audit"]
     assert [row["command"] for row in newest_two] == ["enable_provider", "disable_provider"]
     assert "disable_provider" in cli("audit", "list", "--plain").out
+    assert {row["actor"] for row in newest_two} == {"cli"}
+    assert cli("failures", "clear").code == 0
+    assert {row["actor"] for row in cli("audit", "list", "--json").json["audit"]} == {"cli"}
 
 
 def test_a_route_is_split_at_its_first_slash_only(cli: Cli) -> None:

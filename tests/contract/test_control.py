@@ -227,6 +227,14 @@ async def test_a_command_takes_effect_and_is_audited(held: Held, command: Comman
     assert newest.before == receipt.before
 
 
+@pytest.mark.parametrize("actor", ["console", "cli"])
+async def test_the_audit_names_the_face_a_change_came_from(held: Held, actor: str) -> None:
+    """Who did it is the same however the engine is held: an attached console is a console."""
+    await held.control.do(Disable(A), actor=actor)
+    newest = (await held.control.audit(1))[0]
+    assert (newest.actor, newest.command) == (actor, "disable_provider")
+
+
 async def test_disable_and_enable_route_only_that_route(held: Held) -> None:
     """A target with a model is a route."""
     target = Target("b", SERVING)

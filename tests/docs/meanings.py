@@ -152,6 +152,7 @@ REQUEST_HEADERS: Final[Mapping[str, str]] = {
     "x-router-timeout-ms": "lowers the deadline",
     "x-router-no-fallback": "`1`: exactly one attempt",
     "x-router-early-headers": "`1`: stream headers and comments at once; later failures are told in-band",
+    "x-router-actor": "control plane: whom the audit names, `api` (default), `cli` or `console`",
     "x-router-trace": "`1`: adds `routerconsole` to the body, or to the last event",
 }
 

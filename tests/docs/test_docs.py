@@ -14,7 +14,9 @@ from routerconsole.cli.exits import Exit
 from routerconsole.cli.parser import build, commands_of, parse
 from routerconsole.config.load import load_text
 from routerconsole.console.actions import ACTIONS, shown_key
+from routerconsole.control import port
 from routerconsole.control.wire import command_names
+from routerconsole.domain import request
 from routerconsole.domain.errors import ErrorCode
 from routerconsole.domain.events import EventType
 from routerconsole.domain.outcome import OutcomeClass
@@ -96,7 +98,8 @@ def test_every_route_is_named() -> None:
 
 def test_every_request_header_is_named() -> None:
     """The hint headers the server reads are the ones explained."""
-    read = set(re.findall(r"x-router-[a-z-]*[a-z]", Path(hints.__file__).read_text()))
+    source = "".join(Path(str(module.__file__)).read_text() for module in (hints, request, port))
+    read = set(re.findall(r"x-router-[a-z-]*[a-z]", source))
     assert read == set(meanings.REQUEST_HEADERS)
 
 

@@ -298,3 +298,41 @@ async def test_the_document_names_every_route(node: RunningNode) -> None:
     names = {part.split(b'"')[0].decode() for part in reply.body.split(b"#/components/schemas/")[1:]}
     assert names <= set(document["components"]["schemas"])
     assert b'"class_"' not in reply.body
+
+
+ACTION = "/api/v1/router/providers/b/control"
+
+
+@pytest.mark.parametrize(("said", "audited"), [(None, "api"), ("api", "api"), ("cli", "cli"), ("console", "console")])
+async def test_who_asks_is_audited(node: RunningNode, said: str | None, audited: str) -> None:
+    """Programs are `api`; the faces of our own say who they are, on every route that changes something."""
+    async with node.admin() as client:
+        head = {} if said is None else {"x-router-actor": said}
+        for path, body in (
+            (ACTION, {"action": "disable"}),
+            ("/api/v1/router/commands", {"command": "enable_provider", "args": {"provider": "b"}}),
+            ("/api/v1/failures/reset", {}),
+        ):
+            assert (await client.post(path, json=body, headers=head)).status_code == 200
+        rows = (await client.get("/api/v1/audit")).json()["audit"]
+    assert [row["actor"] for row in rows] == [audited] * 3
+
+
+@pytest.mark.parametrize("said", ["root", "CLI", "cli, console", "", "cl\xef", ("cli", "console")])
+async def test_a_made_up_actor_is_refused(node: RunningNode, said: str | tuple[str, ...]) -> None:
+    """Only our own names, and one of them: else 400, nothing changed, nothing audited."""
+    values = (said,) if isinstance(said, str) else said
+    head = [(b"x-router-actor", value.encode("latin-1")) for value in values]
+    async with node.admin() as client:
+        answer = await client.post(ACTION, json={"action": "disable"}, headers=[*client.headers.raw[-1:], *head])
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "x-router-actor")
+        assert (await client.get("/api/v1/audit")).json() == {"audit": []}
+
+
+async def test_an_actor_is_no_key(node: RunningNode) -> None:
+    """With the client token it opens nothing, and where that token is enough it means nothing."""
+    async with node.client() as client:
+        head = {"x-router-actor": "console"}
+        assert (await client.post(ACTION, json={"action": "disable"}, headers=head)).status_code == 403
+        for path in ("/v1/chat/completions", "/api/v1/router/complete"):
+            assert (await client.post(path, json=HELLO, headers={"x-router-actor": "nobody"})).status_code == 200

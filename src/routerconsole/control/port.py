@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Literal, Protocol
 
 from routerconsole.domain.events import Event
@@ -39,6 +40,18 @@ from .views import (
 
 Scope = Literal["models", "profiles"]
 """What a doctor looks at."""
+
+
+class Actor(StrEnum):
+    """Whom the audit names for a change that came over HTTP: some program, the command line, an attached console."""
+
+    API = "api"
+    CLI = "cli"
+    CONSOLE = "console"
+
+
+ACTOR_HEADER = "x-router-actor"
+"""How a face of our own says which it is; read only beside the admin token."""
 
 
 @dataclass(frozen=True, slots=True)

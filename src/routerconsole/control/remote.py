@@ -16,7 +16,7 @@ import orjson
 from routerconsole.domain.secret import Secret
 
 from .commands import Command, Receipt
-from .port import ControlError, EngineUnreachable, EventPage, RequestQuery, Scope
+from .port import ACTOR_HEADER, Actor, ControlError, EngineUnreachable, EventPage, RequestQuery, Scope
 from .registry_views import (
     Assignment,
     Finding,
@@ -142,10 +142,16 @@ class RemoteControl:
     async def do(
         self, command: Command, *, actor: str = "operator", dry_run: bool = False, if_version: int | None = None
     ) -> Receipt:
-        """See Control; the engine records every change that comes over HTTP as its own actor."""
+        """See Control; an actor the engine does not take over HTTP is recorded as `api`."""
         body = {**command_json(command), "dry_run": dry_run, "if_version": if_version}
         return receipt_from_json(
-            await self._send("POST", "/api/v1/router/commands", body=body, timeout=httpx.Timeout(COMMAND_S))
+            await self._send(
+                "POST",
+                "/api/v1/router/commands",
+                body=body,
+                headers={ACTOR_HEADER: actor} if actor in set(Actor) else None,
+                timeout=httpx.Timeout(COMMAND_S),
+            )
         )
 
     async def aclose(self) -> None:

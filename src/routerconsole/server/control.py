@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel
 
-from routerconsole.control.port import ControlError
+from routerconsole.control.port import ACTOR_HEADER, Actor, ControlError
 from routerconsole.domain.errors import ErrorCode, RequestRejected, RouterError
 
 from .errors import dumps
@@ -115,6 +115,7 @@ class ControlApp:
             json=data,
             size=len(raw),
             headers=headers,
+            actor=Actor.API if route.client_token else _actor(headers),
         )
 
 
@@ -131,6 +132,20 @@ async def _push(send: Send, stream: AsyncGenerator[bytes], watch: Watch | None) 
         if watch is None or not watch.gone or task is None:
             raise
         task.uncancel()
+
+
+def _actor(headers: Headers) -> Actor:
+    """Return who says it is asking, `api` where nobody does; raise RequestRejected for a name that is none of ours."""
+    said = [value.decode("latin-1") for name, value in headers if name == ACTOR_HEADER.encode()]
+    if not said:
+        return Actor.API
+    try:
+        (name,) = said
+        return Actor(name)
+    except ValueError as exc:
+        raise RequestRejected(
+            ErrorCode.INVALID_REQUEST, f"`{ACTOR_HEADER}` must be one of {', '.join(Actor)}.", param=ACTOR_HEADER
+        ) from exc
 
 
 def _bodyless(headers: Headers) -> bool:

@@ -13,7 +13,7 @@ from routerconsole.control.wire import plain
 from routerconsole.domain.errors import ErrorCode, RequestRejected
 
 from .events import EventFeed
-from .routes import ACTOR, Answer, AnyCall, AnyRoute, ApiRoute, Call, Plain, get, post
+from .routes import Answer, AnyCall, AnyRoute, ApiRoute, Call, Plain, get, post
 from .schemas import (
     AuditList,
     EventList,
@@ -83,12 +83,12 @@ class LogRoutes:
 
     async def cancel(self, call: Plain) -> Answer:
         """Stop a request."""
-        return await self._done(CancelRequest(call.path["id"]))
+        return await self._done(call, CancelRequest(call.path["id"]))
 
     async def replay(self, call: Call[NoQuery, ReplayBody]) -> Answer:
         """Send a kept body again."""
         command = ReplayRequest(call.path["id"], tuple(call.body.models))
-        receipt = await self._control.do(command, actor=ACTOR)
+        receipt = await self._control.do(command, actor=call.actor)
         return Answer(receipt.after)
 
     async def failures(self, call: Call[FailuresQuery, Nothing]) -> Answer:
@@ -101,14 +101,14 @@ class LogRoutes:
 
     async def reset_failures(self, call: Plain) -> Answer:
         """Forget them."""
-        return await self._done(ClearFailures())
+        return await self._done(call, ClearFailures())
 
     async def audit(self, call: Call[LimitQuery, Nothing]) -> Answer:
         """Operator changes."""
         return Answer({"audit": await self._control.audit(call.query.limit)})
 
-    async def _done(self, command: Command) -> Answer:
-        return Answer(plain(await self._control.do(command, actor=ACTOR)))
+    async def _done(self, call: AnyCall, command: Command) -> Answer:
+        return Answer(plain(await self._control.do(command, actor=call.actor)))
 
 
 def _moment(text: str | None) -> datetime | None:

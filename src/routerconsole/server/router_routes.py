@@ -29,7 +29,7 @@ from routerconsole.domain.trace import Decision
 
 from .errors import attempts_of, overhead_header, trace_headers
 from .hints import hints_of
-from .routes import ACTOR, Answer, AnyRoute, ApiRoute, Call, Plain, get, post
+from .routes import Answer, AnyCall, AnyRoute, ApiRoute, Call, Plain, get, post
 from .schemas import (
     ChatBody,
     CommandBody,
@@ -172,15 +172,15 @@ class RouterRoutes:
 
     async def control_provider(self, call: Call[NoQuery, ControlBody]) -> Answer:
         """One action on a provider."""
-        return await self._done(_command(call.body, Target(call.path["name"])))
+        return await self._done(call, _command(call.body, Target(call.path["name"])))
 
     async def control_route(self, call: Call[NoQuery, ControlBody]) -> Answer:
         """One action on a route (all accounts)."""
-        return await self._done(_command(call.body, Target(call.path["provider"], call.path["model"])))
+        return await self._done(call, _command(call.body, Target(call.path["provider"], call.path["model"])))
 
     async def health_check(self, call: Call[NoQuery, HealthCheckBody]) -> Answer:
         """Check reachability; changes nothing by itself."""
-        receipt = await self._control.do(Probe(tuple(call.body.providers)), actor=ACTOR)
+        receipt = await self._control.do(Probe(tuple(call.body.providers)), actor=call.actor)
         return Answer(receipt.after)
 
     async def config(self, call: Plain) -> Answer:
@@ -189,7 +189,7 @@ class RouterRoutes:
 
     async def reload(self, call: Plain) -> Answer:
         """Read the configuration again; the last good one stays on any error."""
-        return await self._done(ReloadConfig())
+        return await self._done(call, ReloadConfig())
 
     async def explain(self, call: Call[NoQuery, ChatBody]) -> Answer:
         """The decision for a body and its hint headers."""
@@ -202,11 +202,11 @@ class RouterRoutes:
         """Any command, tried out or fenced by a version."""
         body = call.body
         command = command_from_json(body.command, body.args)
-        receipt = await self._control.do(command, actor=ACTOR, dry_run=body.dry_run, if_version=body.if_version)
+        receipt = await self._control.do(command, actor=call.actor, dry_run=body.dry_run, if_version=body.if_version)
         return Answer(plain(receipt))
 
-    async def _done(self, command: Command) -> Answer:
-        return Answer(plain(await self._control.do(command, actor=ACTOR)))
+    async def _done(self, call: AnyCall, command: Command) -> Answer:
+        return Answer(plain(await self._control.do(command, actor=call.actor)))
 
 
 def _command(body: ControlBody, target: Target) -> Command:

@@ -12,18 +12,22 @@ from urllib.parse import unquote_to_bytes
 
 from pydantic import BaseModel
 
+from routerconsole.control.port import Actor
+
 from .errors import Headers
 from .schemas import NoQuery, Nothing
 
-ACTOR = "api"
-"""Who the audit names for a change over HTTP."""
+ACTOR = Actor.API
 Q = TypeVar("Q", bound=BaseModel)
 B = TypeVar("B", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Q, B]):
-    """One request, matched and checked. `json` is the whole body as parsed, `size` its bytes, `id` a change's name."""
+    """One request, matched and checked. `json` is the whole body as parsed, `size` its bytes, `id` a change's name.
+
+    `actor` is whom the audit names; only a caller with the admin token may say who it is.
+    """
 
     id: str
     path: Mapping[str, str]
@@ -32,6 +36,7 @@ class Call(Generic[Q, B]):
     json: Mapping[str, Any]
     size: int
     headers: Headers
+    actor: Actor = Actor.API
 
     def header(self, name: bytes) -> str:
         """Return a header's value, empty where it is not sent."""

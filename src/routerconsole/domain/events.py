@@ -36,6 +36,8 @@ class EventType(StrEnum):
     CAPABILITY_GAP_LEARNED = "capability.gap_learned"
     REGISTRY_CHANGED = "registry.changed"
     POOL_CHANGED = "pool.changed"
+    DISCOVERY_UPDATED = "discovery.updated"
+    PULL_PROGRESS = "pull.progress"
     POOL_EXHAUSTED = "pool.exhausted"
     CONFIG_RELOADED = "config.reloaded"
     CONFIG_REJECTED = "config.rejected"

@@ -71,6 +71,7 @@ class ListingDiff:
         return bool(self.new or self.changed or self.missing)
 
 
+NO_CHANGE = ListingDiff()
 VARIANTS = frozenset({"free", "extended", "thinking", "online", "nitro", "floor", "exacto", "beta"})
 """What OpenRouter writes behind a colon; tags of other servers (`:8b`, `:latest`) are no variants."""
 WITHDRAWN_AFTER = 2

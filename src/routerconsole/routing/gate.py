@@ -111,10 +111,14 @@ def judge(
     for word, node in words:
         standing = offered.exact(node, gaps)
         value = standing.value
-        if value is Tri.YES or (value is Tri.UNKNOWN and word in NEUTRAL_WORDS):
+        if value is not Tri.NO and (
+            word in NEUTRAL_WORDS or (value is Tri.YES and standing.source is not Source.GUESS)
+        ):
             continue
         reasons.append(_said(str(word), standing))
         worst = max(worst, CapabilityClass.NO if value is Tri.NO else CapabilityClass.UNKNOWN)
+        if value is Tri.YES:
+            continue  # a guess keeps a route in, and ranks it no better than one nothing is known of
         if policy is CapabilityPolicy.STRICT or (policy is CapabilityPolicy.GATE and standing.hard_no):
             dropped.append(str(word))
     return GateVerdict(worst, tuple(reasons), tuple(dropped)) if reasons else _FITS
@@ -155,7 +159,11 @@ def short_of(offered: Offer, asked: Requirements, *, gaps: Collection[str]) -> l
 
 def _serves(standings: Mapping[str, Standing], endpoint: Endpoint) -> bool:
     """Say whether a model may serve this kind of endpoint; a model of which nothing is known may serve any."""
-    has = [node for node, standing in standings.items() if standing.value is Tri.YES]
+    has = [
+        node
+        for node, standing in standings.items()
+        if standing.value is Tri.YES and standing.source is not Source.GUESS  # a guess closes no endpoint
+    ]
     own = standings.get(_NODE_OF_ENDPOINT[endpoint], UNKNOWN)
     if own.value is Tri.YES or own.hard_no:
         return own.value is Tri.YES

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from tests.process.conftest import Upstreams
-from tests.process.router import Bench, Router, in_background, until
+from tests.process.router import Bench, Router, until
 
 from routerconsole.simulator import Behaviour
 
@@ -24,7 +24,9 @@ def stopped(router: Router, seconds: float) -> None:
 
 def test_D22_a_stop_trips_nothing_and_fails_nobody(bench: Bench, upstreams: Upstreams) -> None:
     """Whole and streamed requests whose every timer runs out while the process is stopped are served all the same."""
-    timers = "routing: {connect_timeout: 1s, first_token_timeout: 1500ms, idle_timeout: 1500ms, total_timeout: 1500ms}\n"
+    timers = (
+        "routing: {connect_timeout: 1s, first_token_timeout: 1500ms, idle_timeout: 1500ms, total_timeout: 1500ms}\n"
+    )
     slow, streaming = Behaviour(latency=0.8), Behaviour(tokens=20, tokens_per_second=15)
     config, sim = upstreams(timers, a=slow, b=Behaviour(ttft=0.8), c=streaming)
     router = bench.start(config).ready()

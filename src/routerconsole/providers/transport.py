@@ -41,6 +41,7 @@ MAX_BODY: Final = 32 << 20
 """Bytes of a whole answer (faults.md U42)."""
 _MAX_HEADER: Final = 32 << 10  # a 10 KB header is dropped, a 64 KB one is no answer (X15, U40)
 _MAX_HEADERS: Final = 256
+_PIECE: Final = 32 << 10  # what is read ahead of a slow client, with one read of the socket's more (S35)
 _LARGE: Final = 1 << 20  # from here on aiohttp wants a file object
 _RESOLVER_THREADS: Final = 8
 _PROXY_AUTH: Final = 407
@@ -183,6 +184,7 @@ class Transport(httpx.AsyncBaseTransport):
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
             headers={"Accept-Encoding": "identity", "User-Agent": self._user_agent},
+            read_bufsize=_PIECE,
             skip_auto_headers=("Accept",),
             max_line_size=_MAX_HEADER,
             max_field_size=_MAX_HEADER,
@@ -206,10 +208,10 @@ class Body(httpx.AsyncByteStream):
         self._answer, self._call = answer, call
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield bytes as they arrive; raises TransportError."""
+        """Yield bytes as they arrive, a piece at a time; raises TransportError."""
         content = self._answer.content
         try:
-            while chunk := await content.readany():
+            while chunk := await content.read(_PIECE):
                 yield chunk
         except (aiohttp.ClientError, HttpProcessingError, OSError) as exc:
             raise translate(exc, self._call, answered=True) from exc

@@ -6,7 +6,8 @@ import pytest
 
 from routerconsole.config.build import build_redactor, build_registry
 from routerconsole.config.load import load_text
-from routerconsole.domain.capability import Source, Tri
+from routerconsole.domain.capability import Source, Tri, Word
+from routerconsole.domain.profile import Requirements
 from routerconsole.domain.registry import Provider, Registry
 from routerconsole.domain.route import ModelKey
 from routerconsole.domain.secret import Secret
@@ -197,3 +198,31 @@ def test_secrets_never_show_and_the_redactor_knows_them_all() -> None:
     )
     assert "canary" not in text
     assert "Demo" in text
+
+
+FLEET = (
+    "providers:\n"
+    "  - {name: far, kind: ollama, priority: 20, models: [{id: m}, {id: Org/Deep}]}\n"
+    "  - {name: near, kind: ollama, priority: 10, models: [{id: m}, {id: base}]}\n"
+)
+
+
+def test_a_profile_is_built_with_its_requirements_and_fallbacks() -> None:
+    """A bare fallback model is any provider's that declares it, by priority; ids keep their case and slashes."""
+    made = built(
+        FLEET + "profiles:\n  - {id: Mine, provider: NEAR, model: base, default: true, tags: [private],"
+        " fallback_models: [FAR/m, m, Org/Deep], requirements: {tools: true, min_context_tokens: 8192}}\n"
+    ).profiles["mine"]
+    assert (made.id, made.model, made.default, made.implicit) == ("Mine", ModelKey("near", "base"), True, False)
+    assert made.fallback_models == (
+        ModelKey("far", "m"), ModelKey("near", "m"), ModelKey("far", "m"), ModelKey("far", "Org/Deep"),
+    )  # fmt: skip
+    assert made.requirements == Requirements((Word.TOOLS,), 8192, None)
+
+
+def test_C4_01_without_profiles_there_is_one_implicit_default() -> None:
+    """It has the first model there is, and both flags."""
+    profiles = built(FLEET).profiles
+    assert list(profiles) == ["default"]
+    made = profiles["default"]
+    assert (made.model, made.default, made.implicit) == (ModelKey("near", "m"), True, True)

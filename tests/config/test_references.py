@@ -64,7 +64,10 @@ def test_C3_06_a_member_twice_is_an_error_with_both_lines() -> None:
         ("profiles: [{id: x, provider: zz, model: m}]\n", "no provider is named"),
         ("agents: {x: nobody}\n", "no profile, pool or provider/model"),
         ("agents: {x: a/zz}\n", "declares no model"),
-        ("agents: {x: default}\n", "no profile, pool"),
+        ("agents: {x: default}\n", "no profile is configured"),
+        ("agents: {x: router/toolz}\n", "did you mean 'tools'"),
+        ("agents: {x: router/tools/paid}\n", "may only end in /free or /local"),
+        ("agents: {x: llmproxy__nothing}\n", "no capability word or tier"),
     ],
 )
 def test_G09_C4_10_dangling_and_circular_references_are_errors(text: str, words: str) -> None:
@@ -95,7 +98,11 @@ def test_shared_fallbacks_and_diamonds_are_no_circles() -> None:
     assert len(good(text).settings.profiles) == 4
 
 
-@pytest.mark.parametrize("target", ["x", "p", "a/m", "A/x/y:1", "auto", "router/tools"])
+@pytest.mark.parametrize(
+    "target",
+    ["x", "p", "a/m", "A/x/y:1", "auto", "tools", "router/tools", "Router__deep", "llmproxy/vision/free",
+     "router__json__local", "router/local"],
+)  # fmt: skip
 def test_agents_may_name_profiles_pools_models_and_words(target: str) -> None:
     """Every kind of target of interface.md §2 is taken."""
     assert good(

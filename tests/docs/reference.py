@@ -34,19 +34,7 @@ REFERENCE = ROOT / "docs" / "reference.md"
 
 IDLE_SAMPLE = """
 version: 1
-providers:
-  - name: a
-    kind: openai_compatible
-    base_url: http://127.0.0.1:9
-    free: true
-    discovery: {enabled: true}
-    models: [{id: m, role: judge, tier: deep, format: gguf, path: m.gguf, limits: {rpm: 1}}]
-pools:
-  - {id: p, node: generation, members: [a/m], strategy: round_robin, filter: {tags: [x]}, session_mode: strict,
-     mcp: {expose: true, tool: t}}
-profiles: [{id: q, provider: a, model: m}]
-agents: {r: q}
-registry: {weights_dir: /tmp}
+pools: [{id: p, node: generation, mcp: {expose: true, tool: t}}]
 reward: {votes: 1}
 budget: {alert_at: 0.5}
 console: {max_fps: 5}

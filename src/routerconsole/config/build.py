@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
@@ -75,7 +75,7 @@ def build_registry(settings: Settings, env: Mapping[str, str], *, version: int =
         providers=providers,
         pools=[_pool(pool, tree) for pool in settings.pools],
         tree=tree,
-        profiles=[_profile(profile) for profile in settings.profiles],
+        profiles=[_profile(profile, providers) for profile in settings.profiles],
         agents=settings.agents,
     )
 
@@ -352,7 +352,7 @@ def _pool(pool: PoolSettings, tree: CapabilityTree) -> Pool:
     )
 
 
-def _profile(profile: ProfileSettings) -> Profile:
+def _profile(profile: ProfileSettings, providers: Sequence[Provider]) -> Profile:
     asked = profile.requirements
     words = (Word.TOOLS, Word.VISION, Word.JSON_SCHEMA, Word.REASONING, Word.PARALLEL_TOOLS, Word.AUDIO)
     return Profile(
@@ -361,13 +361,22 @@ def _profile(profile: ProfileSettings) -> Profile:
         default=profile.default,
         tags=tuple(profile.tags),
         fallback_profiles=tuple(profile.fallback_profiles),
-        fallback_models=tuple(_key(model) for model in profile.fallback_models),
+        fallback_models=tuple(key for model in profile.fallback_models for key in _fallback(model, providers)),
         requirements=Requirements(
             words=tuple(word for word in words if getattr(asked, word.value)),
             min_context_tokens=asked.min_context_tokens,
             min_output_tokens=asked.min_output_tokens,
         ),
     )
+
+
+def _fallback(written: str, providers: Sequence[Provider]) -> tuple[ModelKey, ...]:
+    """Return what a fallback model means: `provider/model`, or a bare id at every provider that declares it."""
+    key = _key(written)
+    if key.model and any(provider.name == key.provider for provider in providers):
+        return (key,)
+    ranked = sorted(providers, key=lambda provider: provider.priority)
+    return tuple(model.key for provider in ranked for model in provider.models if model.upstream_id == written)
 
 
 def _key(qualified: str) -> ModelKey:

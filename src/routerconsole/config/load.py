@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .checks import check_rules, unset_variables
+from routerconsole.domain.assemble import virtual_words
+
+from .checks import check_rules, declared_tree, unset_variables
 from .models import Settings
 from .notices import notices
 from .problems import ConfigError, Loc, Notice, Problem, Severity, dotted
@@ -83,7 +85,9 @@ def load_text(text: str, file: str, env: Mapping[str, str]) -> LoadedConfig:
     data = _filled(document, env, templates, problems)
     settings, refused = validate(document, data)
     problems += refused
-    problems += _not_said_before(refused, [*check_rules(document, data), *check_references(document, data)])
+    problems += _not_said_before(
+        refused, [*check_rules(document, data), *check_references(document, data, virtual_words(declared_tree(data)))]
+    )
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     if settings is None or errors:
         raise ConfigError(errors)

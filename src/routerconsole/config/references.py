@@ -17,6 +17,7 @@ MAX_CHAIN = 32
 """Profiles in one fallback chain: far more than anyone can follow, and a bound on the work per request."""
 _COMPARED = 500
 _AUTO = "auto"
+_PRICES = ("free", "local")
 _WORD_PREFIXES = ("router/", "router__", "llmproxy/", "llmproxy__")
 
 
@@ -44,14 +45,14 @@ class _Declared:
     profiles: dict[str, int] = field(default_factory=dict)
 
 
-def check_references(document: Document, data: Mapping[str, Value]) -> list[Problem]:
-    """Return every dangling, circular or repeated reference as a problem."""
-    return _References(document, data).run()
+def check_references(document: Document, data: Mapping[str, Value], words: Iterable[str]) -> list[Problem]:
+    """Return every dangling, circular or repeated reference as a problem; `words` are what may follow `router/`."""
+    return _References(document, data, frozenset(word.casefold() for word in words)).run()
 
 
 class _References:
-    def __init__(self, document: Document, data: Mapping[str, Value]) -> None:
-        self._document, self._data = document, data
+    def __init__(self, document: Document, data: Mapping[str, Value], words: frozenset[str]) -> None:
+        self._document, self._data, self._words = document, data, words
         self._found: list[Problem] = []
         self._known = _declared(data)
         self._suggested = 0
@@ -182,19 +183,27 @@ class _References:
 
     def _agent(self, loc: Loc, target: str) -> None:
         name = target.lower()
-        if (
-            name == _AUTO
-            or name.startswith(_WORD_PREFIXES)
-            or name in self._known.profiles
-            or name in self._known.pools
-        ):
+        prefix = next((each for each in _WORD_PREFIXES if name.startswith(each)), None)
+        if prefix is not None:
+            self._virtual(loc, target, name.removeprefix(prefix).replace("__", "/"))
+            return
+        if name == _AUTO or name in self._words or name in self._known.profiles or name in self._known.pools:
             return
         provider, slash, model = target.partition("/")
         if slash and provider.lower() in self._known.models:
             self._model(loc, provider, model, discovered=self._known.discovers)
             return
         close = self._near(name, chain(self._known.profiles, self._known.pools))
-        self._say(loc, f"{target[:60]!r} is no profile, pool or provider/model{close}")
+        none = "" if self._known.profiles or close else " (no profile is configured)"
+        self._say(loc, f"{target[:60]!r} is no profile, pool or provider/model{close}{none}")
+
+    def _virtual(self, loc: Loc, target: str, rest: str) -> None:
+        """Report a virtual model whose word or suffix there is not."""
+        word, _, price = rest.partition("/")
+        if word not in self._words:
+            self._say(loc, f"{target[:60]!r} names no capability word or tier{self._near(word, sorted(self._words))}")
+        elif price not in ("", *_PRICES):
+            self._say(loc, f"{target[:60]!r} may only end in {' or '.join('/' + each for each in _PRICES)}")
 
 
 def _declared(data: Mapping[str, Value]) -> _Declared:

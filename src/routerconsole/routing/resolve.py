@@ -115,9 +115,7 @@ def _pool(name: str, registry: Registry) -> Resolution | None:
     return Resolution(ResolvedKind.POOL, pool.id, members, pool.capability_policy, pool)
 
 
-def _agent(
-    agent: str, registry: Registry, enabled: Enabled | None, *, default: Callable[[], Resolution]
-) -> Resolution:
+def _agent(agent: str, registry: Registry, enabled: Enabled | None, *, default: Callable[[], Resolution]) -> Resolution:
     """Return where an agent's requests go, saying which level won and why the ones above it did not."""
     because: list[str] = []
     levels = (("assignment", registry.assignments.get(agent)), ("own default", registry.agents.get(agent)))

@@ -6,6 +6,7 @@ A value applies to its own node: a model *has* node N if N or a descendant is ye
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -34,6 +35,9 @@ class Source(StrEnum):
 
 HARD_SOURCES = frozenset({Source.OPERATOR, Source.GAP, Source.MEASURED, Source.CONFIG})
 """Sources whose *no* drops a route under policy `gate`; a *no* from elsewhere only demotes."""
+
+ANY_OF_ITS_KIND = "servers of its kind usually do"
+"""Evidence of a guess that holds for every model of a kind of provider: it counts, and it ranks as unknown."""
 
 _TREE: dict[str, dict[str, tuple[str, ...]]] = {
     "generation": {
@@ -120,6 +124,14 @@ ATTRIBUTES = frozenset({Word.STREAMING, Word.SYSTEM, Word.VIDEO})
 """Words that are no node of the tree; they make no pool."""
 
 
+_PATH = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?:\.[a-z0-9]+(?:-[a-z0-9]+)*)*", re.ASCII)
+
+
+def is_path(text: str) -> bool:
+    """Whether a text is spelled like a node: lower-case words and '-', joined by dots."""
+    return _PATH.fullmatch(text) is not None
+
+
 def _shipped_nodes() -> frozenset[str]:
     nodes: set[str] = set()
     for root, branches in _TREE.items():
@@ -195,6 +207,11 @@ class Standing:
     value: Tri = Tri.UNKNOWN
     source: Source | None = None
     evidence: str = ""
+
+    @property
+    def telling(self) -> bool:
+        """Whether it tells this model apart from others of its provider."""
+        return self.source is not Source.GUESS or self.evidence != ANY_OF_ITS_KIND
 
     @property
     def hard_no(self) -> bool:

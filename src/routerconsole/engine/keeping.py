@@ -1,4 +1,4 @@
-"""What outlives the process: restores the board, keeps it saved, feeds the request log, and says when disks refuse.
+"""What outlives the process: restores overlay and board, keeps the board saved, feeds the log, says when disks refuse.
 
 Nothing here is on a request's path: the hot path only appends to a bounded queue.
 """
@@ -20,9 +20,11 @@ from routerconsole.storage.log import LoggedBody, LoggedRequest, RequestLog
 from routerconsole.storage.state import AuditEntry, Record, StateStore
 from routerconsole.storage.writer import LogWriter
 
+from . import overlay_records
 from .rows import logged, row_fields
 
 if TYPE_CHECKING:
+    from routerconsole.domain.overlay import Overlay
     from routerconsole.domain.trace import Trace
     from routerconsole.routing.board import Board
     from routerconsole.storage.db import Database
@@ -41,8 +43,6 @@ BACKUP_S = 3600.0
 SUMMARY_BYTES = 2_048
 FULL_BYTES = 256 * 1024
 """Most bytes of a body that `log.bodies: summary | full` puts on disk."""
-PriorityKey = tuple[str, ...]
-"""Whose priority an operator set: (provider,), or (provider, upstream id) for one model there."""
 _NONSENSE = (KeyError, ValueError, TypeError, AttributeError)
 """What a stored record of another shape than ours makes the board raise."""
 
@@ -85,8 +85,12 @@ class Keeper:
         self._troubles: dict[str, str] = {}
         self._strange: tuple[str, ...] = ()
         self.check_s = CHECK_S
-        self.priorities: dict[PriorityKey, int] = {}
-        self.on_priorities: Callable[[], None] = lambda: None
+        self.on_overlay: Callable[[Overlay], None] = lambda _: None
+
+    @property
+    def restored(self) -> bool:
+        """Whether what was kept is known; nothing may be decided on a model before."""
+        return self._restored
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -137,12 +141,17 @@ class Keeper:
         return True
 
     async def commit(
-        self, audit: AuditEntry, board: Iterable[Mapping[str, Any]], records: Iterable[Record]
+        self,
+        audit: AuditEntry,
+        board: Iterable[Mapping[str, Any]],
+        records: Iterable[Record],
+        *,
+        undoes: int | None = None,
     ) -> int | None:
         """Write an audit row with the state it brings, in one transaction; None where it cannot be kept now."""
         rows = [*records, *(_record(item) for item in board)]
         try:
-            return await self.state.commit_change(audit, rows)
+            return await self.state.commit_change(audit, rows, undoes=undoes)
         except StorageUnavailable as exc:
             self._trouble("state", str(exc))
             return None
@@ -178,24 +187,18 @@ class Keeper:
         return LoggedBody(asked[:limit], answered[:limit], cut)
 
     async def _restore(self) -> None:
-        """Put the board back as it was; tried again when the file comes back, and nothing is saved before."""
+        """Put overlay and board back as they were; tried again when the file comes back, nothing is saved before."""
         try:
             stored = await self.state.load()
         except StorageUnavailable as exc:
             self._trouble("state", str(exc))
             return
+        overlay, strange = overlay_records.restored(stored)
+        self.on_overlay(overlay)  # first: the board has nodes only for models of the registry
         self._restored = True
-        strange = stored.unreadable + self._restore_board([dict(data) for data in stored.of("board").values()])
-        self.priorities = {}
-        for key, data in stored.of("priority").items():
-            names, priority = tuple(name for name in key if isinstance(name, str)), data.get("priority")
-            if 1 <= len(names) <= 2 and len(names) == len(key) and isinstance(priority, int):
-                self.priorities[names] = priority
-            else:
-                strange += 1
+        strange += stored.unreadable + self._restore_board([dict(data) for data in stored.of("board").values()])
         if strange:
             self._strange = (f"{strange} stored records could not be understood and count for nothing",)
-        self.on_priorities()
 
     def _restore_board(self, records: list[dict[str, Any]]) -> int:
         """Put the board back as it was; return how many records it could not make sense of."""

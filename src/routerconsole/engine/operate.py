@@ -26,23 +26,22 @@ from routerconsole.control.commands import (
     Target,
 )
 from routerconsole.control.port import ControlError
-from routerconsole.domain.assemble import reassemble
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.request import ChatRequest, Origin
 from routerconsole.domain.route import ModelKey
 from routerconsole.routing.board import UnknownTarget
 from routerconsole.storage.errors import StorageUnavailable
-from routerconsole.storage.state import AuditEntry, Record
+from routerconsole.storage.state import AuditEntry
 
 from .inflight import CancelReason
+from .overlay_records import priority_record
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
-    from routerconsole.domain.registry import Registry
     from routerconsole.routing.verbs import Changed
+    from routerconsole.storage.state import Record
 
-    from .keeping import PriorityKey
     from .service import Service
 
 _TargetCommand = Enable | Disable | Drain | ResetCircuit | Isolate | ForceClose
@@ -163,12 +162,12 @@ class Operator:
     async def _set_priority(self, command: SetPriority, *, actor: str, dry_run: bool) -> Receipt:
         registry = self._service.registry
         target = self._known(Target(command.provider, command.model))
-        key: PriorityKey = (target.provider,) if target.model is None else (target.provider, target.model)
+        key: tuple[str, ...] = (target.provider,) if target.model is None else (target.provider, target.model)
         place = registry.providers[target.provider].priority
         if target.model is not None:
             place = registry.priority(ModelKey(target.provider, target.model))
         before, after = {"priority": place}, {"priority": command.priority}
-        record = Record(key, "priority", after)
+        record = priority_record(key, command.priority)
         receipt = await self._audited(
             command.name, target.label(), before, after, actor=actor, dry_run=dry_run, records=(record,)
         )
@@ -179,9 +178,8 @@ class Operator:
                 status=503,
             )
         if not dry_run:
-            priorities = self._service.keeper.priorities
-            priorities[key] = command.priority
-            self._service.swap(with_priorities(self._service.registry, priorities))
+            overlay = self._service.overlay
+            self._service.lay_over(replace(overlay, priorities={**overlay.priorities, key: command.priority}))
         return receipt
 
     async def _probe(self, command: Probe, *, dry_run: bool) -> Receipt:
@@ -277,24 +275,6 @@ class Operator:
         data = {"id": audit_id, "actor": actor, "command": name, "target": target, "before": before, "after": after}
         self._service.bus.publish(Fact(EventType.AUDIT, data))
         return Receipt(name, target, before, after, persisted=audit_id is not None, audit_id=audit_id)
-
-
-def with_priorities(registry: Registry, priorities: Mapping[PriorityKey, int]) -> Registry:
-    """Return the registry with operators' priorities laid over the configured ones."""
-    providers = [
-        replace(
-            provider,
-            priority=priorities.get((provider.name,), provider.priority),
-            models=tuple(
-                replace(model, priority=priorities.get((provider.name, model.upstream_id)))
-                if (provider.name, model.upstream_id) in priorities
-                else model
-                for model in provider.models
-            ),
-        )
-        for provider in registry.providers.values()
-    ]
-    return reassemble(registry, providers)
 
 
 def _ttl(seconds: float) -> float:

@@ -13,6 +13,7 @@ from routerconsole.config.problems import ConfigError
 from routerconsole.control.port import ControlError
 from routerconsole.domain.errors import RouterError
 from routerconsole.domain.events import EventType, Fact
+from routerconsole.domain.overlay import Composed, Overlay, compose, no_hints
 from routerconsole.providers.client import USER_AGENT, Sender
 from routerconsole.providers.transport import Transport
 from routerconsole.routing.board import Board
@@ -24,14 +25,16 @@ from .clock import Clock
 from .engine import ChatEngine
 from .inflight import CancelReason
 from .keeping import Keeper, LogPolicy
-from .operate import Operator, with_priorities
+from .operate import Operator
 from .pauses import Pauses
 from .probing import Prober
 from .recorder import Recorder
+from .registry_facts import registry_facts, spoken
 from .tasks import TaskOwner
 from .upstreams import Upstreams
 
 if TYPE_CHECKING:
+    from routerconsole.domain.overlay import Hints
     from routerconsole.domain.registry import Registry
     from routerconsole.domain.request import ChatRequest
     from routerconsole.storage.db import Database
@@ -80,9 +83,12 @@ class Service:
         reload: Reload | None = None,
         changed: Callable[[], bool] | None = None,
         version: str = "",
+        hints: Hints = no_hints,
     ) -> None:
         self.clock, self.rng, self.version, self.endpoint = clock, rng, version, ""
         self.loaded, self._reload, self._changed = loaded, reload, changed
+        self.base, self.overlay, self.hints = loaded.registry, Overlay(), hints
+        self._made = self._ahead = Composed(self.base, self.overlay, self.base, no_hints)
         self.bus = Bus(clock)
         self.tasks = TaskOwner(self._task_failed)
         self.board = Board(rng)
@@ -96,7 +102,7 @@ class Service:
             clock=clock,
             policy=log_policy,
         )
-        self.keeper.on_priorities = self._lay_priorities
+        self.keeper.on_overlay = self._restored
         self.recorder = Recorder(self.bus, clock, self.keeper)
         self.pauses = Pauses()
         transport = Transport(clock=clock.monotonic, user_agent=USER_AGENT, bounded=self.pauses.timeout)
@@ -135,7 +141,8 @@ class Service:
 
     async def start(self) -> None:
         """Open storage, restore what was, begin the background work. Raises NewerSchema or UnsafePlace."""
-        self.swap(self.loaded.registry)
+        self.base = self.loaded.registry
+        self.lay_over(self.overlay)
         self.pauses.watch()
         await self.keeper.start(self.tasks)
         self.tasks.start(self._every(TICK_S, self._tick, name="ticks"), name="ticks")
@@ -166,22 +173,46 @@ class Service:
         await self.upstreams.sender.aclose()
         await self.keeper.aclose()
 
+    def composed(self, overlay: Overlay) -> Registry:
+        """Return the registry an overlay amounts to on the present configuration; nothing is in force by it."""
+        made = self._made if self._made.base is self.base else self._ahead
+        if made.base is not self.base or made.overlay is not overlay or made.hints is not self.hints:
+            registry = compose(self.base, overlay, hints=self.hints, since=made)
+            made = Composed(self.base, overlay, registry, self.hints)
+        self._made = made
+        return made.registry
+
+    def lay_over(self, overlay: Overlay) -> None:
+        """Put what operators decided and providers list in force, at once; it is remembered over reloads.
+
+        The work grows with the models of the providers of which the overlay says something new. Whoever changes an
+        overlay reads `overlay` and calls this in one go, without waiting in between: nobody's change is lost then.
+        """
+        registry = self.composed(overlay)
+        self.overlay = overlay
+        self.swap(registry)
+
     def swap(self, registry: Registry) -> None:
         """Put a new registry in force for the requests that come from now on; running ones keep theirs."""
-        registry = replace(registry, version=self.registry.version + 1)
+        before = self.registry
+        registry = replace(registry, version=before.version + 1)
+        now, wall = self.clock.monotonic(), self.clock.wall()
         self.chat.registry = registry
         self.chat.redact = self.loaded.scrub
         self.upstreams.configure(registry)
         self.budget.configure(registry.policy.retry, frozenset(registry.providers))
-        self.bus.publish_all(self.board.configure(registry, self.clock.monotonic()))
+        self.bus.publish_all(self.board.configure(registry, now))
+        self.board.heed(spoken(self.overlay), now, wall)
         self.prober.configure(registry)
+        self.bus.publish_all(registry_facts(before, registry))
 
     async def read_config(self) -> Loaded:
         """Read the configuration again; on any error the one in force stays and ControlError tells why."""
         if self._reload is None:
             raise ControlError("conflict", "There is no configuration file to reload.", status=409)
         try:
-            return await asyncio.to_thread(self._reload, self.registry.version)
+            loaded, self._ahead = await asyncio.to_thread(self._read, self._reload, self.overlay)
+            return loaded
         except ConfigError as exc:
             problems = [str(item) for item in exc.problems]
         except OSError as exc:
@@ -192,8 +223,8 @@ class Service:
 
     def put_in_force(self, loaded: Loaded) -> None:
         """Make a configuration that was read the one for the requests that come from now on."""
-        self.loaded, self.config_notice = loaded, ""
-        self.swap(with_priorities(loaded.registry, self.keeper.priorities))
+        self.loaded, self.config_notice, self.base = loaded, "", loaded.registry
+        self.lay_over(self.overlay)
         self.bus.publish(Fact(EventType.CONFIG_RELOADED, {"version": self.registry.version, "path": loaded.path}))
 
     async def run_quietly(self, request: ChatRequest) -> None:
@@ -205,9 +236,15 @@ class Service:
         except RouterError:
             return  # recorded like any other failure
 
-    def _lay_priorities(self) -> None:
-        if self.keeper.priorities:
-            self.swap(with_priorities(self.registry, self.keeper.priorities))
+    def _read(self, reload: Reload, overlay: Overlay) -> tuple[Loaded, Composed]:
+        """Read a configuration and lay the overlay over it, on another thread: thousands of models take a while."""
+        loaded = reload(self.registry.version)
+        registry = compose(loaded.registry, overlay, hints=self.hints)
+        return loaded, Composed(loaded.registry, overlay, registry, self.hints)
+
+    def _restored(self, overlay: Overlay) -> None:
+        """Take over what was kept; what providers listed meanwhile is newer."""
+        self.lay_over(replace(overlay, listings={**overlay.listings, **self.overlay.listings}))
 
     async def _drained(self, seconds: float) -> None:
         try:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from .capability import NODE_OF, Layer, Source, Tri, Word
+from .capability import ANY_OF_ITS_KIND, NODE_OF, Layer, Source, Tri, Word
 from .registry import ProviderKind, Tier
 
 Layers = Mapping[str, tuple[Layer, ...]]
@@ -164,7 +164,7 @@ def hints(kind: ProviderKind, upstream_id: str, spoken: bool = False) -> Layers:
     for nodes, value in _by_name(name):
         say_all(Source.GUESS, nodes, value, "its name")
     if not spoken and not _talks_not(name):
-        say_all(Source.GUESS, _BY_KIND.get(kind, ()), Tri.YES, f"servers of kind {kind.value} usually do")
+        say_all(Source.GUESS, _BY_KIND.get(kind, ()), Tri.YES, ANY_OF_ITS_KIND)
     return MappingProxyType({node: tuple(found) for node, found in layers.items()})
 
 

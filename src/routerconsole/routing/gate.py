@@ -111,14 +111,14 @@ def judge(
     for word, node in words:
         standing = offered.exact(node, gaps)
         value = standing.value
-        if value is not Tri.NO and (
-            word in NEUTRAL_WORDS or (value is Tri.YES and standing.source is not Source.GUESS)
-        ):
+        if value is Tri.YES and standing.telling:
+            continue
+        if value is not Tri.NO and word in NEUTRAL_WORDS:
             continue
         reasons.append(_said(str(word), standing))
         worst = max(worst, CapabilityClass.NO if value is Tri.NO else CapabilityClass.UNKNOWN)
         if value is Tri.YES:
-            continue  # a guess keeps a route in, and ranks it no better than one nothing is known of
+            continue  # it is in, and ranks no better than one of which nothing is known
         if policy is CapabilityPolicy.STRICT or (policy is CapabilityPolicy.GATE and standing.hard_no):
             dropped.append(str(word))
     return GateVerdict(worst, tuple(reasons), tuple(dropped)) if reasons else _FITS

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import ctypes
 import faulthandler
 import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -27,6 +29,7 @@ from routerconsole.wiring import Node, Prepared
 SWITCH_INTERVAL_S = 0.0005
 """Longest the console's thread keeps the interpreter from the engine's (console.md §4.1)."""
 START_TIMEOUT_S = 30.0
+PR_SET_DUMPABLE = 4  # linux/prctl.h
 COLLECT_AFTER = (10_000, 10, 50)
 """gc thresholds. With Python's own (700, 10, 10) the collector walks the kept request log again and again: a quarter of
 the time under load, in pauses of up to 100 ms."""
@@ -37,6 +40,7 @@ Beside = Callable[[Node], Coroutine[Any, Any, None]]
 
 def run_headless(prepared: Prepared, *, ready: Callable[[Node], None], beside: Beside | None = None) -> int:
     """Serve on this thread until a signal, or until `beside` ends; return the exit code."""
+    _keep_memory_private()
     return uvloop.run(_headless(prepared, ready, beside))
 
 
@@ -58,6 +62,14 @@ async def _headless(prepared: Prepared, ready: Callable[[Node], None], beside: B
     if work is not None and work.done() and not work.cancelled():
         work.result()
     return 130 if signals.last is signal.SIGINT else 0
+
+
+def _keep_memory_private() -> None:
+    """No core files and, on Linux, no looking in by other processes of the user: this memory holds keys."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":  # the limit does not bind a core_pattern that is a program
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _settle_memory() -> None:
@@ -135,6 +147,7 @@ class EngineThread:
 
     def start(self) -> ThreadedControl:
         """Start and return the control port once the engine serves; raise what kept it from starting."""
+        _keep_memory_private()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._thread.start()
         node, loop = self._started.result(START_TIMEOUT_S)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
-from tests.simulator.wire import Raw, ask, chat
+from tests.simulator.wire import Raw, ask, chat, request
 
 from routerconsole.simulator import Answering, Behaviour, Listed, Pull, Script, Simulator, Wire
 
@@ -39,6 +40,53 @@ async def test_each_dialect_lists_the_same_models() -> None:
     assert first["architecture"]["input_modalities"] == ["text", "image"]
     assert (first["pricing"]["prompt"], first["context_length"]) == ("0", 4096)
     assert "tools" in first["supported_parameters"]
+
+
+async def test_each_server_writes_its_own_fields() -> None:
+    """llama.cpp, vLLM, LM Studio and LiteLLM listings have what the real ones have, at the paths of the real ones."""
+    models = {"a": Behaviour(capabilities=("tools", "vision"), context_window=4096)}
+    async with Simulator(Script(models=models, listing="llamacpp", props={"total_slots": 3})) as sim:
+        entry, props = (await get(sim, "/v1/models"))["data"][0], await get(sim, "/props")
+    assert (entry["owned_by"], entry["meta"]["n_ctx"]) == ("llamacpp", 4096)
+    assert entry["architecture"]["input_modalities"] == ["text", "image"]
+    assert (props["chat_template_caps"]["supports_tool_calls"], props["modalities"]["vision"]) == (True, True)
+    assert (props["default_generation_settings"]["n_ctx"], props["total_slots"]) == (4096, 3)
+    async with Simulator(Script(models=models, listing="vllm")) as sim:
+        assert (await get(sim, "/v1/models"))["data"][0]["max_model_len"] == 4096
+        assert (await ask(sim, None, "/props", method="GET")).status == 404
+    async with Simulator(Script(models=models, listing="lmstudio")) as sim:
+        assert (await get(sim, "/v1/models"))["data"][0]["owned_by"] == "organization_owner"
+        row = (await get(sim, "/api/v0/models"))["data"][0]
+    assert (row["type"], row["max_context_length"], row["capabilities"]) == ("vlm", 4096, ["tool_use"])
+    async with Simulator(Script(models=models, listing="litellm")) as sim:
+        info = (await get(sim, "/v1/model/info"))["data"][0]
+    assert (info["model_name"], info["model_info"]["supports_function_calling"]) == ("a", True)
+    assert (info["model_info"]["supports_reasoning"], info["model_info"]["max_input_tokens"]) == (None, 4096)
+
+
+async def test_models_come_and_go_between_listings() -> None:
+    """An entry stands in the listings with its numbers, over the model of its id; `fields` go over the dialect's."""
+    listed = (
+        Listed(id="early", last=1),
+        Listed(id="late", first=2, fields={"owned_by": "me"}),
+        Listed(id="m", last=2),
+    )
+    async with Simulator(Script(models={"m": Behaviour(), "n": Behaviour()}, listed=listed)) as sim:
+        rows = [(await get(sim, "/v1/models"))["data"] for _ in range(3)]
+        assert (await ask(sim, chat())).status == 200
+    assert [sorted(row["id"] for row in listing) for listing in rows] == [
+        ["early", "m", "n"],
+        ["late", "m", "n"],
+        ["late", "n"],
+    ]
+    assert next(row for row in rows[1] if row["id"] == "late")["owned_by"] == "me"
+
+
+async def test_an_embedding_model_shows_no_completion() -> None:
+    """Ollama says `embedding` and not `completion` of a model that only embeds."""
+    async with Simulator(Script(models={"e": Behaviour(capabilities=("embeddings",))})) as sim:
+        shown: Any = (await ask(sim, {"model": "e"}, "/api/show")).json
+    assert shown["capabilities"] == ["embedding"]
 
 
 async def test_versions_health_and_unknown_paths(sim: Simulator) -> None:
@@ -83,6 +131,22 @@ async def test_a_failing_pull_ends_with_an_error_line(sim: Simulator) -> None:
     assert "error" in json.loads(lines[-1])
     assert (await ask(sim, {"model": "bad", "stream": False}, "/api/pull")).status == 500
     assert (await ask(sim, chat("bad"))).status == 404
+
+
+async def test_a_pull_has_parts_and_can_fall_silent(sim: Simulator) -> None:
+    """Each part counts for itself; a hanging pull says nothing more, and adds no model."""
+    sim.pulls["big"] = Pull(total=100, steps=2, step_s=0.001, parts=2)
+    lines = [json.loads(line) for line in (await ask(sim, {"model": "big"}, "/api/pull")).body.splitlines()]
+    assert [line["completed"] for line in lines if "completed" in line] == [50, 100, 50, 100]
+    assert len({line["digest"] for line in lines if "digest" in line}) == 2
+    sim.pulls["hung"] = Pull(step_s=0.001, hang_at=2)
+    reader, writer = await asyncio.open_connection(sim.host, sim.port)
+    writer.write(request("/api/pull", {"model": "hung"}))
+    seen = await reader.readuntil(b'"completed":200000}\n')
+    assert seen.count(b"completed") == 1
+    writer.close()
+    await sim.wait_closed()
+    assert (await ask(sim, chat("hung"))).status == 404
 
 
 async def test_the_control_face_reads_the_books_and_changes_models(sim: Simulator) -> None:

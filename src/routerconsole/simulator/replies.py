@@ -33,7 +33,7 @@ from routerconsole.simulator.hints import body_hints, header_hints
 from routerconsole.simulator.http import Request, Step, head
 from routerconsole.simulator.ollama import OllamaChat, OllamaEmbed, OllamaGenerate
 from routerconsole.simulator.openai import OpenAIChat, OpenAICompletions, OpenAIEmbeddings
-from routerconsole.simulator.script import Listed, Pull
+from routerconsole.simulator.script import Listed, Pull, Script
 from routerconsole.simulator.streams import stream_steps
 
 _FACES: dict[str, Face] = {
@@ -182,8 +182,13 @@ def _refused(ask: Ask, behaviour: Behaviour, size: int) -> Canned | None:
     return None
 
 
+def is_index(method: str, path: str) -> bool:
+    """Whether a request asks which models there are."""
+    return method == "GET" and path.rstrip("/").endswith(("/models", "/api/tags"))
+
+
 def listing_steps(
-    context: Context, entries: Sequence[Listed], style: str, *, pull: Pull | None = None
+    context: Context, entries: Sequence[Listed], script: Script, *, pull: Pull | None = None
 ) -> Iterator[Step]:
     """The steps of a request that asks for no completion: listings, versions, health, pulls, unknown paths."""
     behaviour = context.behaviour or Behaviour()
@@ -199,12 +204,12 @@ def listing_steps(
     elif pull is not None and context.body.get("stream") is not False:
         steps = listings.pull_steps(pull, context.model or "")
     else:
-        steps = canned_steps(behaviour, _listing(context, entries, style, pull))
+        steps = canned_steps(behaviour, _listing(context, entries, script, pull))
     wait = sample(behaviour.latency, context.rng)
     return delayed(wait, steps) if wait > 0 else steps
 
 
-def _listing(context: Context, entries: Sequence[Listed], style: str, pull: Pull | None) -> Canned:
+def _listing(context: Context, entries: Sequence[Listed], script: Script, pull: Pull | None) -> Canned:
     """The document at a path, or a 404."""
     path, method = context.path.rstrip("/"), context.request.method
     document: object = None
@@ -218,20 +223,26 @@ def _listing(context: Context, entries: Sequence[Listed], style: str, pull: Pull
             return missing(context.model or "", "ollama")
         document = listings.ollama_show(entry)
     elif method in {"GET", "HEAD"}:
-        document = _got(path, entries, style, anthropic=context.request.header("anthropic-version") is not None)
+        document = _got(path, entries, script, anthropic=context.request.header("anthropic-version") is not None)
     if document is None:
         return BODIES["llama_no_path"]
     return Canned(_OK, b"Ollama is running" if document == "" else orjson.dumps(document))
 
 
-def _got(path: str, entries: Sequence[Listed], style: str, *, anthropic: bool) -> object:
+def _got(path: str, entries: Sequence[Listed], script: Script, *, anthropic: bool) -> object:
     """The document a GET asks for, or None."""
     if path.endswith("/models"):
         if anthropic:
             return listings.anthropic_models(entries)
-        return listings.openrouter_models(entries) if style == "openrouter" else listings.openai_models(entries)
+        if path.endswith("/api/v0/models"):
+            return listings.lmstudio_models(entries) if script.listing == "lmstudio" else None
+        return listings.INDEXES[script.listing](entries)
     if path.endswith(("/api/tags", "/api/ps")):
         return listings.ollama_tags(entries)
+    if path.endswith("/props") and script.listing == "llamacpp":
+        return listings.llamacpp_props(entries, script.props)
+    if path.endswith("/model/info") and script.listing == "litellm":
+        return listings.litellm_info(entries)
     if path.endswith("/api/version"):
         return {"version": listings.VERSION}
     if path.endswith("/health"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -41,16 +42,28 @@ class Pull:
     steps: int = 5
     step_s: float = 0.02
     fail_at: int = 2  # the step at which a failing pull fails
+    hang_at: int | None = None  # the step before which it falls silent for good
+    parts: int = 1  # files of the model, one after the other, `total` bytes each
     error: str = "pull model manifest: file does not exist"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A listing entry of a model that need not exist, as hostile or odd as wanted."""
+    """A listing entry, as hostile or odd as wanted, of a model that need not exist; of one that does it is the entry.
+
+    It stands in the listings with these numbers, from 1; `fields` are written over what the dialect would say.
+    """
 
     id: str
     capabilities: tuple[str, ...] = ()
     context_window: int | None = None
+    first: int = 1
+    last: int | None = None
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+    def shows(self, turn: int) -> bool:
+        """Whether it stands in the listing with this number."""
+        return self.first <= turn and (self.last is None or turn <= self.last)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +75,8 @@ class Script:
     api_key: str | None = None
     refusing: tuple[Window, ...] = ()  # nothing listens in these windows
     listed: tuple[Listed, ...] = ()  # further listing entries
-    listing: str = "openai"  # openai | openrouter
+    listing: Literal["openai", "openrouter", "llamacpp", "vllm", "lmstudio", "litellm"] = "openai"
+    props: Mapping[str, object] = field(default_factory=dict)  # written over llama.cpp's `/props`
     pulls: Mapping[str, Pull] = field(default_factory=dict)  # "*" is the pull of every other name
     keep_alive_s: float | None = None
     seed: int = 0

@@ -19,7 +19,7 @@ import orjson
 from routerconsole.simulator.behaviour import Behaviour, Wire
 from routerconsole.simulator.control import control_reply
 from routerconsole.simulator.http import Connection, Greeting, Reply, Request, Step
-from routerconsole.simulator.replies import Context, listing_steps, model_steps, route_of, wrong_key_steps
+from routerconsole.simulator.replies import Context, is_index, listing_steps, model_steps, route_of, wrong_key_steps
 from routerconsole.simulator.script import Listed, Pull, Script, Window
 
 _KEPT = 4_096  # rows in each book
@@ -67,6 +67,7 @@ class Simulator:
         self._behaviours: dict[str, Behaviour] = dict(self.script.models)
         self._served: Counter[str] = Counter()
         self._since: dict[str, int] = {}
+        self._listings = 0  # listings asked for
         self._bytes = 0
         self.total = 0
         self.received: deque[Received] = deque(maxlen=_KEPT)
@@ -183,13 +184,14 @@ class Simulator:
         self._behaviours.pop(model, None)
 
     def entries(self) -> list[Listed]:
-        """What listings show."""
+        """What the present listing shows: the models, and the script's entries in their turn, which replace them."""
+        told = {entry.id for entry in self.listed}
         own = [
             Listed(id=name, capabilities=b.capabilities, context_window=b.context_window)
             for name, b in self._behaviours.items()
-            if "/" not in name.partition(" ")[2][:1]  # a path's behaviour is no model
+            if "/" not in name.partition(" ")[2][:1] and name not in told  # a path's behaviour is no model
         ]
-        return [*own, *self.listed]
+        return [*own, *(entry for entry in self.listed if entry.shows(self._listings))]
 
     # --- books ---
     @property
@@ -214,6 +216,7 @@ class Simulator:
         """Empty the books and start the time table anew; behaviours set live stay."""
         self._served.clear()
         self._since.clear()
+        self._listings = 0
         self.received.clear()
         self.closes.clear()
         self.total = self.closed_total = self._bytes = 0
@@ -303,7 +306,8 @@ class Simulator:
         if self.api_key is not None and not _has_key(context.request, self.api_key):
             return wrong_key_steps(context)
         if face is None or face == "listing":
-            return listing_steps(context, self.entries(), self.script.listing)
+            self._listings += is_index(context.request.method, context.path)
+            return listing_steps(context, self.entries(), self.script)
         if face == "pull":
             return self._pull(context)
         return model_steps(context, face)
@@ -312,9 +316,9 @@ class Simulator:
         """An Ollama pull; a good one adds the model."""
         name = context.model or ""
         pull = self.pulls.get(name, self.pulls.get("*", Pull()))
-        if pull.ok and name not in self._behaviours:
+        if pull.ok and pull.hang_at is None and name not in self._behaviours:
             self._behaviours[name] = self.script.default or Behaviour()
-        return listing_steps(replace(context, behaviour=Behaviour()), self.entries(), self.script.listing, pull=pull)
+        return listing_steps(replace(context, behaviour=Behaviour()), self.entries(), self.script, pull=pull)
 
     def _enter(self, request: Request, model: str | None, key: str) -> int:
         """Enter a request in the books; returns its number."""

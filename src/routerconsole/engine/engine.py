@@ -17,8 +17,11 @@ from routerconsole.domain.outcome import Failure, FaultScope, OutcomeClass
 from routerconsole.domain.trace import Attempt, Trace
 from routerconsole.routing import profiles
 from routerconsole.routing.cascade import Cascade, Stop, Try, Wait
+from routerconsole.routing.limits import Meter
 from routerconsole.routing.needs import needs_of
+from routerconsole.routing.order import Means
 from routerconsole.routing.plan import AccountTurns, Plan, plan
+from routerconsole.routing.pointers import Pointers
 from routerconsole.routing.resolve import resolve
 
 from .attempt import AttemptRunner, CommittedStream, Refused, Result, WholeAnswer
@@ -73,6 +76,7 @@ class ChatEngine:
         self._boot = secrets.token_hex(3)
         self._numbers = count(1)
         self._turns = AccountTurns()
+        self.means = Means(Pointers(), Meter(), rng)
 
     def new_id(self) -> str:
         """Return a request id: this start's six hex digits and a running number."""
@@ -134,6 +138,8 @@ class ChatEngine:
             trace.needed = tuple(word.value for word in needs.needed)
             trace.forced = tuple(word.value for word in needs.forced)
             trace.estimate_tokens = needs.estimate_tokens
+        means = self.means if trace is not None else self.means.peeking()
+        session, stream = request.hints.session, request.stream
         enabled = self.board.enabled
         resolution = resolve(
             request.model, registry, agent=request.hints.agent, tags=request.hints.tags, enabled=enabled
@@ -141,7 +147,17 @@ class ChatEngine:
         decision = profiles.decided(
             resolution,
             registry,
-            lambda meant: plan(meant, needs, registry, self.board, now=now, turns=self._turns),
+            lambda meant: plan(
+                meant,
+                needs,
+                registry,
+                self.board,
+                now=now,
+                turns=self._turns,
+                means=means,
+                session=session,
+                stream=stream,
+            ),
             enabled=enabled,
         )
         if trace is not None:
@@ -166,6 +182,7 @@ class ChatEngine:
         """Walk the cascade until something serves or it stops."""
         policy = self.registry.policy
         trace = flight.trace
+        flight.track = decision.track
         deadline = trace.began + min(policy.request_deadline, request.hints.timeout or policy.request_deadline)
         self.budget.deposit(trace.began, decision.ranked[0].provider.name)
         packer = Packer(request, self.upstreams)
@@ -179,6 +196,7 @@ class ChatEngine:
             request.stream,
             no_fallback=request.hints.no_fallback,
             turns=self._turns,
+            pointers=self.means.pointers,
             objection=packer.objection,
         )
         kept, skipped = _Kept(), 0
@@ -229,10 +247,10 @@ class ChatEngine:
             circuit_before=step.lease.circuit.value,
         )
         trace.attempts.append(attempt)
-        flight.step = step
+        flight.step, flight.charge = step, None
         try:
             self.recorder.attempt_started(trace, attempt)
-            result = await self._run(request, decision, step, attempt=attempt, began=trace.began, packer=packer)
+            result = await self._run(request, decision, step, attempt=attempt, flight=flight, packer=packer)
         except asyncio.CancelledError:
             reason = flight.reason
             Settlement(self, flight).abandoned(step, attempt, reason.value if reason else "client gone")
@@ -246,12 +264,14 @@ class ChatEngine:
         return result, attempt
 
     async def _run(
-        self, request: ChatRequest, decision: Plan, step: Try, *, attempt: Attempt, began: float, packer: Packer
+        self, request: ChatRequest, decision: Plan, step: Try, *, attempt: Attempt, flight: InFlight, packer: Packer
     ) -> Result:
         target = self.upstreams.target(step.ranked.route)
         if target is None:
             reason = self.upstreams.broken.get(step.ranked.provider.name, "the provider cannot be used")
             return Refused(Failure(OutcomeClass.AUTH, reason, scope=FaultScope.PROVIDER))
+        tokens = decision.needs.estimate_tokens
+        flight.charge = self.means.meter.sent(attempt.route, tokens, self.clock.monotonic(), self.clock.wall())
         runner = AttemptRunner(
             request=request,
             needs=decision.needs,
@@ -260,7 +280,7 @@ class ChatEngine:
             wire=packer.wire(step.ranked, target),
             sender=self.upstreams.sender,
             clock=self.clock,
-            began=began,
+            began=flight.trace.began,
             pauses=self.pauses,
         )
         return await runner.run(attempt)

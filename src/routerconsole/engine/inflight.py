@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from routerconsole.domain.trace import Trace
     from routerconsole.routing.cascade import Try
+    from routerconsole.routing.limits import Charge
+    from routerconsole.routing.pointers import Track
 
 
 class CancelReason(StrEnum):
@@ -21,13 +23,18 @@ class CancelReason(StrEnum):
 
 @dataclass(slots=True)
 class InFlight:
-    """`waited` are seconds spent in back-off; `step` is the attempt under way."""
+    """`waited` are seconds spent in back-off; `step` is the attempt under way, `charge` the latest one's in the books.
+
+    `track` says which pool's memory its attempts belong to.
+    """
 
     trace: Trace
     task: asyncio.Task[object]
     waited: float = 0.0
     reason: CancelReason | None = None
     step: Try | None = None
+    charge: Charge | None = None
+    track: Track | None = None
 
     def cancel(self, reason: CancelReason) -> None:
         """Stop the request; its task sees one cancellation, however often it is told, and asks `reason`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from routerconsole.domain.errors import ErrorCode, RoutingFailed, StreamIncomplete
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.outcome import Abandoned, Failure, OutcomeClass, Success
+from routerconsole.domain.request import Endpoint
 from routerconsole.domain.trace import RequestStatus, Terminal
 
 from .inflight import CancelReason
@@ -56,6 +57,9 @@ class Settlement:
         """Record a failed attempt on the board, in the trace and as an event."""
         attempt.cls, attempt.detail = failure.cls, failure.detail
         attempt.status = failure.status or attempt.status
+        self._uncharged(failure)
+        if failure.cls is OutcomeClass.CUT and self._flight.track is not None:
+            self._engine.means.pointers.cut(self._flight.track.pool, attempt.route)
         self._on_board(step, attempt, failure)
         self._engine.recorder.attempt_failed(self.trace, attempt)
 
@@ -66,6 +70,9 @@ class Settlement:
         self.answered(usage)
         attempt.prompt_tokens, attempt.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         attempt.served_model = usage.model
+        embedded = trace.endpoint is Endpoint.EMBEDDINGS  # there nothing is completed
+        if usage.prompt_tokens is not None and (usage.completion_tokens is not None or embedded):
+            self._charged(usage.prompt_tokens + (usage.completion_tokens or 0))
         trace.selected = step.ranked.route
         trace.cost_usd = cost(step.ranked.model, usage.prompt_tokens, usage.completion_tokens)
         ended = attempt.ended_ms or attempt.started_ms
@@ -94,6 +101,8 @@ class Settlement:
         trace.prompt_tokens = _count(counts.get("prompt_tokens"))
         trace.completion_tokens = attempt.completion_tokens = gate.tokens if reported is None else reported
         trace.usage_source = "estimated" if reported is None else "reported"
+        if trace.prompt_tokens is not None:
+            self._charged(trace.prompt_tokens + trace.completion_tokens)
 
     def abandoned(self, step: Try, attempt: Attempt, reason: str) -> None:
         """Give the lease of an attempt nobody waits for back; neutral."""
@@ -172,6 +181,21 @@ class Settlement:
             trace.terminal = Terminal.TRUNCATED
         self._end(RequestStatus.CANCELLED, error.status)
         return error
+
+    def _charged(self, tokens: int) -> None:
+        """Put what an attempt really took in the books."""
+        if self._flight.charge is not None:
+            self._flight.charge.known(tokens)
+
+    def _uncharged(self, failure: Failure) -> None:
+        """Take back what a failed attempt did not use: everything where nobody was reached, tokens where refused."""
+        charge = self._flight.charge
+        if charge is None:
+            return
+        if failure.cls in (OutcomeClass.CONNECT, OutcomeClass.STALE_CONN):
+            charge.unsent()
+        elif failure.status is not None and failure.status >= 400:
+            charge.known(0)
 
     def _on_board(self, step: Try, attempt: Attempt, ending: Ending) -> None:
         engine = self._engine

@@ -36,10 +36,30 @@ _rows = st.builds(
     cost_usd=st.none() | st.floats(0, 1),
 )
 _terms = st.sampled_from(
-    (
-        "fo err cap:tools prov:groq prov:OLLAMA model:llama agent:groq code:429 code:5xx code:tmo status:ok"
-        " code:all_candidates_failed origin:console lat>2s ttft<=1s hops>=2 hops=0 tok>100 cost>0.1 last:5m abc GROQ"
-    ).split()
+    [
+        "fo",
+        "err",
+        "cap:tools",
+        "prov:groq",
+        "prov:OLLAMA",
+        "model:llama",
+        "agent:groq",
+        "code:429",
+        "code:5xx",
+        "code:tmo",
+        "status:ok",
+        "code:all_candidates_failed",
+        "origin:console",
+        "lat>2s",
+        "ttft<=1s",
+        "hops>=2",
+        "hops=0",
+        "tok>100",
+        "cost>0.1",
+        "last:5m",
+        "abc",
+        "GROQ",
+    ]
 )
 _filters = st.lists(st.tuples(st.booleans(), _terms), max_size=4)
 

@@ -314,6 +314,10 @@ class FakeControl:
         """Return nothing: the console does not read it."""
         return ()
 
+    async def model_card(self, name: str) -> ModelCard | None:
+        """Return nothing: the console does not read it."""
+        return None
+
     async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
         """Refuse: the console does not ask."""
         raise ControlError("not_scripted", "not scripted")

@@ -155,9 +155,14 @@ async def test_config_is_whole_and_without_secrets(held: Held) -> None:
     assert "api_key" not in str(config)
 
 
-async def test_models_list_providers_models_and_pools(held: Held) -> None:
-    """What /v1/models lists."""
-    assert [card.id for card in await held.control.models()] == [f"a__{FAILING}", f"b__{SERVING}", "auto"]
+async def test_models_are_every_name_a_request_may_use(held: Held) -> None:
+    """What /v1/models lists: models of providers, pools, virtual models with members; each is found by its name."""
+    listed = [card.id for card in await held.control.models()]
+    assert listed[:3] == [f"a__{FAILING}", f"b__{SERVING}", "auto"]
+    assert {"router/local", "router/standard/local"} <= set(listed)
+    for name in (*listed, "AUTO", f"B/{SERVING}", "llmproxy__standard__local"):
+        assert await held.control.model_card(name) is not None, name
+    assert await held.control.model_card("nobody") is None
 
 
 async def test_explain_says_what_the_next_request_does(held: Held) -> None:

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import orjson
 
-from routerconsole.domain.capability import NODE_OF, Tri
 from routerconsole.domain.errors import RouterError
 from routerconsole.domain.request import ChatRequest, Endpoint, Origin, deciding_hints
 from routerconsole.domain.trace import RequestStatus
+from routerconsole.engine.cards import card, cards
 from routerconsole.engine.catalogue import Catalogue
 from routerconsole.engine.overview import Overview
 from routerconsole.engine.packing import Packer, objected
@@ -131,8 +131,13 @@ class LocalControl:
         return self._service.loaded.shown
 
     async def models(self) -> tuple[ModelCard, ...]:
-        """Every enabled model as `provider__model`, then pools that have members."""
-        return tuple(await self._in_slices(self._cards))
+        """See Control."""
+        service = self._service
+        return tuple(await self._in_slices(lambda: cards(service.registry, service.board.enabled)))
+
+    async def model_card(self, name: str) -> ModelCard | None:
+        """See Control."""
+        return card(name, self._service.registry, self._service.board.enabled)
 
     async def registry(self, query: ModelQuery) -> ModelPage:
         """See Control."""
@@ -222,14 +227,6 @@ class LocalControl:
                         break
             else:
                 return found
-
-    def _cards(self) -> Iterator[ModelCard | None]:
-        registry = self._service.registry
-        for key, model in registry.models.items():
-            known = {word: model.standing(node).value for word, node in NODE_OF.items()} if model.enabled else {}
-            told = {word: value.value for word, value in known.items() if value is not Tri.UNKNOWN}
-            yield ModelCard(f"{key.provider}__{key.model}", key.provider, capabilities=told) if model.enabled else None
-        yield from (ModelCard(pool.id, "routerconsole") for pool in registry.pools.values() if pool.members)
 
     def _overview(self) -> Overview:
         service = self._service

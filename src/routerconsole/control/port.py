@@ -128,7 +128,10 @@ class Control(Protocol):
         """Return the effective configuration, secrets masked."""
 
     async def models(self) -> tuple[ModelCard, ...]:
-        """Return what /v1/models lists."""
+        """Return what /v1/models lists, without what each can do."""
+
+    async def model_card(self, name: str) -> ModelCard | None:
+        """Return the listed one a name means with what it can do, or None."""
 
     async def registry(self, query: ModelQuery) -> ModelPage:
         """Return the models that pass the filters, by priority; raise ControlError for a role or node there is not."""

@@ -96,9 +96,14 @@ class RemoteControl:
         return await self._get("/api/v1/router/config")
 
     async def models(self) -> tuple[ModelCard, ...]:
-        """See Control; what single models can do is not in the list an OpenAI client reads."""
+        """See Control."""
         listed = (await self._get("/v1/models")).get("data", [])
-        return tuple(ModelCard(str(item["id"]), str(item["owned_by"]), int(item["created"])) for item in listed)
+        return tuple(_card(item) for item in listed)
+
+    async def model_card(self, name: str) -> ModelCard | None:
+        """See Control."""
+        found = await self._maybe(f"/v1/models/{quote(name, safe='')}")
+        return None if found is None else _card(found)
 
     async def registry(self, query: ModelQuery) -> ModelPage:
         """See Control."""
@@ -202,6 +207,11 @@ class RemoteControl:
             why = type(exc).__name__ if isinstance(exc, httpx.TimeoutException) else str(exc) or type(exc).__name__
             raise EngineUnreachable(f"No engine answers at {self._url}: {why}.") from exc
         return _object_of(answer)
+
+
+def _card(item: Mapping[str, Any]) -> ModelCard:
+    """Read an entry of /v1/models, which is written as OpenAI's clients want it."""
+    return ModelCard(str(item["id"]), str(item["owned_by"]), int(item["created"]), item.get("capabilities") or {})
 
 
 def _each(kind: type[T], data: Mapping[str, Any], name: str) -> tuple[T, ...]:

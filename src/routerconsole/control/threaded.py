@@ -75,6 +75,10 @@ class ThreadedControl:
         """See Control."""
         return await self._over(self._inner.models())
 
+    async def model_card(self, name: str) -> ModelCard | None:
+        """See Control."""
+        return await self._over(self._inner.model_card(name))
+
     async def registry(self, query: ModelQuery) -> ModelPage:
         """See Control."""
         return await self._over(self._inner.registry(query))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .profiles import Enabled
 
-__all__ = ["COMPARED", "Resolution", "ResolvedKind", "resolve"]
+__all__ = ["COMPARED", "Resolution", "ResolvedKind", "pinned", "resolve"]
 
 _LATEST = ":latest"
 
@@ -90,7 +90,7 @@ def _named(name: str, registry: Registry) -> Resolution | None:
         or _pool(name, registry)  # 3
         or virtual(name, registry)  # 4
         or capability(name, registry)  # 5
-        or _pinned(name, registry)  # 6
+        or pinned(name, registry)  # 6
         or _everywhere(name, registry)  # 7
     )
     return None if found is None else names.remember(name, found)
@@ -151,7 +151,7 @@ def _target(target: str, registry: Registry, enabled: Enabled | None) -> tuple[R
     return found, own or problem
 
 
-def _pinned(name: str, registry: Registry) -> Resolution | None:
+def pinned(name: str, registry: Registry) -> Resolution | None:
     """Return the one model a qualified name means, the longest provider name first where several fit."""
     for provider, upstream in _qualified(name):
         folded = provider.casefold()

@@ -90,20 +90,17 @@ class App:
 
     async def _models(self, send: Send, rest: bytes) -> None:
         """List the models, or show the one whose name follows the path; names mean what they mean in a request."""
-        cards = await self._control.models()
         ours = trace_headers(self._chat.new_id(), None)
         if not rest:
-            listed = [_card(card.id, card.owned_by, card.created) for card in cards]
+            listed = [_card(card.id, card.owned_by, card.created) for card in await self._control.models()]
             await _send_json(send, 200, dumps({"object": "list", "data": listed}), ours)
             return
         wanted = unquote_to_bytes(rest[1:]).decode("utf-8", "replace")
-        for card in cards:
-            if _names(wanted, card.id):
-                known = {str(word): value for word, value in card.capabilities.items()}  # orjson refuses StrEnum keys
-                body = _card(card.id, card.owned_by, card.created) | {"capabilities": known}
-                await _send_json(send, 200, dumps(body), ours)
-                return
-        raise RequestRejected(ErrorCode.MODEL_NOT_FOUND, "No such model; GET /v1/models lists them.", param="model")
+        card = await self._control.model_card(wanted)
+        if card is None:
+            raise RequestRejected(ErrorCode.MODEL_NOT_FOUND, "No such model; GET /v1/models lists them.", param="model")
+        body = _card(card.id, card.owned_by, card.created) | {"capabilities": card.capabilities}
+        await _send_json(send, 200, dumps(body), ours)
 
 
 def _allow(scope: Scope, method: str) -> None:
@@ -113,15 +110,6 @@ def _allow(scope: Scope, method: str) -> None:
         return
     allow = "GET, HEAD" if method == "GET" else method
     raise RequestRejected(ErrorCode.METHOD_NOT_ALLOWED, f"Only {allow} is allowed here.", allow=allow)
-
-
-def _names(wanted: str, card_id: str) -> bool:
-    """Whether a name means a card: a pool, `provider__model` or `provider/model`; only the model's case matters."""
-    provider, qualified, model = card_id.partition("__")
-    if not qualified:
-        return wanted.casefold() == card_id.casefold()
-    head, rest = wanted[: len(provider)], wanted[len(provider) :]
-    return head.casefold() == provider.casefold() and rest in (f"__{model}", f"/{model}")
 
 
 def _card(model_id: str, owned_by: str, created: int) -> dict[str, Any]:

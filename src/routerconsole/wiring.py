@@ -22,6 +22,7 @@ from routerconsole.config.yaml_loader import read_config
 from routerconsole.control.discovery import ADMIN_TOKEN_VARIABLE, CLIENT_TOKEN_VARIABLE, state_directory
 from routerconsole.control.local import LocalControl
 from routerconsole.domain.assemble import reassemble
+from routerconsole.domain.guess import hints
 from routerconsole.domain.registry import ProviderKind
 from routerconsole.domain.secret import Secret
 from routerconsole.engine.clock import SystemClock
@@ -120,6 +121,26 @@ def prepare(options: EngineOptions, env: Mapping[str, str], *, text: str | None 
     )
 
 
+def resting_service(options: EngineOptions, env: Mapping[str, str], root: Path) -> Service:
+    """Return an engine that is not started, for a look at its registry or an edit; raise ConfigError."""
+    config = load(options.config, env, Path.cwd())
+    if config.source_path is None:
+        config = replace(config, settings=detected(env))
+    registry = build_registry(config.settings, env)
+    redactor = build_redactor(registry)
+    path = None if config.source_path is None else str(config.source_path)
+    clock = SystemClock()
+    return Service(
+        Loaded(registry, effective(config, registry, redactor), (), path, redactor.redact),
+        state_db=Database(root / "state.db", STATE, wall=clock.wall, backups=root / "backups"),
+        log_db=Database(root / "log.db", LOG, wall=clock.wall, synchronous="NORMAL"),
+        clock=clock,
+        rng=random.Random(options.seed),  # noqa: S311 - jitter and spreading, not secrets
+        log_policy=LogPolicy(),
+        version=__version__,
+    )
+
+
 class Node:
     """One engine with its HTTP server, on the loop it is started on."""
 
@@ -140,6 +161,7 @@ class Node:
             reload=None if prepared.config.source_path is None else self._reload,
             changed=None if prepared.config.source_path is None else self._file_changed,
             version=__version__,
+            hints=hints,
         )
         self.service.endpoint = prepared.url
         self.control = LocalControl(self.service)

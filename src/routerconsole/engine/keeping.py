@@ -109,6 +109,18 @@ class Keeper:
         tasks.start(self._pruning(), name="log retention")
         tasks.start(self._backing_up(), name="state backup")
 
+    async def rest(self, *, writable: bool) -> None:
+        """Restore what was kept and do nothing more; a file that is not there is not made unless `writable`.
+
+        Raises NewerSchema or UnsafePlace.
+        """
+        if writable:
+            await self._state_db.open()
+        elif not self._state_db.path.exists():
+            self._restored = True
+            return
+        await self._restore()
+
     async def flush(self) -> None:
         """Write what waits; the last call before the tasks end."""
         await self._writer.aclose()
@@ -139,6 +151,10 @@ class Keeper:
                 return False
             self._saved(batch)
         return True
+
+    def keep(self, record: Record) -> None:
+        """Write a record soon, with what changes on the board; it is tried again until it is on the disk."""
+        self._unsaved[record.kind, *record.key] = record
 
     async def commit(
         self,

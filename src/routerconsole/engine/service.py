@@ -22,12 +22,14 @@ from routerconsole.routing.budget import RetryBudget
 from .bodies import BodyStore
 from .bus import Bus
 from .clock import Clock
+from .discovery import Discovery
 from .engine import ChatEngine
 from .inflight import CancelReason
 from .keeping import Keeper, LogPolicy
 from .operate import Operator
 from .pauses import Pauses
 from .probing import Prober
+from .pulling import Pulls
 from .recorder import Recorder
 from .registry_facts import registry_facts, spoken
 from .tasks import TaskOwner
@@ -130,6 +132,7 @@ class Service:
             rng=rng,
             bounded=self.pauses.timeout,
         )
+        self.discovery, self.pulls = Discovery(self), Pulls(self)
         self.operator = Operator(self)
         self.started_at = clock.monotonic()
         self._stopped = False
@@ -149,6 +152,15 @@ class Service:
         self.tasks.start(self._every(TICK_S, self._save, name="saving"), name="saving")
         self.tasks.start(self._every(WATCH_S, self._watch, name="configuration"), name="configuration")
         self.tasks.start(self._watchdog(), name="watchdog")
+
+    async def rest(self, *, writable: bool) -> None:
+        """Restore what was and begin nothing: for a look at the registry, or an edit, where no engine runs.
+
+        Raises NewerSchema or UnsafePlace; end it with `stop`.
+        """
+        self.base = self.loaded.registry
+        self.lay_over(self.overlay)
+        await self.keeper.rest(writable=writable)
 
     async def stop(
         self, *, drain_s: float = DRAIN_S, before_close: Callable[[], Awaitable[None]] | None = None
@@ -204,6 +216,7 @@ class Service:
         self.bus.publish_all(self.board.configure(registry, now))
         self.board.heed(spoken(self.overlay), now, wall)
         self.prober.configure(registry)
+        self.discovery.configure(registry)
         self.bus.publish_all(registry_facts(before, registry))
 
     async def read_config(self) -> Loaded:
@@ -269,6 +282,7 @@ class Service:
         now = self.clock.monotonic()
         self.bus.publish_all(self.board.tick(now))
         self.prober.tick(now)
+        self.discovery.tick(now)
 
     async def _save(self) -> None:
         await self.keeper.save()

@@ -26,6 +26,7 @@ from routerconsole.control.commands import (
     Target,
 )
 from routerconsole.control.port import ControlError
+from routerconsole.control.registry_commands import CancelPull, PullModel, SyncModels
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.request import ChatRequest, Origin
 from routerconsole.domain.route import ModelKey
@@ -33,6 +34,7 @@ from routerconsole.routing.board import UnknownTarget
 from routerconsole.storage.errors import StorageUnavailable
 from routerconsole.storage.state import AuditEntry
 
+from .discovery import NAMED, receipt
 from .inflight import CancelReason
 from .overlay_records import priority_record
 
@@ -91,6 +93,12 @@ class Operator:
                 return await self._set_priority(command, actor=actor, dry_run=dry_run)
             case Probe():
                 return await self._probe(command, dry_run=dry_run)
+            case SyncModels():
+                return await self._sync(command, actor=actor, dry_run=dry_run)
+            case PullModel():
+                return await self._pull(command, actor=actor, dry_run=dry_run)
+            case CancelPull():
+                return await self._cancel_pull(command, actor=actor, dry_run=dry_run)
             case ReloadConfig():
                 return await self._reload(command, actor=actor, dry_run=dry_run)
             case CancelRequest():
@@ -190,6 +198,42 @@ class Operator:
         check = await self._service.prober.check(names)
         after: dict[str, Any] = orjson.loads(orjson.dumps(check))
         return Receipt(command.name, shown, {}, after)
+
+    async def _sync(self, command: SyncModels, *, actor: str, dry_run: bool) -> Receipt:
+        """List providers now; a sync that changed nothing leaves nothing behind, in the audit neither."""
+        names = tuple(dict.fromkeys(self._known(Target(name)).provider for name in command.providers))
+        shut = [name for name in names if not self._service.registry.providers[name].discovery.enabled]
+        if shut:
+            why = f"Discovery is off for {', '.join(shut)} (`discovery.enabled: false` in the configuration)."
+            raise ControlError("conflict", why, status=409)
+        outcomes = await self._service.discovery.sync(names, dry_run=dry_run)
+        shown, found = ", ".join(names) or "all", receipt(outcomes)
+        if dry_run or not any(outcome.diff for outcome in outcomes):
+            return Receipt(command.name, shown, {}, found, persisted=not dry_run, dry_run=dry_run)
+        brief = receipt(outcomes, named=NAMED)
+        audited = await self._audited(command.name, shown, {}, brief, actor=actor, dry_run=False)
+        kept = await self._service.keeper.save()
+        return replace(audited, after=found, persisted=audited.persisted and kept)
+
+    async def _pull(self, command: PullModel, *, actor: str, dry_run: bool) -> Receipt:
+        target = self._known(Target(command.provider))
+        pulls, label = self._service.pulls, f"{target.provider}/{command.model}"
+        pulls.check(target.provider, command.model)
+        after = {"state": "running"}
+        audited = await self._audited(command.name, label, {}, after, actor=actor, dry_run=dry_run)
+        if not dry_run:
+            pulls.start(target.provider, command.model)
+        return audited
+
+    async def _cancel_pull(self, command: CancelPull, *, actor: str, dry_run: bool) -> Receipt:
+        target = self._known(Target(command.provider))
+        pulls, label = self._service.pulls, f"{target.provider}/{command.model}"
+        before = pulls.find(target.provider, command.model).data()
+        after = {"state": "cancelled"}
+        audited = await self._audited(command.name, label, before, after, actor=actor, dry_run=dry_run)
+        if not dry_run:
+            await pulls.cancel(target.provider, command.model)
+        return audited
 
     async def _reload(self, command: ReloadConfig, *, actor: str, dry_run: bool) -> Receipt:
         before = {"version": self._service.registry.version}

@@ -9,18 +9,23 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 from yarl import URL
 
 from routerconsole.providers import transport as transport_module
+from routerconsole.providers.brief import MAX_BRIEF
+from routerconsole.providers.client import USER_AGENT
 from routerconsole.providers.transport import MAX_BODY, Body, Call, Transport, TransportError
 from routerconsole.routing.faults import TransportFault
 
 from .conftest import OK_BODY, Peer, Serve, Upstream
 
+JSON = {"content-type": "application/json"}
 AT_ONCE_S = 0.5
 """Within which an upstream sees a cut connection end: 100 ms (U03), and what a busy machine adds."""
 
@@ -32,7 +37,7 @@ def call_to(upstream: Upstream | str, **options: object) -> Call:
 
 async def send(transport: Transport, call: Call, body: bytes = b"{}") -> httpx.Response:
     # the call's URL is the one that counts; httpx itself would refuse some of the hosts tried here
-    request = httpx.Request("POST", "http://upstream", content=body, extensions={"call": call})
+    request = httpx.Request("POST", "http://upstream", headers=JSON, content=body, extensions={"call": call})
     return await transport.handle_async_request(request)
 
 
@@ -51,6 +56,14 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+@pytest_asyncio.fixture(params=[MAX_BRIEF, -1], ids=["brief", "long"])
+async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
+    """A transport whose small requests go the brief way, and one where they go aiohttp's: nobody tells them apart."""
+    made = Transport(clock=time.monotonic, user_agent=USER_AGENT, max_brief=request.param)
+    yield made
+    await made.aclose()
 
 
 async def answer_for_ever(peer: Peer) -> None:
@@ -85,6 +98,25 @@ async def test_the_next_request_reuses_the_connection(transport: Transport, serv
         await body_of(await send(transport, call)).read()
         assert call.timings.reused is reused
     assert len(upstream.peers) == 1
+
+
+async def test_small_and_large_requests_share_connections_and_look_alike(transport: Transport, serve: Serve) -> None:
+    """Which way a request goes is not seen at the upstream: the same headers, one connection."""
+    upstream = await serve(answer_for_ever)
+    for size in (2, MAX_BRIEF, MAX_BRIEF + 1, 3):
+        await body_of(await send(transport, call_to(upstream), b"x" * size)).read()
+    assert len(upstream.peers) == 1
+    heads = [request.partition(b"\r\n\r\n")[0].lower().split(b"\r\n") for request in upstream.requests]
+    fields = [{line for line in head if not line.startswith(b"content-length")} for head in heads]
+    assert [len(head) - 1 for head in heads] == [len(each) for each in fields]
+    assert all(each == fields[0] for each in fields)
+
+
+async def test_a_request_without_a_body_says_so(transport: Transport, serve: Serve) -> None:
+    """A POST of nothing has a length of 0: without one its upstream would wait for a body."""
+    upstream = await serve(answer_for_ever)
+    await body_of(await send(transport, call_to(upstream), b"")).read()
+    assert b"\r\ncontent-length: 0\r\n" in upstream.requests[0].lower() + b"\r\n"
 
 
 async def test_a_body_over_a_megabyte_is_sent_whole(transport: Transport, serve: Serve) -> None:

@@ -14,21 +14,22 @@ import functools
 import io
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import aiohttp
 import httpx
-from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
 from routerconsole.domain.address import forbidden_address
 from routerconsole.routing.faults import TransportFault
+
+from .brief import MAX_BRIEF, MAX_HEADER, MAX_HEADERS, PIECE, BriefAnswer, BriefWay
+from .resolver import Resolver
 
 if TYPE_CHECKING:
     from aiohttp.client import ClientTimeout
@@ -37,13 +38,8 @@ if TYPE_CHECKING:
     from aiohttp.connector import AddrInfoType, Connection
     from aiohttp.tracing import Trace
 
-MAX_BODY: Final = 32 << 20
-"""Bytes of a whole answer (faults.md U42)."""
-_MAX_HEADER: Final = 32 << 10  # a 10 KB header is dropped, a 64 KB one is no answer (X15, U40)
-_MAX_HEADERS: Final = 256
-_PIECE: Final = 32 << 10  # what is read ahead of a slow client, with one read of the socket's more (S35)
+MAX_BODY: Final = 32 << 20  # bytes of a whole answer (faults.md U42)
 _LARGE: Final = 1 << 20  # from here on aiohttp wants a file object
-_RESOLVER_THREADS: Final = 8
 _PROXY_AUTH: Final = 407
 _DNS_TTL: Final = 30  # seconds
 _KEEPALIVE: Final = 30.0  # seconds an idle connection is kept
@@ -109,14 +105,21 @@ _CALL: contextvars.ContextVar[Call] = contextvars.ContextVar("routerconsole_call
 class Transport(httpx.AsyncBaseTransport):
     """One per engine; `clock` is monotonic seconds, `bounded` limits the connect phase.
 
-    The session is made on first use, so construction does no I/O.
+    Bodies up to `max_brief` bytes go the brief way. The session is made on first use, so construction does no I/O.
     """
 
-    def __init__(self, *, clock: Callable[[], float], user_agent: str, bounded: Bounded = asyncio.timeout) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        user_agent: str,
+        bounded: Bounded = asyncio.timeout,
+        max_brief: int = MAX_BRIEF,
+    ) -> None:
         self._clock, self._bounded = clock, bounded
-        self._user_agent = user_agent
-        self._session: aiohttp.ClientSession | None = None
-        self._resolver: _Resolver | None = None
+        self._user_agent, self._max_brief = user_agent, max_brief
+        self._opened: tuple[aiohttp.ClientSession, BriefWay] | None = None
+        self._resolver: Resolver | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The httpx face of `exchange`; the caller reads or aborts `.stream`, a Body."""
@@ -127,7 +130,7 @@ class Transport(httpx.AsyncBaseTransport):
             return httpx.Response(answered.status)
         return httpx.Response(answered.status, headers=list(answered.headers), stream=answered.body)
 
-    async def exchange(self, method: str, call: Call, headers: Mapping[str, str], content: bytes) -> Answered:
+    async def exchange(self, method: str, call: Call, headers: CIMultiDict[str], content: bytes) -> Answered:
         """Return once the head is there; raises TransportError. The caller reads or aborts the body.
 
         The sender calls this directly: httpx's request and response objects cost 30 µs of an attempt's 400.
@@ -137,15 +140,7 @@ class Transport(httpx.AsyncBaseTransport):
             raise TransportError(TransportFault.FORBIDDEN_ADDRESS, f"the address {reason}")
         _CALL.set(call)
         try:
-            answer = await (self._session or self._open()).request(
-                method,
-                call.url,
-                data=(content if len(content) < _LARGE else io.BytesIO(content)) if content else None,
-                headers=headers,
-                allow_redirects=False,
-                ssl=call.tls,
-                proxy=call.proxy,
-            )
+            answer = await self._ask(method, call, headers, content)
         except asyncio.CancelledError:
             _abort(call.socket)
             raise
@@ -159,16 +154,32 @@ class Transport(httpx.AsyncBaseTransport):
         call.timings.first_byte = self._clock()
         return Answered(answer.status, answer.raw_headers, Body(answer, call))
 
+    async def _ask(
+        self, method: str, call: Call, headers: CIMultiDict[str], content: bytes
+    ) -> aiohttp.ClientResponse | BriefAnswer:
+        session, brief = self._opened or self._open()
+        if call.proxy is None and len(content) <= self._max_brief:
+            return await brief.ask(method, call.url, call.tls, headers=headers, content=content)
+        return await session.request(
+            method,
+            call.url,
+            data=(content if len(content) < _LARGE else io.BytesIO(content)) if content else None,
+            headers=headers,
+            allow_redirects=False,
+            ssl=call.tls,
+            proxy=call.proxy,
+        )
+
     async def aclose(self) -> None:
         """Close every connection; idempotent."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened[0].close()
         if self._resolver is not None:
             await self._resolver.close()
 
-    def _open(self) -> aiohttp.ClientSession:
-        self._resolver = _Resolver()
+    def _open(self) -> tuple[aiohttp.ClientSession, BriefWay]:
+        self._resolver = Resolver()
         connector = _Connector(
             limit=0,  # the bulkheads of the engine are the limit
             resolver=self._resolver,
@@ -177,20 +188,21 @@ class Transport(httpx.AsyncBaseTransport):
             socket_factory=_make_socket,
         )
         connector.clock, connector.bounded = self._clock, self._bounded
-        self._session = aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
             headers={"Accept-Encoding": "identity", "User-Agent": self._user_agent},
-            read_bufsize=_PIECE,
+            read_bufsize=PIECE,
             skip_auto_headers=("Accept",),
-            max_line_size=_MAX_HEADER,
-            max_field_size=_MAX_HEADER,
-            max_headers=_MAX_HEADERS,
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
+            max_headers=MAX_HEADERS,
         )
-        return self._session
+        self._opened = session, BriefWay(session, connector)
+        return self._opened
 
 
 class Answered(NamedTuple):
@@ -204,14 +216,14 @@ class Answered(NamedTuple):
 class Body(httpx.AsyncByteStream):
     """The body of an answer: chunks as they arrive, or whole and bounded. Whoever stops early aborts it."""
 
-    def __init__(self, answer: aiohttp.ClientResponse, call: Call) -> None:
+    def __init__(self, answer: aiohttp.ClientResponse | BriefAnswer, call: Call) -> None:
         self._answer, self._call = answer, call
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield bytes as they arrive, a piece at a time; raises TransportError."""
         content = self._answer.content
         try:
-            while chunk := await content.read(_PIECE):
+            while chunk := await content.read(PIECE):
                 yield chunk
         except (aiohttp.ClientError, HttpProcessingError, OSError) as exc:
             raise translate(exc, self._call, answered=True) from exc
@@ -280,30 +292,6 @@ class _Connector(aiohttp.TCPConnector):
             made = await super()._create_connection(req, traces, timeout)
         timings.connect_end = self.clock()
         return made
-
-
-class _Resolver(AbstractResolver):
-    """getaddrinfo on a few threads of its own, so that a dead name server cannot starve other work."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_RESOLVER_THREADS, thread_name_prefix="resolver")
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads,
-            lambda: socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG),
-        )
-        return [
-            ResolveResult(
-                hostname=host, host=str(where[0]), port=port, family=kind, proto=proto, flags=socket.AI_NUMERICHOST
-            )
-            for kind, _, proto, _, where in found
-        ]
-
-    async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _make_socket(info: AddrInfoType) -> socket.socket:

@@ -66,6 +66,7 @@ class ChatEngine:
         clock: Clock,
         rng: random.Random,
         pauses: Pauses,
+        means: Means | None = None,
     ) -> None:
         self.registry, self.board, self.budget = registry, board, budget
         self.upstreams, self.recorder, self.bus, self.bodies = upstreams, recorder, bus, bodies
@@ -76,7 +77,7 @@ class ChatEngine:
         self._boot = secrets.token_hex(3)
         self._numbers = count(1)
         self._turns = AccountTurns()
-        self.means = Means(Pointers(), Meter(), rng)
+        self.means = means or Means(Pointers(), Meter(), rng)
 
     def new_id(self) -> str:
         """Return a request id: this start's six hex digits and a running number."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .bodies import BodyStore
     from .bus import Bus
     from .clock import Clock
+    from .pool_memory import PoolMemory
     from .tasks import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -74,10 +75,12 @@ class Keeper:
         bus: Bus,
         clock: Clock,
         policy: LogPolicy,
+        memory: PoolMemory | None = None,
     ) -> None:
         self.state, self.log = StateStore(state_db), RequestLog(log_db)
         self._state_db, self._log_db = state_db, log_db
         self._board, self._bodies, self._bus, self._clock, self._policy = board, bodies, bus, clock, policy
+        self._memory = memory
         self._writer = LogWriter(self.log, on_state=lambda bad, why: self._trouble("request log", why if bad else ""))
         self._unsaved: dict[tuple[Any, ...], Record] = {}
         self._saving = asyncio.Lock()
@@ -124,7 +127,7 @@ class Keeper:
     async def flush(self) -> None:
         """Write what waits; the last call before the tasks end."""
         await self._writer.aclose()
-        await self.save()
+        await self.save(last=True)
 
     async def logged(self) -> None:
         """Wait a moment until the requests that are over stand in the log."""
@@ -135,11 +138,13 @@ class Keeper:
         await self._state_db.aclose()
         await self._log_db.aclose()
 
-    async def save(self) -> bool:
-        """Write what changed on the board; return whether all of it is on the disk. Never before it was restored."""
+    async def save(self, *, last: bool = False) -> bool:
+        """Write what changed since; return whether all of it is on the disk. Never before it was restored."""
         self._collect(self._board.dirty(self._clock.monotonic(), self._clock.wall()))
         if not self._restored:
             return False
+        for record in () if self._memory is None else self._memory.records(last=last):
+            self._unsaved[record.kind, *record.key] = record
         async with self._saving:
             batch = dict(self._unsaved)
             if not batch:
@@ -213,6 +218,7 @@ class Keeper:
         self.on_overlay(overlay)  # first: the board has nodes only for models of the registry
         self._restored = True
         strange += stored.unreadable + self._restore_board([dict(data) for data in stored.of("board").values()])
+        strange += 0 if self._memory is None else self._memory.restore(stored)
         if strange:
             self._strange = (f"{strange} stored records could not be understood and count for nothing",)
 
@@ -235,7 +241,7 @@ class Keeper:
     def _collect(self, records: Iterable[Mapping[str, Any]]) -> None:
         for item in records:
             record = _record(item)
-            self._unsaved[record.key] = record
+            self._unsaved[record.kind, *record.key] = record
 
     def _saved(self, batch: Mapping[tuple[Any, ...], Record]) -> None:
         """Forget what was written, unless it changed again meanwhile."""

@@ -18,6 +18,9 @@ from routerconsole.providers.client import USER_AGENT, Sender
 from routerconsole.providers.transport import Transport
 from routerconsole.routing.board import Board
 from routerconsole.routing.budget import RetryBudget
+from routerconsole.routing.limits import Meter
+from routerconsole.routing.order import Means
+from routerconsole.routing.pointers import Pointers
 
 from .bodies import BodyStore
 from .bus import Bus
@@ -28,6 +31,7 @@ from .inflight import CancelReason
 from .keeping import Keeper, LogPolicy
 from .operate import Operator
 from .pauses import Pauses
+from .pool_memory import PoolMemory
 from .probing import Prober
 from .pulling import Pulls
 from .recorder import Recorder
@@ -94,6 +98,8 @@ class Service:
         self.bus = Bus(clock)
         self.tasks = TaskOwner(self._task_failed)
         self.board = Board(rng)
+        self.means = Means(Pointers(), Meter(), rng)
+        self.memory = PoolMemory(self.means, clock)
         self.bodies = BodyStore(enabled=log_policy.bodies != "off", reply_bytes=log_policy.body_bytes)
         self.keeper = Keeper(
             state_db=state_db,
@@ -103,6 +109,7 @@ class Service:
             bus=self.bus,
             clock=clock,
             policy=log_policy,
+            memory=self.memory,
         )
         self.keeper.on_overlay = self._restored
         self.recorder = Recorder(self.bus, clock, self.keeper)
@@ -122,6 +129,7 @@ class Service:
             clock=clock,
             rng=rng,
             pauses=self.pauses,
+            means=self.means,
         )
         self.prober = Prober(
             board=self.board,
@@ -217,6 +225,7 @@ class Service:
         self.board.heed(spoken(self.overlay), now, wall)
         self.prober.configure(registry)
         self.discovery.configure(registry)
+        self.memory.follow(registry)
         self.bus.publish_all(registry_facts(before, registry))
 
     async def read_config(self) -> Loaded:
@@ -281,6 +290,7 @@ class Service:
         """Let time take effect: gates, TTLs, probes due."""
         now = self.clock.monotonic()
         self.bus.publish_all(self.board.tick(now))
+        self.memory.tick()
         self.prober.tick(now)
         self.discovery.tick(now)
 

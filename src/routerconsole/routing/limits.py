@@ -15,7 +15,7 @@ from routerconsole.domain.route import Route
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from routerconsole.domain.registry import Limits
+    from routerconsole.domain.registry import Limits, Registry
 
 WINDOW_S = 60
 """Seconds of a sliding minute; counted in whole seconds, so an attempt is held for up to one second longer."""
@@ -163,9 +163,11 @@ class Meter:
                 told.append(f"{name} {used}/{limit}{more}")
         return ", ".join(told)
 
-    def follow(self, routes: Collection[Route]) -> None:
-        """Forget the routes that are gone."""
-        self._counters = {route: counter for route, counter in self._counters.items() if route in routes}
+    def follow(self, registry: Registry) -> None:
+        """Forget the routes of models that are gone."""
+        gone = [route for route in self._counters if (route.provider, route.model) not in registry.models]
+        for route in gone:
+            del self._counters[route]
 
     def records(self, daily: Collection[Route]) -> Iterator[tuple[Route, dict[str, Any]]]:
         """Yield the day's counts that changed since last asked, of the routes that have daily limits; JSON-ready."""

@@ -1,0 +1,107 @@
+"""Every pool as operators see it: who can be asked now and why not, in which order, and where it points.
+
+Reads what a plain request would see and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from routerconsole.control.registry_views import PoolMember, PoolView
+from routerconsole.domain.pool import Pool, Strategy
+from routerconsole.domain.registry import NO_LIMITS
+from routerconsole.domain.request import Endpoint, Needs
+from routerconsole.domain.route import ModelKey, Route
+from routerconsole.routing.plan import Plan, plan
+from routerconsole.routing.resolution import Resolution, ResolvedKind
+
+if TYPE_CHECKING:
+    from routerconsole.domain.registry import Registry
+    from routerconsole.routing.order import Means
+
+    from .service import Service
+
+_POINTS = frozenset({Strategy.STICK_UNTIL_FAILURE, Strategy.RATE_LIMIT_AWARE})
+"""Strategies with a place of their own that stays."""
+_ALOOF = frozenset({Strategy.LOAD_BALANCED, Strategy.CAPACITY_WEIGHTED, Strategy.SESSION_STICKY})
+"""Strategies of which nobody can say whom the next request goes to."""
+_PLAIN = tuple(Needs(endpoint) for endpoint in (Endpoint.CHAT, Endpoint.EMBEDDINGS, Endpoint.COMPLETIONS))
+SLICE_S = 0.002
+"""Longest stretch on the loop between two pools."""
+
+
+async def pool_views(service: Service) -> tuple[PoolView, ...]:
+    """Return every pool, the automatic ones too; other work gets its turn in between."""
+    registry, means = service.registry, service.means.peeking()
+    found: list[PoolView] = []
+    began = service.clock.monotonic()
+    for pool in registry.pools.values():
+        found.append(pool_view(pool, service, registry, means))
+        if service.clock.monotonic() - began > SLICE_S:
+            await asyncio.sleep(0)
+            began = service.clock.monotonic()
+    return tuple(found)
+
+
+def pool_view(pool: Pool, service: Service, registry: Registry, means: Means) -> PoolView:
+    """Return one pool; its members stand in the order a plain request would ask them."""
+    decision = looked_at(pool, service, registry, means)
+    now, board = service.clock.monotonic(), service.board
+    members: list[PoolMember] = []
+    for position, candidate in enumerate(decision.candidates, 1):
+        route = candidate.route
+        refusal = board.refusal(route, now)
+        reasons = [] if refusal is None else [refusal.text]
+        if pool.node is not None and pool.node in board.gap_nodes(route, now):
+            reasons.append(f"learned gap: {pool.node}")
+        limits = registry.models[ModelKey(route.provider, route.model)].limits
+        short = "" if limits == NO_LIMITS else means.meter.short(route, limits, 0, now)
+        if short:
+            reasons.append(f"limits used up: {short}")
+        if board.degraded(route, now):
+            reasons.append("degraded: under 50 % success")
+        members.append(
+            PoolMember(
+                provider=route.provider,
+                model=route.model,
+                admissible=refusal is None,
+                reason="; ".join(reasons),
+                position=position,
+                account=route.account,
+            )
+        )
+    pointer = pointed(pool, decision, service)
+    return PoolView(
+        id=pool.id,
+        description=pool.description,
+        node=pool.node,
+        strategy=pool.strategy.value,
+        automatic=pool.automatic,
+        members=tuple(members),
+        pointer=None if pointer is None else pointer.label(),
+        routable=sum(member.admissible for member in members),
+        total=len(members),
+    )
+
+
+def looked_at(pool: Pool, service: Service, registry: Registry, means: Means) -> Plan:
+    """Return the decision for a request that needs nothing; embeddings are asked of a pool that cannot chat."""
+    members = pool.members if pool.automatic else tuple(sorted(pool.members, key=registry.priority))
+    resolution = Resolution(ResolvedKind.POOL, pool.id, members, pool.capability_policy, pool)
+    now = service.clock.monotonic()
+    decisions = (plan(resolution, needs, registry, service.board, now=now, means=means) for needs in _PLAIN)
+    first = next(decisions)
+    return first if first.ranked else next((each for each in decisions if each.ranked), first)
+
+
+def pointed(pool: Pool, decision: Plan, service: Service) -> Route | None:
+    """Return where a pool points: its own pointer, or who would be asked first; None where only the dice know."""
+    if pool.strategy in _ALOOF:
+        return None
+    sticky = service.means.pointers.sticky(pool.id) if pool.strategy in _POINTS else None
+    routes = [item.route for item in decision.ranked]
+    if sticky is not None and not sticky.left and sticky.route in routes:
+        return sticky.route
+    now = service.clock.monotonic()
+    return next((route for route in routes if service.board.refusal(route, now) is None), None)

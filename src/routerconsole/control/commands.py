@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from .registry_commands import CancelPull, PullModel, RegistryCommand, RotatePool, SyncModels
+
 HAND_TTL_S = 900.0
 """How long what is isolated or forced closed by hand stays so, unless said (interface.md §5)."""
 
@@ -153,6 +155,11 @@ Command = (
     | CancelRequest
     | ReplayRequest
     | ClearFailures
+    | RegistryCommand
+    | RotatePool
+    | SyncModels
+    | PullModel
+    | CancelPull
 )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -32,7 +32,11 @@ from .commands import (
     Target,
 )
 from .port import ControlError, EventPage
-from .views import AttemptView, FailureView, RequestDetail, RequestRow, Status
+from .registry_commands import CancelPull, PullModel, RegistryCommand, RotatePool, SyncModels
+from .views import AttemptView, FailureView, RequestDetail, RequestRow
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -45,7 +49,19 @@ _ON_TARGET: tuple[type[Enable | Disable | Drain | ResetCircuit | Isolate | Force
     Isolate,
     ForceClose,
 )
-_PLAIN: tuple[type[Command], ...] = (SetPriority, Probe, ReloadConfig, CancelRequest, ReplayRequest, ClearFailures)
+_PLAIN: tuple[type[Command], ...] = (
+    SetPriority,
+    Probe,
+    ReloadConfig,
+    CancelRequest,
+    ReplayRequest,
+    ClearFailures,
+    *get_args(RegistryCommand),
+    RotatePool,
+    SyncModels,
+    PullModel,
+    CancelPull,
+)
 
 
 def plain(view: object) -> Any:
@@ -58,7 +74,7 @@ def plain(view: object) -> Any:
     return data
 
 
-def members(view: Status) -> Json:
+def members(view: DataclassInstance) -> Json:
     """Return what `plain` would, with the inner views left to an encoder that knows dataclasses: no second parse."""
     return {field.name: getattr(view, field.name) for field in fields(view)}
 

@@ -26,7 +26,7 @@ from routerconsole.control.commands import (
     Target,
 )
 from routerconsole.control.port import ControlError
-from routerconsole.control.registry_commands import CancelPull, PullModel, SyncModels
+from routerconsole.control.registry_commands import CancelPull, PullModel, RotatePool, SyncModels
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.request import ChatRequest, Origin
 from routerconsole.domain.route import ModelKey
@@ -105,12 +105,16 @@ class Operator:
                 return await self._cancel(command, actor=actor, dry_run=dry_run)
             case ReplayRequest():
                 return await self._replay(command, actor=actor, dry_run=dry_run)
+            case RotatePool():
+                raise ControlError("conflict", f"`{command.name}` is not wired into this engine.", status=409)
             case ClearFailures():
                 before = {"failures": len(self._service.recorder.failures(10_000))}
                 receipt = await self._audited(command.name, "", before, {"failures": 0}, actor=actor, dry_run=dry_run)
                 if not dry_run:
                     self._service.recorder.clear_failures()
                 return receipt
+            case _:
+                return await self._service.editor.do(command, actor=actor, dry_run=dry_run)
 
     async def _on_target(self, command: _TargetCommand, *, actor: str, dry_run: bool) -> Receipt:
         target = self._known(command.target)

@@ -26,6 +26,7 @@ from .bodies import BodyStore
 from .bus import Bus
 from .clock import Clock
 from .discovery import Discovery
+from .editing import Editor
 from .engine import ChatEngine
 from .inflight import CancelReason
 from .keeping import Keeper, LogPolicy
@@ -141,6 +142,7 @@ class Service:
             bounded=self.pauses.timeout,
         )
         self.discovery, self.pulls = Discovery(self), Pulls(self)
+        self.editor = Editor(self)
         self.operator = Operator(self)
         self.started_at = clock.monotonic()
         self._stopped = False
@@ -149,6 +151,12 @@ class Service:
     def registry(self) -> Registry:
         """The picture new requests see."""
         return self.chat.registry
+
+    @property
+    def weights_dir(self) -> str | None:
+        """Where relative paths of model files start."""
+        found: str | None = (self.loaded.shown.get("registry") or {}).get("weights_dir")
+        return found
 
     async def start(self) -> None:
         """Open storage, restore what was, begin the background work. Raises NewerSchema or UnsafePlace."""

@@ -107,7 +107,8 @@ def _messages(body: Body) -> list[Any]:
 
 def _show(explanation: Explanation, *, sentences: bool) -> None:
     resolved = explanation.resolved
-    print(f"resolved: {visible(resolved.kind)} {visible(resolved.id)}")
+    strategy = "" if resolved.strategy is None else f", strategy {visible(resolved.strategy)}"
+    print(f"resolved: {visible(resolved.kind)} {visible(resolved.id)}{strategy}")
     for line in resolved.because:
         print(f"  {visible(line, BLOCK_LIMIT)}")
     print(f"needed: {text(explanation.needed)}; forced: {text(explanation.forced)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
@@ -45,6 +45,9 @@ from .views import (
     Status,
 )
 from .wire import detail_from_json, revive
+
+if TYPE_CHECKING:
+    from routerconsole.routing.plan import Plan
 
 T = TypeVar("T")
 
@@ -189,7 +192,7 @@ class LocalControl:
             return Explanation(nothing, (), (), estimate_tokens=0, candidates=(), error=_told(exc))
         error = decision.error
         return Explanation(
-            resolved=Resolved(decision.resolution.kind.value, decision.resolution.id, decision.because),
+            resolved=_resolved(decision),
             needed=tuple(word.value for word in decision.needs.needed),
             forced=tuple(word.value for word in decision.needs.forced),
             estimate_tokens=decision.needs.estimate_tokens,
@@ -258,6 +261,12 @@ class LocalControl:
             text=query.text,
             failed_over=query.failed_over,
         )
+
+
+def _resolved(decision: Plan) -> Resolved:
+    found = decision.resolution
+    strategy = None if found.pool is None else found.pool.strategy.value
+    return Resolved(found.kind.value, found.id, decision.because, strategy)
 
 
 def _told(error: RouterError) -> dict[str, Any]:

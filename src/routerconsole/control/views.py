@@ -268,12 +268,13 @@ class AuditRow:
 class Resolved:
     """How a model name resolved: profile | pool | virtual | capability | provider_model | model | agent | none.
 
-    `because` says it in words: which level won for an agent, why a profile fell back.
+    `because` says it in words: which level won for an agent, why a profile fell back. `strategy` orders a pool's routes.
     """
 
     kind: str
     id: str
     because: tuple[str, ...] = ()
+    strategy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

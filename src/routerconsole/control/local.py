@@ -16,6 +16,7 @@ from routerconsole.engine.cards import card, cards
 from routerconsole.engine.catalogue import Catalogue
 from routerconsole.engine.overview import Overview
 from routerconsole.engine.packing import Packer, objected
+from routerconsole.engine.pool_views import pool_views
 from routerconsole.engine.rows import audit_row, candidate_views, detail_of
 from routerconsole.engine.service import Service
 from routerconsole.storage.errors import StorageUnavailable
@@ -152,7 +153,7 @@ class LocalControl:
 
     async def pools(self) -> tuple[PoolView, ...]:
         """See Control."""
-        return self._catalogue.pools()
+        return await pool_views(self._service)
 
     async def capabilities(self) -> tuple[NodeView, ...]:
         """See Control."""

@@ -21,8 +21,6 @@ from routerconsole.control.registry_views import (
     ModelView,
     NodeModel,
     NodeView,
-    PoolMember,
-    PoolView,
     ProfileView,
 )
 from routerconsole.domain.capability import NODE_OF, Tri, UnknownCapability, standing
@@ -33,7 +31,6 @@ from .model_views import LearnedGap, in_force, model_view
 
 if TYPE_CHECKING:
     from routerconsole.domain.capability import Layer, Standing
-    from routerconsole.domain.pool import Pool
     from routerconsole.domain.profile import Profile
     from routerconsole.domain.registry import Model, Registry
 
@@ -154,10 +151,6 @@ class Catalogue:
         """Return every profile, each with why it cannot be used now, if so."""
         return tuple(self._profile(profile) for profile in self._service.registry.profiles.values())
 
-    def pools(self) -> tuple[PoolView, ...]:
-        """Return every pool with its members as listed."""
-        return tuple(self._pool(pool) for pool in self._service.registry.pools.values())
-
     def doctor(self, scope: Scope) -> tuple[Finding, ...]:
         """Return what is wrong, errors first."""
         if scope == "models":
@@ -220,34 +213,6 @@ class Catalogue:
             return asdict(await asyncio.to_thread(read_header, place, model.format))
         except WeightsError as exc:
             return {"problem": str(exc)}
-
-    def _pool(self, pool: Pool) -> PoolView:
-        board, now = self._service.board, self._service.clock.monotonic()
-        routes = [route for key in pool.members for route in self._service.registry.routes(key)]
-        members = []
-        for position, route in enumerate(routes):
-            refusal = board.refusal(route, now)
-            members.append(
-                PoolMember(
-                    provider=route.provider,
-                    model=route.model,
-                    admissible=refusal is None,
-                    reason="" if refusal is None else refusal.text,
-                    position=position,
-                    account=route.account,
-                )
-            )
-        return PoolView(
-            id=pool.id,
-            description=pool.description,
-            node=pool.node,
-            strategy=pool.strategy.value,
-            automatic=pool.automatic,
-            members=tuple(members),
-            pointer=None,
-            routable=sum(member.admissible for member in members),
-            total=len(members),
-        )
 
     def _profile(self, profile: Profile) -> ProfileView:
         asked = profile.requirements

@@ -37,6 +37,7 @@ from routerconsole.storage.state import AuditEntry
 from .discovery import NAMED, receipt
 from .inflight import CancelReason
 from .overlay_records import priority_record
+from .rotation import rotate, rotation
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
@@ -106,7 +107,7 @@ class Operator:
             case ReplayRequest():
                 return await self._replay(command, actor=actor, dry_run=dry_run)
             case RotatePool():
-                raise ControlError("conflict", f"`{command.name}` is not wired into this engine.", status=409)
+                return await self._rotate(command, actor=actor, dry_run=dry_run)
             case ClearFailures():
                 before = {"failures": len(self._service.recorder.failures(10_000))}
                 receipt = await self._audited(command.name, "", before, {"failures": 0}, actor=actor, dry_run=dry_run)
@@ -170,6 +171,21 @@ class Operator:
             route = flight.step.ranked.route if flight.step is not None else selected
             if route is not None and route.provider == target.provider and target.model in (None, route.model):
                 flight.cancel(CancelReason.OPERATOR)
+
+    async def _rotate(self, command: RotatePool, *, actor: str, dry_run: bool) -> Receipt:
+        """Move a pool's pointer; what was found possible is what is done, whatever happens while it is written down."""
+        found = rotation(command.pool, self._service)
+        before = {"pointer": None if found.before is None else found.before.label()}
+        after = {"pointer": found.after.label()}
+        name = found.pool.id
+        receipt = await self._audited(
+            command.name, name, before, after, actor=actor, dry_run=dry_run, records=found.records
+        )
+        if dry_run:
+            return receipt
+        rotate(found, self._service)
+        self._service.bus.publish(Fact(EventType.POOL_CHANGED, {"pool": name, "before": before, "after": after}))
+        return replace(receipt, persisted=receipt.persisted and bool(found.records))
 
     async def _set_priority(self, command: SetPriority, *, actor: str, dry_run: bool) -> Receipt:
         registry = self._service.registry

@@ -337,7 +337,7 @@ def _nobody(
             ErrorCode.CAPABILITY_UNAVAILABLE,
             f"{resolution.id!r} has no route for this kind of request ({needs.endpoint}). {each}",
         )
-    told = f"{resolution.id!r} has no members. Add models under `providers[].models` or `pools[].members`."
+    told = f"{resolution.id!r} has no members. {_to_fill(resolution)}."
     if not configured:
         told = (
             "No provider is configured. Write `providers` with their `models` into a configuration"
@@ -347,6 +347,17 @@ def _nobody(
         ErrorCode.NO_ROUTABLE_CANDIDATE,
         told,
         retry_after=RECHECK_S,
+    )
+
+
+def _to_fill(resolution: Resolution) -> str:
+    """Say which key of the configuration brings members."""
+    pool = resolution.pool
+    if pool is None or pool.node is None:
+        return "Add models under `providers[].models` or `pools[].members`"
+    return (
+        f"No model it takes has the capability {pool.node}: add it to one under `providers[].models[].capabilities`,"
+        " or list models under `pools[].members`"
     )
 
 

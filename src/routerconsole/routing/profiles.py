@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.domain.capability import Word
+from routerconsole.domain.errors import ErrorCode, RoutingFailed
 from routerconsole.domain.profile import NO_REQUIREMENTS
 from routerconsole.domain.registry import AUTO_POOL, ModelState
 from routerconsole.domain.trace import Decision
@@ -120,6 +121,14 @@ def decided(
     if not _serves(decision):
         decision = first
     because = (*decision.resolution.because, *_falling_back(decision, registry, enabled))
+    if resolution.profile is not None and not decision.candidates:
+        told = problem(resolution.profile, registry, enabled)
+        error = RoutingFailed(
+            ErrorCode.NO_ROUTABLE_CANDIDATE,
+            f"The profile {resolution.id!r} cannot be used: {told}.",
+            retry_after=None if decision.error is None else decision.error.retry_after,
+        )
+        return replace(decision, because=because, error=error)
     return replace(decision, because=because) if because else decision
 
 

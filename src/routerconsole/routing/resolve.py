@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .profiles import Enabled
 
-__all__ = ["COMPARED", "Resolution", "ResolvedKind", "pinned", "resolve"]
+__all__ = ["COMPARED", "Resolution", "ResolvedKind", "pinned", "resolve", "target"]
 
 _LATEST = ":latest"
 
@@ -119,28 +119,28 @@ def _agent(agent: str, registry: Registry, enabled: Enabled | None, *, default: 
     """Return where an agent's requests go, saying which level won and why the ones above it did not."""
     because: list[str] = []
     levels = (("assignment", registry.assignments.get(agent)), ("own default", registry.agents.get(agent)))
-    for level, target in levels:
-        if target is None:
+    for level, wanted in levels:
+        if wanted is None:
             because.append(f"{level} of {agent!r}: none")
             continue
-        found, problem = _target(target, registry, enabled)
+        found, problem = target(wanted, registry, enabled)
         if found is not None and not problem:
-            because.append(f"{level} of {agent!r} → {target}")
+            because.append(f"{level} of {agent!r} → {wanted}")
             return replace(found, kind=ResolvedKind.AGENT, because=(*because, *found.because))
-        because.append(f"{level} of {agent!r} → {target} skipped: {problem}")
+        because.append(f"{level} of {agent!r} → {wanted} skipped: {problem}")
     fallen = default()
     because.append(f"global default → {fallen.id}")
     return replace(fallen, because=(*because, *fallen.because))
 
 
-def _target(target: str, registry: Registry, enabled: Enabled | None) -> tuple[Resolution | None, str]:
+def target(wanted: str, registry: Registry, enabled: Enabled | None = None) -> tuple[Resolution | None, str]:
     """Return what an agent's target means, and why it cannot be used (empty where it can)."""
     try:
-        found = _named(target, registry)
+        found = _named(wanted, registry)
     except RouterError as exc:
         return None, exc.message.rstrip(".")
     if found is None:
-        return None, f"{target!r} is not known here"
+        return None, f"{wanted!r} is not known here"
     problem = "it has no members"
     for place, key in enumerate(found.keys):
         said = profiles.out_of_use(key, registry, enabled)

@@ -72,7 +72,7 @@ def test_what_happens_to_an_attached_console_no_request_notices(engine: Engine, 
             wait_until(lambda: not attached.alive(), "the console to end")
         else:
             attached.stall()
-            time.sleep(STALL_S)
+            time.sleep(STALL_S)  # the stall itself is what is tested
             attached.resume()
             mark = len(attached.seen)
             wait_until(lambda: len(attached.seen) > mark, "the console to paint again")
@@ -104,7 +104,7 @@ def test_the_first_consoles_terminal_fails_and_its_engine_serves_on(
         before = load.succeeded
         if how == "stalled":
             terminal.stall()
-            time.sleep(STALL_S)
+            time.sleep(STALL_S)  # the stall itself is what is tested
             terminal.resume()
         else:
             terminal.hang_up()
@@ -114,7 +114,7 @@ def test_the_first_consoles_terminal_fails_and_its_engine_serves_on(
     assert terminal.alive()
     if how == "hung up":
         used = cpu_seconds(terminal.pid)
-        time.sleep(5)
+        time.sleep(5)  # what it burns in real time is what is measured
         assert cpu_seconds(terminal.pid) - used < 0.02 * 5, "a console without a terminal must not spin (T08)"
         where = ["--config", str(tmp_path / "providers.yaml"), "--state-dir", str(tmp_path / "state")]
         again = Terminal([*router_command(), *where, "attach"])

@@ -130,8 +130,9 @@ async def test_C04_nothing_starts_for_a_client_that_left_in_back_off(make: MakeS
     await stand.until(lambda: stand.idle)
     trace = await stand.newest()
     assert (trace.row.status, len(trace.attempts_detail)) == ("cancelled", 1)
-    await asyncio.sleep(0.6)  # the time at which it would have been asked again
     assert sim.count("m") == 1
+    assert (await stand.chat()).status == 200  # waits for the very moment at which it would have been asked again
+    assert sim.count("m") == 2
 
 
 async def test_C04_nothing_starts_for_a_client_that_left_in_hold_back(make: MakeStand) -> None:

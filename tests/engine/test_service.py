@@ -147,10 +147,10 @@ async def test_the_watchdog_tells_of_a_blocked_loop(
     """A work item that holds the loop for over 250 ms leaves a line in the log."""
     import time
 
-    async with simulated(m1=Behaviour()) as sim, running_engine(chain(sim, "m1"), tmp_path):
-        await asyncio.sleep(0.01)
+    async with simulated(m1=Behaviour()) as sim, running_engine(chain(sim, "m1"), tmp_path) as node:
+        await serve(node)  # the loop has turned: the watchdog waits
         with caplog.at_level(logging.WARNING):
-            time.sleep(0.4)
+            time.sleep(0.4)  # the blocked loop itself is what is tested
             await until(lambda: "loop was" in caplog.text, "a line in the log")
 
 

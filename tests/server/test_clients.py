@@ -152,7 +152,7 @@ async def test_C07_headers_that_never_end_are_closed_and_others_are_served(tmp_p
             for wire in slow:
                 await wire.send(b"a")
             assert (await chat(node.port, HELLO)).status == 200
-            await asyncio.sleep(0.1)
+            await asyncio.wait({ends}, timeout=0.1)
         await until(lambda: node.server.connections == 0)
         for wire in slow:
             wire.writer.close()
@@ -190,10 +190,12 @@ async def test_C08_a_slow_body_that_makes_progress_is_read(tmp_path: Path) -> No
     ):
         head = {"content-type": "application/json", "content-length": str(len(body))}
         await wire.send(request("POST", CHAT, headers=head))
+        answer = asyncio.ensure_future(wire.reply())
         for start in range(0, len(body), 2_000):
+            assert not answer.done(), "answered before the body was whole"
             await wire.send(body[start : start + 2_000])
-            await asyncio.sleep(0.15)
-        assert (await wire.reply()).status == 200
+            await asyncio.wait({answer}, timeout=0.15)
+        assert (await answer).status == 200
 
 
 async def test_C09_idle_connections_of_one_peer_are_thinned_out(tmp_path: Path) -> None:

@@ -233,17 +233,37 @@ def bytes_per_second(on: Terminal, looks: int, report: Path) -> float:
 
 
 def test_bytes_idle_and_following(tmp_path: Path) -> None:
-    """At 80x24 an idle console sends next to nothing and one following a busy log at most 25 KB/s."""
+    """An idle console sends its clock's digits, at 80x24 one following a busy log at most 25 KB/s."""
     report = tmp_path / "report"
-    with showcase(*IDLE, "--report", str(report)) as on:
-        on.sees("▶ Overview")
-        bytes_per_second(on, 2, report)
-        assert bytes_per_second(on, 12, report) <= 400  # the clock in the top bar moves once a second
+    for size in ((80, 24), (200, 60)):
+        with showcase(*IDLE, "--report", str(report), size=size) as on:
+            on.sees("▶ Overview")
+            bytes_per_second(on, 2, report)
+            assert bytes_per_second(on, 12, report) <= 200
     with showcase("--per-look", "50", "--report", str(report)) as on:
         on.sees("▶ Overview")
         on.send("5")
         on.sees("▶ Requests")
         assert bytes_per_second(on, 12, report) <= 25_000
+
+
+def test_partial_updates_come_to_the_same_as_a_repaint(tmp_path: Path) -> None:
+    """After moves, panes, pages and filters the screen is what ctrl+l paints from nothing."""
+    report = tmp_path / "report"
+    with showcase(*IDLE, "--report", str(report), size=(120, 40)) as on:
+        on.sees("▶ Overview")
+        for keys, shown in (("jjk", "▶ Overview"), ("5", "▶ Requests"), ("jjjkE", "Why"), ("/groq\r", "[groq]")):
+            on.send(keys)
+            on.sees(shown)
+        for keys, shown in (("\x1b", "FROZEN"), ("?", "Everywhere"), ("\x1b", "▶ Requests"), ("1", "▶ Overview")):
+            on.send(keys)
+            on.sees(shown)
+        bytes_per_second(on, 2, report)
+        before, sent = on.screen.display[1:], len(on.bytes)
+        on.send("\x0c")
+        on.until(lambda: len(on.bytes) > sent + 3000, "the repaint")
+        bytes_per_second(on, 2, report)
+        assert on.screen.display[1:] == before
 
 
 def test_slow_link_sends_less(tmp_path: Path) -> None:

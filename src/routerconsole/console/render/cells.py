@@ -93,6 +93,36 @@ def cut(line: Line, width: int) -> Line:
     return tuple(out)
 
 
+def changed(old: Line, new: Line, width: int) -> tuple[int, int]:
+    """Return the first of `width` cells in which two lines may differ, and how many from there on.
+
+    Runs are compared whole, which is cheap; only where a single one differs its characters are.
+    """
+    size = line_width(new)
+    if size > width or line_width(old) > width:  # what will be cut off decides how the rest looks
+        return 0, width
+    front = _alike(old, new)
+    start = line_width(new[:front])
+    if line_width(old) != size:
+        return start, width - start
+    back = min(_alike(old[::-1], new[::-1]), len(old) - front, len(new) - front)
+    end = size - line_width(new[len(new) - back :])
+    was, now = old[front : len(old) - back], new[front : len(new) - back]
+    if len(was) == len(now) == 1 and was[0][1] is now[0][1]:
+        one, other = was[0][0], now[0][0]
+        head = _alike(one, other)
+        tail = min(_alike(one[::-1], other[::-1]), len(one) - head, len(other) - head)
+        if (one[head : len(one) - tail] + other[head : len(other) - tail]).isascii():  # no half of a wide one
+            start, end = start + width_of(other[:head]), end - width_of(other[len(other) - tail :])
+    return start, end - start
+
+
+def _alike(one: Sequence[object], other: Sequence[object]) -> int:
+    """Return how many leading items are the same."""
+    pairs = zip(one, other, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
 def wrap(text: str, width: int, *, indent: int = 0, role: Role = Role.TEXT) -> list[Line]:
     """Break a text at spaces into lines of `width` cells, continuation lines indented; long words are broken."""
     room = max(width - indent, 8)

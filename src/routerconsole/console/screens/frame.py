@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
+from routerconsole.console.compositor import CellCompositor
 from routerconsole.console.render.bars import bottom_line, notice_lines, top_bar
 from routerconsole.console.render.cells import Line, Role, fit
 from routerconsole.console.render.notes import question as question_lines
@@ -34,6 +35,7 @@ class Frame(Screen[None]):
 
     def __init__(self, view: View, host: Desk, *, palette: Callable[[], Palette], synced: Callable[[], None]) -> None:
         super().__init__()
+        self._compositor = CellCompositor()
         self.view = view
         self._host = host
         self._palette = palette

@@ -1,4 +1,4 @@
-"""The one widget: lines from a painter through the line API, strips cached, only changed lines drawn again.
+"""The one widget: lines from a painter through the line API, strips cached, only changed cells drawn again.
 
 A painter that raises shows its error in this pane and nowhere else.
 """
@@ -13,7 +13,7 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from routerconsole.console.render.cells import Line, Role, cut, line_width, wrap
+from routerconsole.console.render.cells import Line, Role, changed, cut, line_width, wrap
 from routerconsole.console.safe_text import visible
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Canvas(ScrollView):
         self.failure: str | None = None
 
     def repaint(self) -> None:
-        """Ask the painter again and redraw the lines that differ."""
+        """Ask the painter again and redraw the cells that differ."""
         width, height = self.size
         if not width or not height:
             return
@@ -62,7 +62,8 @@ class Canvas(ScrollView):
             return
         for place, (old, new) in enumerate(zip(before, lines, strict=True)):
             if old is not new and old != new:
-                self.refresh(Region(0, place, width, 1))
+                start, cells = changed(old, new, width)
+                self.refresh(Region(start, place, cells, 1))
 
     def forget(self) -> None:
         """Drop every cached strip (the palette changed)."""

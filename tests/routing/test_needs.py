@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from routerconsole.domain.capability import NODE_OF, CapabilityTree, Word
 from routerconsole.domain.errors import ErrorCode, RequestRejected
 from routerconsole.domain.request import ChatRequest, Endpoint, Hints, Needs
-from routerconsole.routing.needs import IMAGE_TOKENS, needs_of, validate
+from routerconsole.routing.needs import IMAGE_TOKENS, VIDEO_TOKENS, needs_of, validate
 
 TREE = CapabilityTree()
 HI = [{"role": "user", "content": "hi"}]
@@ -132,6 +132,42 @@ def test_the_other_words() -> None:
     assert needs(messages=[{"role": "system", "content": "x"}, *HI]).needed == (Word.SYSTEM,)
     assert needs(stream=True).needed == (Word.STREAMING,)
     assert needs(Endpoint.EMBEDDINGS, input="x").needed == (Word.EMBEDDINGS,)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "video_url", "video_url": {"url": "https://x.example/v.mp4"}},
+        {"type": "video_url", "video_url": "data:video/mp4;base64,AAAA"},
+        {"type": "input_video", "input_video": {"data": "AAAA", "format": "mp4"}},
+        {"type": "input_video", "video_url": "https://x.example/v.mp4"},
+        {"type": "input_video", "file_id": "file-1"},
+    ],
+)
+def test_C4_04_a_video_part_needs_vision_and_video(part: dict[str, object]) -> None:
+    """In every shape clients send; it counts as tokens, prose about videos does not."""
+    found = needs(messages=[{"role": "user", "content": [part]}])
+    assert found.needed == (Word.VISION, Word.VIDEO)
+    assert found.estimate_tokens >= VIDEO_TOKENS
+    assert needs(messages=[{"role": "user", "content": "cut video_url clip.mp4"}]).needed == ()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "video_url"},
+        {"type": "video_url", "video_url": {"url": "/etc/passwd"}},
+        {"type": "video_url", "video_url": {"url": "file:///x.mp4"}},
+        {"type": "input_video", "input_video": {"url": "clip.mp4"}},
+        {"type": "input_video", "input_video": "clip.mp4"},
+        {"type": "input_video"},
+    ],
+)
+def test_a_video_part_without_a_link_or_with_a_path_is_refused(part: dict[str, object]) -> None:
+    """Local files are never read."""
+    with pytest.raises(RequestRejected) as caught:
+        needs(messages=[{"role": "user", "content": [part]}])
+    assert (caught.value.status, caught.value.code) == (400, ErrorCode.INVALID_REQUEST)
 
 
 def test_response_formats() -> None:

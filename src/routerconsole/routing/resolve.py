@@ -13,7 +13,7 @@ from routerconsole.domain.registry import AUTO_POOL, ProviderKind
 from routerconsole.domain.route import ModelKey
 
 from . import profiles
-from .names import COMPARED, names_of, shown, suggestions
+from .names import names_of, shown, suggestions
 from .resolution import Resolution, ResolvedKind
 from .virtual import capability, virtual
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .profiles import Enabled
 
-__all__ = ["COMPARED", "Resolution", "ResolvedKind", "pinned", "resolve", "target"]
+__all__ = ["Resolution", "ResolvedKind", "pinned", "resolve", "target"]
 
 _LATEST = ":latest"
 

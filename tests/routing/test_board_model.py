@@ -31,6 +31,8 @@ from routerconsole.domain.outcome import Ending, Failure, FaultScope, OutcomeCla
 from routerconsole.domain.policy import CircuitPolicy
 from routerconsole.domain.route import Route
 from routerconsole.routing.board import Lease
+from routerconsole.routing.health import HealthWord
+from routerconsole.routing.words import spotless
 
 ROUTES = [Route("a", None, "m"), Route("a", None, "n"), Route("b", "x", "m"), Route("b", "y", "m")]
 CLIENT = Failure(OutcomeClass.CLIENT_ERROR, "no", status=400)
@@ -72,6 +74,7 @@ class Pair:
         self.bench = Bench(provider("a", ["m", "n"]), provider("b", ["m"], accounts={"x": "1", "y": "2"}), seed=seed)
         self.model = Expected(circuits={key: Model(CircuitPolicy()) for key in [*ROUTES, "a", "b"]})
         self.tickets: list[Ticket] = []
+        self.spotless = 0
 
     def breaker(self, key: Route | str) -> object:
         board = self.bench.board
@@ -246,6 +249,9 @@ class Pair:
             assert board.in_flight(name) == count
         for route in ROUTES:
             assert board.in_flight(route) == sum(ticket.route == route for ticket in self.tickets)
+            if spotless(board._routes[route]):  # the short way to a word never says another than the long one
+                self.spotless += 1
+                assert {board.health(route, now), board.health(route.provider, now)} == {HealthWord.HEALTHY}
 
     def recovers(self) -> None:
         """Healthy upstreams, traffic and a reset of faults: every circuit closes within its cap and a few probes."""
@@ -301,6 +307,7 @@ def test_B01_the_board_agrees_with_its_model_over_1e5_steps() -> None:
             else:
                 pair.finish(dice.randrange(64), dice.choices(ENDINGS, weights)[0])
         pair.recovers()
+        assert pair.spotless > 100
     wanted = {None, "admin_disabled", "config_error", "missing", "gate", "provider_circuit_open", "circuit_open"}
     assert all(reasons.get(reason, 0) > 100 for reason in wanted), reasons
 

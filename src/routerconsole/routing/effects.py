@@ -25,7 +25,7 @@ from .state import (
     RouteNode,
     Target,
 )
-from .words import own_word, shown_word
+from .words import own_word, shown_word, spotless
 
 if TYPE_CHECKING:
     from random import Random
@@ -139,6 +139,10 @@ def told(node: Target, move: Move | None, now: float, journal: Journal, *, reaso
 
 def watch(node: RouteNode, now: float, journal: Journal) -> None:
     """Publish a route's and its provider's change of health, if there was one."""
+    if spotless(node):
+        publish(node, HealthWord.HEALTHY, journal)
+        publish(node.owner, HealthWord.HEALTHY, journal)
+        return
     publish(node, word_of(node, now), journal)
     publish(node.owner, word_of(node.owner, now), journal)
 

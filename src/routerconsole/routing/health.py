@@ -97,6 +97,11 @@ class OutcomeWindow:
         self._expire(now)
         return len(self._outcomes)
 
+    @property
+    def spotless(self) -> bool:
+        """Whether none of the outcomes kept failed or was slow."""
+        return not self._bad
+
     def success_rate(self, now: float) -> float:
         """Return the share of successes in the window; 1.0 of nothing."""
         self._expire(now)

@@ -60,6 +60,31 @@ def shown_word(node: Target, now: float) -> HealthWord:
     return best if node.routes else word
 
 
+def spotless(node: RouteNode) -> bool:
+    """Whether a route and its provider are plainly healthy: they have served, and no layer of either holds anything.
+
+    One comparison each instead of the whole derivation: it is asked after every success.
+    """
+    owner, account = node.owner, node.account
+    return (
+        node.admin.plain
+        and owner.admin.plain
+        and node.fault is None
+        and account.fault is None
+        and owner.fault is None
+        and account.unavailable is None
+        and owner.unavailable is None
+        and node.breaker.state is CircuitState.CLOSED
+        and owner.breaker.state is CircuitState.CLOSED
+        and not node.gates
+        and not account.gates
+        and node.window.spotless
+        and owner.window.spotless
+        and node.stats.successful > 0
+        and owner.stats.successful > 0
+    )
+
+
 def _shown_fault(node: Target, now: float) -> FaultKind | None:
     if isinstance(node, RouteNode):
         if node.account.unavailable is not None:

@@ -13,6 +13,7 @@ from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.outcome import Abandoned, Failure, OutcomeClass, Success
 from routerconsole.domain.request import Endpoint
 from routerconsole.domain.trace import RequestStatus, Terminal
+from routerconsole.routing.resolution import ResolvedKind
 
 from .inflight import CancelReason
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 CLIENT_GONE = 499
 """nginx's status for a client that closed the connection; shown in the log, never sent."""
 MTOK = 1_000_000
+_EXHAUSTED = frozenset({ErrorCode.NO_ROUTABLE_CANDIDATE, ErrorCode.OVERLOADED})
+_NO_POOL = frozenset({ResolvedKind.PROVIDER_MODEL, ResolvedKind.MODEL})
 
 
 class Settlement:
@@ -154,7 +157,7 @@ class Settlement:
     def failed(self, error: RouterError) -> None:
         """The request is answered with an error."""
         self.trace.error_code = error.code.value
-        if error.code is ErrorCode.NO_ROUTABLE_CANDIDATE and not self.trace.attempts:
+        if error.code in _EXHAUSTED and not self.trace.attempts and self.trace.resolved_kind not in _NO_POOL:
             self._engine.bus.publish(
                 Fact(
                     EventType.POOL_EXHAUSTED,

@@ -16,6 +16,7 @@ from . import gate, profiles
 from .resolve import target
 
 if TYPE_CHECKING:
+    from routerconsole.domain.pool import Pool
     from routerconsole.domain.profile import Profile
     from routerconsole.domain.registry import Model, Provider, Registry
     from routerconsole.domain.route import ModelKey
@@ -48,7 +49,7 @@ class Finding(NamedTuple):
 class Facts:
     """What the registry does not tell: p95 prompt tokens seen per model, what the configuration file gives away.
 
-    `exposed` are places (a dotted path, or the file) with what is wrong there.
+    `exposed` are places (a dotted path, or the file) with what is wrong there, `enabled` is what operators decided.
     """
 
     prompts: Mapping[ModelKey, float] = field(default_factory=dict)
@@ -82,7 +83,8 @@ def _common(registry: Registry, facts: Facts) -> Iterator[Finding]:
         if provider.enabled if facts.enabled is None else facts.enabled(provider.name):
             yield from _provider(provider)
     for where, what in facts.exposed:
-        yield Finding(Level.WARN, where, what)
+        if not what.startswith(_MISSING):  # told of the provider itself
+            yield Finding(Level.WARN, where, what)
     for key, tokens in facts.prompts.items():
         model = registry.models.get(key)
         if model is not None and model.context_window and tokens >= NEARLY_FULL * model.context_window:
@@ -145,11 +147,7 @@ def _pools(registry: Registry, facts: Facts) -> Iterator[Finding]:
         if pool.automatic:
             continue
         subject = f"pool {pool.id}"
-        unknown = [_name(key) for key in pool.listed if key not in registry.models]
-        for name in unknown[:_MAX_UNKNOWN]:
-            yield Finding(
-                Level.ERROR, subject, f"unknown reference: member {name} is neither declared nor listed by its provider"
-            )
+        yield from _unknown_members(pool, registry, facts)
         if all(profiles.out_of_use(key, registry, facts.enabled) for key in pool.members):
             why = "none of its members can be used" if pool.members else "it has no members"
             yield Finding(Level.ERROR, subject, f"no route: {why}{'' if pool.members else _to_fill(pool.node)}")
@@ -161,6 +159,21 @@ def _pools(registry: Registry, facts: Facts) -> Iterator[Finding]:
             if standing.value is Tri.NO:
                 level = Level.ERROR if standing.hard_no else Level.WARN
                 yield Finding(level, subject, f"member {_name(key)} lacks {pool.node}: no ({standing.source})")
+
+
+def _unknown_members(pool: Pool, registry: Registry, facts: Facts) -> Iterator[Finding]:
+    """Tell members nobody knows: an error, or a warning where a listing may still bring them."""
+    unknown = [key for key in pool.listed if key not in registry.models]
+    for key in unknown[:_MAX_UNKNOWN]:
+        name = _name(key)
+        provider = registry.providers.get(key.provider)
+        awaited = provider is not None and provider.discovery.enabled
+        if not awaited:
+            told = f"unknown reference: member {name} is neither declared nor listed by its provider"
+            yield Finding(Level.ERROR, f"pool {pool.id}", told)
+        elif not any(name in what for _, what in facts.exposed):
+            told = f"member {name} has no route until its provider lists it"
+            yield Finding(Level.WARN, f"pool {pool.id}", told)
 
 
 def _to_fill(node: str | None) -> str:

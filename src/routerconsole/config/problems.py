@@ -22,13 +22,17 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding. `line` is 1-based, 0 where the file has no lines (it could not be read)."""
+    """One finding. `line` is 1-based, 0 where the file has no lines (it could not be read).
+
+    `awaits` is the provider and the model a listing has to show for the finding to be none.
+    """
 
     file: str
     line: int
     path: str
     message: str
     severity: Severity = Severity.ERROR
+    awaits: tuple[str, str] | None = None
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file

@@ -67,9 +67,10 @@ class _References:
                 self._agent(("agents", name), target)
         return self._found
 
-    def _say(self, loc: Loc, message: str, severity: Severity = Severity.ERROR) -> None:
-        line = self._document.root.line_of(loc)
-        self._found.append(Problem(self._document.file, line, dotted(loc), message, severity))
+    def _say(self, loc: Loc, message: str, *, awaits: tuple[str, str] | None = None) -> None:
+        """Report an error, or a warning where it ends once a listing shows what it awaits."""
+        line, severity = self._document.root.line_of(loc), Severity.WARNING if awaits else Severity.ERROR
+        self._found.append(Problem(self._document.file, line, dotted(loc), message, severity, awaits))
 
     def _members(self, loc: Loc, members: object) -> None:
         seen: dict[tuple[str, str], int] = {}
@@ -95,7 +96,7 @@ class _References:
         elif model not in known:
             if name in discovered:
                 text = f"{provider}/{model[:60]} is not declared; it has no route until the provider lists it"
-                self._say(loc, text, Severity.WARNING)
+                self._say(loc, text, awaits=(name, model))
             else:
                 self._say(loc, f"provider {provider!r} declares no model {model[:60]!r}{self._near(model, known)}")
 

@@ -12,7 +12,7 @@ from routerconsole.domain.assemble import assemble
 from routerconsole.domain.capability import NODE_OF, Source, Word
 from routerconsole.domain.policy import RoutingPolicy
 from routerconsole.domain.profile import Requirements
-from routerconsole.domain.registry import Account, Registry
+from routerconsole.domain.registry import Account, DiscoveryPolicy, Registry
 from routerconsole.domain.route import ModelKey
 from routerconsole.routing.doctor import Facts, Finding, Level, models_doctor, profiles_doctor
 
@@ -76,11 +76,19 @@ def test_a_pool_without_a_usable_member_has_no_route() -> None:
 
 
 def test_an_unknown_member_is_an_unknown_reference() -> None:
-    """Neither declared nor listed."""
-    found = said(models_doctor(built(pools=[pool("p", "shop/big", "shop/gone")])))
-    assert found == [
-        "ERROR: pool p: unknown reference: member shop/gone is neither declared nor listed by its provider"
+    """Neither declared nor listed; where a listing may still bring it, a warning, said once."""
+    quiet = replace(SHOP, discovery=DiscoveryPolicy(enabled=False))
+    pools = [pool("p", "shop/big", "shop/gone", "nobody/m")]
+    told = "is neither declared nor listed by its provider"
+    assert said(models_doctor(built(quiet, pools=pools))) == [
+        f"ERROR: pool p: unknown reference: member nobody/m {told}",
+        f"ERROR: pool p: unknown reference: member shop/gone {told}",
     ]
+    awaited = built(pools=[pool("p", "shop/big", "shop/gone")])
+    (line,) = said(models_doctor(awaited))
+    assert line == "WARN: pool p: member shop/gone has no route until its provider lists it"
+    facts = Facts(exposed=(("pools.0.members.1", "shop/gone is not declared"),))
+    assert said(models_doctor(awaited, facts)) == ["WARN: pools.0.members.1: shop/gone is not declared"]
 
 
 def test_a_listed_member_that_lacks_the_pools_capability_is_an_error() -> None:
@@ -125,7 +133,10 @@ def test_C4_28_a_provider_without_a_key_that_needs_none_is_no_issue() -> None:
 
 def test_what_the_configuration_file_gives_away_is_told_as_handed_in() -> None:
     """Plain-text keys and files others can read."""
-    facts = Facts(exposed=(("providers.0.api_key", "the key stands here in plain text"), ("f.yaml", "chmod 600 it")))
+    facts = Facts(exposed=(
+        ("providers.0.api_key", "the key stands here in plain text"), ("f.yaml", "chmod 600 it"),
+        ("providers.1.api_key", "missing_secret: K"),
+    ))  # fmt: skip
     for doctor in (models_doctor, profiles_doctor):
         assert said(doctor(built(), facts)) == [
             "WARN: f.yaml: chmod 600 it",

@@ -24,6 +24,7 @@ from routerconsole.control.local import LocalControl
 from routerconsole.domain.assemble import reassemble
 from routerconsole.domain.guess import hints
 from routerconsole.domain.registry import ProviderKind
+from routerconsole.domain.route import ModelKey
 from routerconsole.domain.secret import Secret
 from routerconsole.engine.clock import SystemClock
 from routerconsole.engine.keeping import LogPolicy
@@ -131,13 +132,14 @@ def resting_service(options: EngineOptions, env: Mapping[str, str], root: Path) 
     path = None if config.source_path is None else str(config.source_path)
     clock = SystemClock()
     return Service(
-        Loaded(registry, effective(config, registry, redactor), (), path, redactor.redact),
+        Loaded(registry, effective(config, registry, redactor), (), path, redactor.redact, _warnings(config)),
         state_db=Database(root / "state.db", STATE, wall=clock.wall, backups=root / "backups"),
         log_db=Database(root / "log.db", LOG, wall=clock.wall, synchronous="NORMAL"),
         clock=clock,
         rng=random.Random(options.seed),  # noqa: S311 - jitter and spreading, not secrets
         log_policy=LogPolicy(),
         version=__version__,
+        hints=hints,
     )
 
 
@@ -252,7 +254,12 @@ def _loaded(config: LoadedConfig, env: Mapping[str, str], tokens: Tokens, *, pla
     shown: Mapping[str, Any] = effective(config, registry, redactor)
     notices = (*(str(item) for item in config.warnings), *(notice.text for notice in place.notices))
     path = None if config.source_path is None else str(config.source_path)
-    return Loaded(registry, shown, notices, path, redactor.redact)
+    awaiting = {str(item): ModelKey(*item.awaits) for item in config.warnings if item.awaits is not None}
+    return Loaded(registry, shown, notices, path, redactor.redact, _warnings(config), awaiting)
+
+
+def _warnings(config: LoadedConfig) -> tuple[tuple[str, str], ...]:
+    return tuple((item.path or item.file, item.message) for item in config.warnings)
 
 
 def _tokens(place: Place, env: Mapping[str, str]) -> Tokens:

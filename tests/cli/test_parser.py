@@ -13,7 +13,13 @@ OWNED = {
     *(f"{what} {verb}" for what in ("providers", "routes") for verb in
       ("list", "enable", "disable", "drain", "reset", "isolate", "force-close", "priority", "probe")),
     *(f"requests {verb}" for verb in ("list", "show", "tail", "export", "cancel", "replay")),
-    "failures list", "failures clear", "audit list",
+    "failures list", "failures clear", "audit list", "undo",
+    *(f"models {verb}" for verb in
+      ("list", "show", "register", "update", "remove", "enable", "disable", "accept", "label", "assign", "unassign",
+       "assignments", "pull", "sync", "doctor", "capability", "capability set", "capability clear")),
+    *(f"capabilities {verb}" for verb in ("tree", "show", "extend")),
+    *(f"pools {verb}" for verb in ("list", "show", "rotate")),
+    *(f"profiles {verb}" for verb in ("list", "show", "doctor")),
     *(f"config {verb}" for verb in ("check", "show", "init", "export")),
 }  # fmt: skip
 
@@ -77,7 +83,11 @@ def test_attach_takes_the_address_as_an_argument_or_an_option() -> None:
     ("argv", "said"),
     [
         (["statsu"], "did you mean status"),
-        (["models", "list"], "unknown command 'models'"),
+        (["eval", "list"], "unknown command 'eval'"),
+        (["models", "capability", "sett", "a/b", "tools", "yes"], "did you mean set"),
+        (["models", "capability", "set", "a/b", "tools", "maybe"], "yes"),
+        (["models", "update", "a/b", "--tier", "huge"], "exploratory"),
+        (["models", "update", "a/b", "--usd-per-mtok-in", "-1"], "from 0"),
         (["providers", "enalbe", "x"], "did you mean enable"),
         (["--slow", "status"], "--slow belongs to console"),
         (["status", "--bogus"], "--bogus"),

@@ -14,6 +14,8 @@ Item = Mapping[str, object]
 """One thing with its properties in the order they are shown."""
 
 _MIN_CELL = 6
+_SLOTS = "operator"
+"""Where a registry change keeps what an undo needs; people see the same in words beside it."""
 _UNKNOWN: tuple[object, ...] = (None, "", ())
 
 
@@ -93,10 +95,9 @@ def text(value: object) -> str:
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Return what differs as `key: before → after`, nested values by their path."""
-    old, new = _flat(before), _flat(after)
-    names = list(dict.fromkeys([*old, *new]))
-    changed = [name for name in names if old.get(name) != new.get(name)]
-    return "; ".join(f"{visible(name)}: {text(old.get(name))} → {text(new.get(name))}" for name in changed)
+    old, new = (_flat({key: value for key, value in each.items() if key != _SLOTS}) for each in (before, after))
+    told = [(name, text(old.get(name)), text(new.get(name))) for name in dict.fromkeys([*old, *new])]
+    return "; ".join(f"{visible(name)}: {was} → {now}" for name, was, now in told if was != now)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -68,7 +68,7 @@ class LocalControl:
         """See Control."""
         service = self._service
         rps, failovers, errors, p95 = service.recorder.rates.read(service.clock.monotonic())
-        notices = (*service.keeper.notices, service.config_notice, *service.loaded.notices)
+        notices = (*service.keeper.notices, *service.notices)
         return Overview.status(
             await self._in_slices(lambda: self._overview().providers()),
             uptime_s=round(service.clock.monotonic() - service.started_at, 1),
@@ -76,7 +76,7 @@ class LocalControl:
             version=service.version,
             endpoint=service.endpoint,
             config_path=service.loaded.path,
-            notices=tuple(notice for notice in notices if notice),
+            notices=notices,
             rps=round(rps, 2),
             failover_ratio=round(failovers, 4),
             error_ratio=round(errors, 4),
@@ -165,7 +165,8 @@ class LocalControl:
 
     async def doctor(self, scope: Scope) -> tuple[Finding, ...]:
         """See Control."""
-        return self._catalogue.doctor(scope)
+        page = await self.requests(RequestQuery(limit=MAX_PAGE))
+        return self._catalogue.doctor(scope, page.requests)
 
     async def assignments(self) -> tuple[Assignment, ...]:
         """See Control."""

@@ -268,7 +268,7 @@ class AuditRow:
 class Resolved:
     """How a model name resolved: profile | pool | virtual | capability | provider_model | model | agent | none.
 
-    `because` says it in words: which level won for an agent, why a profile fell back. `strategy` orders a pool's routes.
+    `because` says it in words: which level won for an agent, why a profile fell back; `strategy` orders a pool.
     """
 
     kind: str

@@ -6,9 +6,9 @@ Thousands of models take a while, so every view of many is made in slices that l
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from math import ceil
 from typing import TYPE_CHECKING, TypeVar
 
 from routerconsole.config.weights import WeightsError, read_header, weights_path
@@ -24,12 +24,15 @@ from routerconsole.control.registry_views import (
     ProfileView,
 )
 from routerconsole.domain.capability import NODE_OF, Tri, UnknownCapability, standing
-from routerconsole.domain.registry import ModelFormat, ModelState, Role
+from routerconsole.domain.registry import ModelFormat, Role
 from routerconsole.domain.route import ModelKey
+from routerconsole.routing.doctor import Facts, models_doctor, profiles_doctor
+from routerconsole.routing.profiles import problem
 
 from .model_views import LearnedGap, in_force, model_view
 
 if TYPE_CHECKING:
+    from routerconsole.control.views import RequestRow
     from routerconsole.domain.capability import Layer, Standing
     from routerconsole.domain.profile import Profile
     from routerconsole.domain.registry import Model, Registry
@@ -42,6 +45,8 @@ SLICE = 50
 """Models looked at in one go; measured: 60 µs each with a dozen layers."""
 POOLS_SLICE = 5_000
 """Pool members looked at in one go."""
+ENOUGH_PROMPTS = 5
+"""Requests a model must have served before their length says something."""
 _ROLES = tuple(role.value for role in Role)
 _FILES = frozenset({ModelFormat.GGUF, ModelFormat.SAFETENSORS, ModelFormat.HF})
 
@@ -151,13 +156,12 @@ class Catalogue:
         """Return every profile, each with why it cannot be used now, if so."""
         return tuple(self._profile(profile) for profile in self._service.registry.profiles.values())
 
-    def doctor(self, scope: Scope) -> tuple[Finding, ...]:
-        """Return what is wrong, errors first."""
-        if scope == "models":
-            return ()
-        return tuple(
-            Finding("ERROR", f"profile {each.id}", each.problem) for each in self.profiles() if not each.available
-        )
+    def doctor(self, scope: Scope, rows: Sequence[RequestRow]) -> tuple[Finding, ...]:
+        """Return what is wrong, errors first; `rows` of the log tell how long prompts are."""
+        facts = Facts(_prompts(rows), self._service.loaded.warnings, self._service.board.enabled)
+        look = models_doctor if scope == "models" else profiles_doctor
+        found = look(self._service.registry, facts)
+        return tuple(Finding(each.level.value, each.subject, each.message) for each in found)
 
     def assignments(self) -> tuple[Assignment, ...]:
         """Return what operators assigned, by agent."""
@@ -219,7 +223,7 @@ class Catalogue:
         requirements: dict[str, bool | int | None] = {word.value: True for word in asked.words}
         requirements["min_context_tokens"] = asked.min_context_tokens
         requirements["min_output_tokens"] = asked.min_output_tokens
-        problem = self._problem(profile)
+        broken = self._problem(profile)
         return ProfileView(
             id=profile.id,
             provider=profile.model.provider,
@@ -230,46 +234,46 @@ class Catalogue:
             fallback_profiles=profile.fallback_profiles,
             fallback_models=tuple(f"{key.provider}/{key.model}" for key in profile.fallback_models),
             requirements=requirements,
-            available=not problem,
-            problem=problem,
+            available=not broken,
+            problem=broken,
         )
 
     def _problem(self, profile: Profile) -> str:
-        """Return why a profile's model cannot be used, empty where it can."""
-        registry, now = self._service.registry, self._service.clock.monotonic()
-        provider = registry.providers.get(profile.model.provider)
-        if provider is None:
-            return f"there is no provider {profile.model.provider!r}"
-        if profile.model not in registry.models:
-            return f"{provider.name} has no model {profile.model.model!r}"
-        if registry.models[profile.model].state is ModelState.WITHDRAWN:
-            return f"{provider.name} lists {profile.model.model!r} no more"
-        if provider.unavailable is not None:
-            return provider.unavailable
-        refusals = [self._service.board.refusal(route, now) for route in registry.routes(profile.model)]
+        """Return why a profile's model cannot be asked now, empty where it can."""
+        service = self._service
+        broken = problem(profile, service.registry, service.board.enabled)
+        if broken or profile.model not in service.registry.models:
+            return broken
+        now = service.clock.monotonic()
+        refusals = [service.board.refusal(route, now) for route in service.registry.routes(profile.model)]
         told = [refusal.text for refusal in refusals if refusal is not None]
         return told[0] if told and len(told) == len(refusals) else ""
 
 
-def parse_id(text: str) -> ModelKey | None:
+def _prompts(rows: Sequence[RequestRow]) -> dict[ModelKey, float]:
+    """Return the p95 prompt tokens of every model that served enough of the requests."""
+    found: dict[ModelKey, list[int]] = {}
+    for row in rows:
+        if row.provider is not None and row.served_model is not None and row.prompt_tokens is not None:
+            found.setdefault(ModelKey(row.provider, row.served_model), []).append(row.prompt_tokens)
+    return {
+        key: float(sorted(tokens)[ceil(0.95 * len(tokens)) - 1])
+        for key, tokens in found.items()
+        if len(tokens) >= ENOUGH_PROMPTS
+    }
+
+
+def _parse_id(text: str) -> ModelKey | None:
     """Return the key `provider/upstream` names; no provider name has a slash."""
     provider, slash, model = text.partition("/")
     return ModelKey(provider.casefold(), model) if provider and slash and model else None
-
-
-def no_such_model(registry: Registry, wanted: str) -> ControlError:
-    """Return the refusal of a model there is not, with the nearest there are."""
-    known = (f"{key.provider}/{key.model}" for key in registry.models)
-    near = difflib.get_close_matches(wanted[:100], [each for _, each in zip(range(300), known, strict=False)], n=3)
-    hint = f"; did you mean {', '.join(near)}?" if near else "."
-    return ControlError("not_found", f"Model {wanted[:100]!r} not found{hint}", status=404)
 
 
 def _agents(registry: Registry) -> Mapping[ModelKey, Sequence[str]]:
     """Return the agents that go straight to a model, by model; an operator's word beats the configuration's."""
     found: dict[ModelKey, list[str]] = {}
     for agent, target in sorted({**registry.agents, **registry.assignments}.items()):
-        key = parse_id(target)
+        key = _parse_id(target)
         if key is not None and key in registry.models:
             found.setdefault(key, []).append(agent)
     return found

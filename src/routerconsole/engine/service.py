@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from routerconsole.config.problems import ConfigError
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from routerconsole.domain.overlay import Hints
     from routerconsole.domain.registry import Registry
     from routerconsole.domain.request import ChatRequest
+    from routerconsole.domain.route import ModelKey
     from routerconsole.storage.db import Database
 
 log = logging.getLogger(__name__)
@@ -62,13 +63,18 @@ FAILED_STEP_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a configuration amounts to for the engine: a registry, what to show of it, what to say about it."""
+    """What a configuration amounts to for the engine: a registry, what to show of it, what to say about it.
+
+    `warnings` are what validation found that does not keep it from being used: a dotted path or the file, and why.
+    """
 
     registry: Registry
     shown: Mapping[str, Any]
     notices: tuple[str, ...]
     path: str | None
     scrub: Callable[[str], str]
+    warnings: tuple[tuple[str, str], ...] = ()
+    awaiting: Mapping[str, ModelKey] = field(default_factory=dict)  # notices that end once a listing shows a model
 
 
 Reload = Callable[[int], Loaded]
@@ -157,6 +163,13 @@ class Service:
         """Where relative paths of model files start."""
         found: str | None = (self.loaded.shown.get("registry") or {}).get("weights_dir")
         return found
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What there is to say about the configuration now."""
+        awaiting, models = self.loaded.awaiting, self.registry.models
+        open_ = (text for text in self.loaded.notices if text not in awaiting or awaiting[text] not in models)
+        return (self.config_notice, *open_) if self.config_notice else tuple(open_)
 
     async def start(self) -> None:
         """Open storage, restore what was, begin the background work. Raises NewerSchema or UnsafePlace."""

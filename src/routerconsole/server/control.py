@@ -85,10 +85,11 @@ class ControlApp:
             watch.on_gone(task.cancel)
         answer = await route.handler(call)
         if answer.stream is None:
-            body = b"null" if answer.data is None else dumps(dict(answer.data))
-            head = [_JSON, (b"content-length", str(len(body)).encode()), *answer.headers]
+            pieces = answer.pieces or (b"null" if answer.data is None else dumps(dict(answer.data)),)
+            head = [_JSON, (b"content-length", str(sum(map(len, pieces))).encode()), *answer.headers]
             await send({"type": "http.response.start", "status": route.status, "headers": head})
-            await send({"type": "http.response.body", "body": body})
+            for number, piece in enumerate(pieces, 1):
+                await send({"type": "http.response.body", "body": piece, "more_body": number < len(pieces)})
             return
         await send({"type": "http.response.start", "status": 200, "headers": [*_SSE, *answer.headers]})
         if scope["method"] == "HEAD":

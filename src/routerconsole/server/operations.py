@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .capability_routes import CapabilityRoutes
 from .log_routes import LogRoutes
 from .openapi import document
+from .registry_routes import RegistryRoutes
 from .router_routes import RouterRoutes
 from .routes import Answer, AnyRoute, Plain, get
 from .schemas import JsonObject
@@ -20,7 +22,12 @@ class Operations:
     """The groups of handlers over one engine, and the table of their routes."""
 
     def __init__(self, control: PushingControl, chat: Chat) -> None:
-        groups = (RouterRoutes(control, chat), LogRoutes(control))
+        groups = (
+            RouterRoutes(control, chat),
+            RegistryRoutes(control),
+            CapabilityRoutes(control),
+            LogRoutes(control),
+        )
         self._table: tuple[AnyRoute, ...] = (
             *(row for group in groups for row in group.rows()),
             get("openapi.json", "This document", self.openapi, JsonObject),

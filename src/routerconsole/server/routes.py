@@ -45,11 +45,12 @@ class Call(Generic[Q, B]):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: JSON, or with `stream` server-sent events until it ends or the client leaves."""
+    """What goes back: JSON, made already in `pieces` where it is long, or with `stream` server-sent events."""
 
     data: Mapping[str, Any] | None = field(default_factory=dict)
     headers: Sequence[tuple[bytes, bytes]] = ()
     stream: AsyncGenerator[bytes] | None = None
+    pieces: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,16 @@ def post(
 ) -> AnyRoute:
     """Return a row that changes or asks something."""
     return ApiRoute("POST", path, summary, handler, NoQuery, body, answer, body_optional=optional, status=status)
+
+
+def put(path: str, summary: str, handler: Any, body: Any, answer: object) -> AnyRoute:
+    """Return a row that says what something is from now on."""
+    return ApiRoute("PUT", path, summary, handler, NoQuery, body, answer)
+
+
+def patch(path: str, summary: str, handler: Any, body: Any, answer: object) -> AnyRoute:
+    """Return a row that changes a part of something."""
+    return ApiRoute("PATCH", path, summary, handler, NoQuery, body, answer)
 
 
 def delete(path: str, summary: str, handler: Any, answer: object) -> AnyRoute:

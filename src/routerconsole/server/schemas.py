@@ -20,6 +20,12 @@ JsonObject = dict[str, Any]
 
 ACTIONS = ("enable", "disable", "reset_circuit", "isolate", "force_close", "drain", "set_priority")
 Action = Literal["enable", "disable", "reset_circuit", "isolate", "force_close", "drain", "set_priority"]
+CHOICES = {
+    "role": ("general", "reward", "teacher", "judge"),
+    "format": ("api", "ollama", "gguf", "safetensors", "hf"),
+    "tier": ("exploratory", "standard", "deep"),
+}
+"""What a model's fields may be, for the refusal of anything else."""
 RequestState = Literal["ok", "failed", "cancelled", "truncated", "in_flight"]
 MAX_SHOWN = 60
 """Characters of a refused value repeated to its sender."""
@@ -226,6 +232,8 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> RequestRejected:
         text = f"`{name}` is required."
     elif kind == "literal_error" and where == ["action"]:
         text = f"Unknown action {shown(given)}; choose one of: {', '.join(ACTIONS)}."
+    elif kind == "literal_error" and where[0] in CHOICES:
+        text = f"Invalid {where[0]} {shown(given)}; choose one of: {', '.join(CHOICES[where[0]])}."
     elif kind == "literal_error":
         text = f"`{name}` cannot be {shown(given)}: {first['msg']}."
     else:

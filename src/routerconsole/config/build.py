@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from routerconsole.domain.address import is_local
 from routerconsole.domain.assemble import assemble
 from routerconsole.domain.capability import CapabilityTree, Layer, Source, Tri, Word
+from routerconsole.domain.guess import tier_of
 from routerconsole.domain.policy import (
     CapabilityPolicy,
     CircuitPolicy,
@@ -319,7 +320,7 @@ def _model(model: ModelSettings, provider: ProviderSettings, tree: CapabilityTre
         usd_per_mtok_out=model.usd_per_mtok_out,
         tags=tuple(model.tags),
         limits=Limits(limits.rpm, limits.rpd, limits.tpm, limits.tpd),
-        tier=Tier(model.tier),
+        tier=Tier(model.tier) if model.tier else tier_of(model.id),
     )
 
 

@@ -158,7 +158,7 @@ class LimitSettings(Section):
 
 
 class ModelSettings(Section):
-    """One upstream model; format left out follows the provider's kind, prices left out are unknown (not zero)."""
+    """One upstream model; left out, its format follows the provider, its tier the id, and prices are unknown."""
 
     id: ModelId
     default: bool = False
@@ -173,7 +173,7 @@ class ModelSettings(Section):
     usd_per_mtok_out: Price | None = None
     tags: list[Name] = []
     limits: LimitSettings = LimitSettings()
-    tier: TierName = "standard"
+    tier: TierName | None = None
 
 
 class ProviderSettings(Section):

@@ -6,7 +6,7 @@ It acts for exactly one Try and never decides what comes next. Cancelling it cut
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
@@ -37,8 +37,7 @@ _WHOLE_TYPES = frozenset({"application/json", "text/html"})
 """Media types that are no stream, whatever was asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class WholeAnswer:
+class WholeAnswer(NamedTuple):
     """A usable whole reply and the upstream headers a client may see."""
 
     reply: Reply

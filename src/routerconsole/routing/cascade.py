@@ -5,8 +5,8 @@ The engine asks `next`, acts on the answer, and reports the ending; nothing here
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from routerconsole.domain.outcome import Failure, FaultScope, NextRoute, OutcomeClass, SameRoute
 from routerconsole.domain.policy import LastResort, OnUndelivered
@@ -43,8 +43,7 @@ NO_TIME_S = 0.005
 """With less than this left no further attempt begins; event loops fire timers up to a few milliseconds early."""
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(NamedTuple):
     """Ask this route now. Timers are seconds; `wait_full`: the configured timeout itself is waited, so it counts.
 
     `fresh` asks for a new connection: the kept one that was just tried had died, and others may have with it.
@@ -133,7 +132,7 @@ class Cascade:
             self._calls -= 1
             step = self._admit(again, left, now)
             if step is not None:
-                return replace(step, fresh=True)
+                return step._replace(fresh=True)
             self._calls += 1
         if self.no_fallback and self._calls:  # 4
             return self._stop(now, "x-router-no-fallback allows one attempt." if left else "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .db import Database
 
@@ -26,8 +27,7 @@ class LoggedBody:
     truncated_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedRequest:
+class LoggedRequest(NamedTuple):
     """One finished request: columns to search by, and its row and detail as JSON bytes; `at` is UTC epoch seconds."""
 
     id: str

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import sqlite3
 from collections import deque
@@ -76,7 +75,7 @@ class LogWriter:
         """Take one finished request; never waits, never raises."""
         size = item.size()
         if self._bytes + size > self._max_bytes // 2 and (item.detail is not None or item.body is not None):
-            item = dataclasses.replace(item, detail=None, body=None)
+            item = item._replace(detail=None, body=None)
             size = item.size()
             self.dropped_details += 1
             self._overflowing = True

@@ -119,6 +119,8 @@ class Operator:
 
     async def _on_target(self, command: _TargetCommand, *, actor: str, dry_run: bool) -> Receipt:
         target = self._known(command.target)
+        if isinstance(command, Enable) and target.model is not None:
+            self._switched_on(target.provider, target.model)
         preview = self._verb(command, target, dry_run=True)
         service = self._service
         board = service.board.records(preview, service.clock.monotonic(), service.clock.wall())
@@ -133,6 +135,16 @@ class Operator:
             self._cut_in_flight(target)
         persisted = await self._service.keeper.save() and receipt.persisted
         return replace(receipt, before=done.before, after=done.after, persisted=persisted)
+
+    def _switched_on(self, provider: str, model: str) -> None:
+        """Raise ControlError where a model is switched off in the registry: enabling its routes would be no use."""
+        found = self._service.registry.models.get(ModelKey(provider, model))
+        if found is not None and not found.enabled:
+            raise ControlError(
+                "conflict",
+                f"Model {provider}/{model} is disabled in the registry; `routerconsole models enable` enables it.",
+                status=409,
+            )
 
     def _verb(self, command: _TargetCommand, target: Target, *, dry_run: bool) -> Changed:
         board, now = self._service.board, self._service.clock.monotonic()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Any, Final
 
 from routerconsole.domain.capability import NODE_OF, Tri, Word
@@ -95,7 +95,7 @@ def usd_per_mtok(per_token: Any) -> float | None:
         return None
     try:
         price = float(Decimal(str(per_token)) * _PER_MTOK)
-    except (InvalidOperation, OverflowError, ValueError):
+    except (DecimalException, OverflowError, ValueError):
         return None
     return price if 0 <= price <= _MAX_USD else None
 

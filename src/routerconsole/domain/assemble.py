@@ -35,7 +35,7 @@ def assemble(
     """
     tree = tree or CapabilityTree()
     by_name = {provider.name: provider for provider in providers}
-    shelf = _Shelf(by_name, _words(tree), {} if since is None else since.facts)
+    shelf = _Shelf(by_name, _words(tree), since)
     automatic = [Pool(AUTO_POOL, shelf.pooled, automatic=True)]
     automatic += [
         Pool(word, shelf.groups[word], node=node, automatic=True)
@@ -56,6 +56,7 @@ def assemble(
         assignments=assignments or {},
         by_upstream_id=shelf.by_upstream_id(),
         facts=shelf.facts,
+        shelves=shelf.shelves,
     )
 
 
@@ -117,14 +118,18 @@ _PRICE_WORD = {price: word for word, price in _PRICES.items()}
 class _Shelf:
     """The models of one registry while it is made, by priority, each looked at once."""
 
-    def __init__(
-        self, providers: Mapping[str, Provider], words: Mapping[str, str], known: Mapping[ModelKey, Facts]
-    ) -> None:
+    def __init__(self, providers: Mapping[str, Provider], words: Mapping[str, str], since: Registry | None) -> None:
         self._providers, self._words = providers, words
+        self.shelves = {
+            name: tuple(_facts(model, provider, {} if since is None else since.facts) for model in provider.models)
+            if since is None or since.providers.get(name) is not provider
+            else since.shelves[name]
+            for name, provider in providers.items()
+        }
         placed = [
-            (provider.priority if model.priority is None else model.priority, _facts(model, provider, known))
+            (provider.priority if facts.model.priority is None else facts.model.priority, facts)
             for provider in sorted(providers.values(), key=lambda provider: provider.priority)
-            for model in provider.models
+            for facts in self.shelves[provider.name]
         ]
         placed.sort(key=lambda item: item[0])
         self.facts = {facts.key: facts for _, facts in placed}

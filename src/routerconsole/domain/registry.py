@@ -232,6 +232,7 @@ class Registry:
     assignments: Mapping[str, str] = field(default_factory=dict)  # set by operators; beats `agents`
     by_upstream_id: Mapping[str, tuple[ModelKey, ...]] = field(default_factory=dict)
     facts: Mapping[ModelKey, Facts] = field(default_factory=dict, repr=False, compare=False)
+    shelves: Mapping[str, tuple[Facts, ...]] = field(default_factory=dict, repr=False, compare=False)  # by provider
 
     def routes(self, key: ModelKey) -> tuple[Route, ...]:
         """Return the routes of a model, one per account of its provider, in configured order."""

@@ -215,7 +215,7 @@ async def test_C0_39_agents_go_where_they_are_assigned_then_to_their_own_default
     assert (await because(stand, stranger))[-1] == "global default → auto"
 
 
-async def test_C0_40_an_assignment_that_cannot_be_used_is_skipped_with_the_reason(make: MakeStand) -> None:
+async def test_C0_39_an_assignment_that_cannot_be_used_is_skipped_with_the_reason(make: MakeStand) -> None:
     """Its provider is disabled: the agent's own default answers, and the trace says why."""
     stand = await town(make, agents=AGENTS)
     await stand.node.control.do(AssignAgent("researcher", "shop/big"))

@@ -51,6 +51,9 @@ async def test_C4_02_tools_a_profile_lacks_go_to_its_fallback(make: MakeStand) -
     reply = await stand.chat(SMALL, tools=[TOOL])
     assert reply.served_by == "cloud/big"
     assert (await because(stand, reply)).startswith(f"Falling back from '{SMALL}' to '{BIG}' because tool calling")
+    body = {"model": SMALL, "messages": prompt(5), "tools": [TOOL]}
+    assert (await stand.post("/api/v1/router/complete", body)).json["is_fallback_model"] is True
+    assert (await stand.post("/api/v1/router/complete", {**body, "tools": []})).json["is_fallback_model"] is False
     traced = await stand.chat(SMALL, tools=[TOOL], headers={"x-router-trace": "1"})
     told = traced.json["routerconsole"]["resolved"]
     assert (told["kind"], told["id"]) == ("profile", SMALL)

@@ -354,7 +354,7 @@ def test_C0_39_an_assignment_beats_the_agents_own_default_beats_the_global_one()
     assert "global default → house" in found.because
 
 
-def test_C0_40_a_level_that_cannot_be_used_is_skipped_and_said() -> None:
+def test_C0_39_a_level_that_cannot_be_used_is_skipped_and_said() -> None:
     """Disabled, unknown, hidden behind a name nobody has: the reason is in the answer."""
     for target, why in (
         ("shop/off", "the model is disabled"),

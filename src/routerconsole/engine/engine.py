@@ -165,6 +165,8 @@ class ChatEngine:
             resolution = decision.resolution
             trace.resolved, trace.resolved_kind = resolution.id, resolution.kind.value
             trace.candidates, trace.because = decision.candidates, decision.because
+            if decision.fell_back:
+                trace.flags.append("fallback")
         return decision
 
     def redacted(self, failure: Failure) -> Failure:

@@ -84,6 +84,8 @@ class Plan:
     error: RoutingFailed | None = None
     because: tuple[str, ...] = ()
     """How the name was found, and why it is not the one that was asked for that leads."""
+    fell_back: bool = False
+    """Whether another model than the profile's own leads."""
     track: Track | None = None
     """What the pool's memory is told of the routes asked; None where its strategy remembers nothing."""
 

@@ -120,7 +120,8 @@ def decided(
         decision = planned(other)
     if not _serves(decision):
         decision = first
-    because = (*decision.resolution.because, *_falling_back(decision, registry, enabled))
+    fallen = tuple(_falling_back(decision, registry, enabled))
+    because = (*decision.resolution.because, *fallen)
     if resolution.profile is not None and not decision.candidates:
         told = problem(resolution.profile, registry, enabled)
         error = RoutingFailed(
@@ -129,7 +130,7 @@ def decided(
             retry_after=None if decision.error is None else decision.error.retry_after,
         )
         return replace(decision, because=because, error=error)
-    return replace(decision, because=because) if because else decision
+    return replace(decision, because=because, fell_back=bool(fallen)) if because else decision
 
 
 def _serves(decision: Plan) -> bool:

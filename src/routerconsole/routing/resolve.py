@@ -121,13 +121,13 @@ def _agent(agent: str, registry: Registry, enabled: Enabled | None, *, default: 
     levels = (("assignment", registry.assignments.get(agent)), ("own default", registry.agents.get(agent)))
     for level, wanted in levels:
         if wanted is None:
-            because.append(f"{level} of {agent!r}: none")
+            because.append(f"{level} of {shown(agent)}: none")
             continue
         found, problem = target(wanted, registry, enabled)
         if found is not None and not problem:
-            because.append(f"{level} of {agent!r} → {wanted}")
+            because.append(f"{level} of {shown(agent)} → {wanted}")
             return replace(found, kind=ResolvedKind.AGENT, because=(*because, *found.because))
-        because.append(f"{level} of {agent!r} → {wanted} skipped: {problem}")
+        because.append(f"{level} of {shown(agent)} → {wanted} skipped: {problem}")
     fallen = default()
     because.append(f"global default → {fallen.id}")
     return replace(fallen, because=(*because, *fallen.because))

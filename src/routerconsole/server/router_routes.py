@@ -139,7 +139,7 @@ class RouterRoutes:
             "provider": by[0],
             "model": by[1],
             "latency_ms": round(trace.total_ms or 0.0, 1),
-            "is_fallback_model": bool(wanted) and by != wanted[0],
+            "is_fallback_model": "fallback" in trace.flags or (bool(wanted) and by != wanted[0]),
             "attempts": attempts_of(trace),
             "request_id": call.id,
             "finish_reason": trace.finish_reason,

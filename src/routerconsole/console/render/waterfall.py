@@ -94,12 +94,13 @@ def _candidate_word(candidate: CandidateView) -> str:
 
 
 def plan(detail: RequestDetail, width: int) -> list[Line]:
-    """Return how the model name resolved and the candidates in order, with why some were out."""
+    """Return how the model name resolved and why, and the candidates in order, with why some were out."""
     words = " > ".join(_candidate_word(candidate) for candidate in detail.candidates)
     text = (
         f"{visible(detail.row.resolved, 80)}: {words}" if words else f"{visible(detail.row.resolved, 80)}: no candidate"
     )
-    return labelled("plan", text, width, pad=PAD)
+    why = "; ".join(visible(line, 200) for line in detail.because)
+    return [*(labelled("why", why, width, pad=PAD) if why else ()), *labelled("plan", text, width, pad=PAD)]
 
 
 def _axis(scale: _Scale, indent: int) -> Line:

@@ -85,7 +85,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "pools[].description": "what the pool is for",
     "pools[].node": "members by capability",
     "pools[].members": "members by name, `provider/model`",
-    "pools[].strategy": "the order of members; `priority` until the others are built",
+    "pools[].strategy": "the order in which members are asked; see [Strategies](#strategies)",
     "pools[].filter.providers": "keep members of these providers",
     "pools[].filter.exclude_providers": "leave out members of these providers",
     "pools[].filter.tags": "keep members with these tags",
@@ -138,15 +138,15 @@ DATA_PLANE: Final = (
     ("POST", "/v1/chat/completions", "client", "OpenAI chat, whole or `stream: true`"),
     ("POST", "/v1/completions", "client", "OpenAI text completions"),
     ("POST", "/v1/embeddings", "client", "OpenAI embeddings"),
-    ("GET", "/v1/models", "client", "every pool and `provider__model`"),
+    ("GET", "/v1/models", "client", "models as `provider__model`, pools, profiles, virtual models that have members"),
     ("GET", "/v1/models/{id}", "client", "one of them, with `capabilities`"),
     ("POST", "/v1/messages", "client", "404 `anthropic_ingress_not_supported`, explained"),
     ("GET", "/healthz", "none", '`{"status":"ok"}` and nothing else'),
 )
 
 REQUEST_HEADERS: Final[Mapping[str, str]] = {
-    "x-router-agent": "who asks; shown in the log",
-    "x-router-session": "which conversation this belongs to (kept; sticky pools are not built yet)",
+    "x-router-agent": "who asks; decides where the request goes when `model` is left out or `auto`",
+    "x-router-session": "which conversation this belongs to; pools with `session_sticky` keep it at one model",
     "x-router-tags": "preferred tags, `a,b`",
     "x-router-require": "capabilities that must be a known *yes*, `tools,vision`",
     "x-router-timeout-ms": "lowers the deadline",
@@ -166,13 +166,27 @@ RESPONSE_HEADERS: Final[Mapping[str, str]] = {
     "x-should-retry": "`false`: the router has tried everything, the SDK should not repeat it",
 }
 
+STRATEGIES: Final[Mapping[str, str]] = {
+    "priority": "provider priority, then as listed; the default",
+    "stick_until_failure": "stays where it is while that can be asked; a recovered model does not take traffic back",
+    "round_robin": "each in turn",
+    "cost_first": "lowest price per token; unknown prices last",
+    "latency_first": "lowest recent time to first token (whole answers: total time); failures count against it",
+    "session_sticky": "a session stays at one model; `session_mode` says what happens when that cannot be asked",
+    "rate_limit_aware": "stays until 80 % of a limit is used, then whoever has most left",
+    "load_balanced": "the better of two drawn: time to first token times requests in flight; failures cost ten times",
+    "capacity_weighted": "drawn by how much of its limits each has left",
+    "waterfall": "free, then local, then paid; cheapest first",
+    "quality_first": "best scores first; unknown as the median (nothing scores yet)",
+}
+
 ERRORS: Final[Mapping[str, str]] = {
     "invalid_json": "the body is not one JSON object",
     "invalid_request": "a field, header or parameter is wrong; `param` names it",
-    "not_found": "nothing at this path, or no provider or request of that name",
+    "not_found": "nothing at this path, or no provider, model, pool, agent, change or request of that name",
     "method_not_allowed": "another method belongs here; see `Allow`",
     "model_not_found": "`model` names nothing known; up to three suggestions",
-    "conflict": "the change does not fit the present state",
+    "conflict": "the change does not fit the present state: a stale `version`, a duplicate, an undone change",
     "capability_unavailable": "no route has what the request needs; each route's reason is named",
     "context_length_exceeded": "the prompt is longer than every candidate's context window",
     "capability_not_delivered": "several routes were asked and none did what was forced",

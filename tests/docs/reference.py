@@ -20,11 +20,12 @@ from routerconsole.config.load import load_text
 from routerconsole.config.models import Settings
 from routerconsole.console.actions import ACTIONS, LABEL, Context, shown_key
 from routerconsole.console.keymap import RESERVED
-from routerconsole.control import commands
+from routerconsole.control import commands, registry_commands
 from routerconsole.control.wire import command_names
 from routerconsole.domain.errors import ErrorCode, RouterError
 from routerconsole.domain.events import EventType
 from routerconsole.domain.outcome import EFFECTS, NextRoute, OutcomeClass, SameRoute
+from routerconsole.domain.pool import Strategy
 from routerconsole.server.app import API, CLIENT_PATHS
 from routerconsole.server.operations import Operations
 from routerconsole.server.routes import AnyRoute
@@ -196,7 +197,7 @@ def _spelt(action: argparse.Action) -> str:
         name = str(action.metavar or action.dest)
         return f"[{name}]" if action.nargs == "?" else name
     if action.nargs == 0:
-        return action.option_strings[0]
+        return " ".join(action.option_strings)
     value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
     return f"{action.option_strings[0]} {value}"
 
@@ -259,13 +260,19 @@ def _routes_part() -> Iterator[str]:
 
 
 def _command_text(name: str) -> str:
-    for kind in vars(commands).values():
+    for kind in (*vars(commands).values(), *vars(registry_commands).values()):
         if isinstance(kind, type) and name in (
             getattr(kind, "name", None),
             *(f"{getattr(kind, 'verb', '')}{end}" for end in ("", "_provider", "_route")),
         ):
             return _cell(kind.__doc__)
     raise KeyError(name)
+
+
+def _strategies_part() -> Iterator[str]:
+    yield "## Strategies"
+    yield "`pools[].strategy`: how a pool orders the models that can be asked. What a request needs is decided before."
+    yield _table(["strategy", "order"], [[f"`{each.value}`", meanings.STRATEGIES[each.value]] for each in Strategy])
 
 
 def _errors_part() -> Iterator[str]:
@@ -350,6 +357,7 @@ def reference() -> str:
         *_commands_part(),
         *_settings_part(),
         *_routes_part(),
+        *_strategies_part(),
         *_errors_part(),
         *_outcomes_part(),
         *_events_part(),

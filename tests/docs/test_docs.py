@@ -20,6 +20,7 @@ from routerconsole.domain import request
 from routerconsole.domain.errors import ErrorCode
 from routerconsole.domain.events import EventType
 from routerconsole.domain.outcome import OutcomeClass
+from routerconsole.domain.pool import Strategy
 from routerconsole.server import app, hints
 from routerconsole.server.openai import ENDPOINTS
 
@@ -51,8 +52,9 @@ def test_the_reference_is_not_stale() -> None:
         (set(meanings.OUTCOMES), {cls.value for cls in OutcomeClass}),
         (set(meanings.EVENTS), {kind.value for kind in EventType}),
         (set(meanings.EXITS), {code.value for code in Exit}),
+        (set(meanings.STRATEGIES), {strategy.value for strategy in Strategy}),
     ],
-    ids=["errors", "outcomes", "events", "exits"],
+    ids=["errors", "outcomes", "events", "exits", "strategies"],
 )
 def test_every_name_is_explained_and_none_is_made_up(explained: set[object], known: set[object]) -> None:
     """The sentences cover exactly what the code has."""

@@ -20,7 +20,10 @@ from routerconsole.domain.trace import Decision
 from routerconsole.routing.board import Board
 from routerconsole.routing.budget import RetryBudget
 from routerconsole.routing.cascade import Cascade, Stop, Try, Wait
+from routerconsole.routing.limits import Meter
+from routerconsole.routing.order import Means
 from routerconsole.routing.plan import AccountTurns, Plan, plan
+from routerconsole.routing.pointers import Pointers
 from routerconsole.routing.resolve import resolve
 
 CHAT = Needs(Endpoint.CHAT, estimate_tokens=10, size=100)
@@ -137,20 +140,36 @@ class Stage:
         self.board = Board(self.rng)
         self.budget = RetryBudget(self.policy.retry)
         self.turns = AccountTurns()
+        self.pointers, self.meter = Pointers(), Meter()
+        self.means = Means(self.pointers, self.meter, self.rng)
+        self.asking: tuple[str | None, bool] = (None, False)
         self.unfit: set[str] = set()
         self.now = 1000.0
         self.board.configure(self.registry, self.now)
 
-    def decide(self, needs: Needs = CHAT, *, name: str | None = None) -> Plan:
-        """Plan a request, as `explain` does."""
-        return plan(resolve(name, self.registry), needs, self.registry, self.board, now=self.now, turns=self.turns)
+    def decide(
+        self,
+        needs: Needs = CHAT,
+        *,
+        name: str | None = None,
+        session: str | None = None,
+        stream: bool = False,
+        peek: bool = False,
+    ) -> Plan:
+        """Plan a request; `peek` as `explain` does."""
+        means = self.means.peeking() if peek else self.means
+        session, stream = session or self.asking[0], stream or self.asking[1]
+        return plan(
+            resolve(name, self.registry), needs, self.registry, self.board,
+            now=self.now, turns=self.turns, means=means, session=session, stream=stream,
+        )  # fmt: skip
 
     def cascade(self, decision: Plan, *, deadline: float = 600.0, **more: bool) -> Cascade:
         """Start walking a plan; `unfit` providers speak a dialect that cannot carry the request."""
         stream, no_fallback = more.get("stream", False), more.get("no_fallback", False)
         return Cascade(
             decision, self.policy, self.board, self.budget, self.now + deadline, self.rng, stream,
-            no_fallback=no_fallback, turns=self.turns,
+            no_fallback=no_fallback, turns=self.turns, pointers=self.pointers,
             objection=lambda ranked: "cannot carry it" if ranked.route.provider in self.unfit else None,
         )  # fmt: skip
 
@@ -164,10 +183,13 @@ class Stage:
         takes: float = 0.0,
         stream: bool = False,
         no_fallback: bool = False,
+        session: str | None = None,
     ) -> Told:
         """Drive one request to its end; `script` gives each provider's (or route label's) endings, the last repeats."""
         answers = {key: _endings(given) for key, given in (script or {}).items()}
+        self.asking = (session, stream)
         told = Told(self.decide(needs, name=name))
+        self.asking = (None, False)
         if told.plan.error is not None:
             return told
         self.budget.deposit(self.now, told.plan.ranked[0].provider.name)
@@ -191,6 +213,7 @@ class Stage:
         told.calls.append(step)
         told.at.append(self.now)
         route = step.ranked.route
+        self.meter.sent(route, 0, self.now, 0.0)
         script = answers.get(route.label()) or answers.get(route.provider)
         ending: Ending = next(script) if script is not None else OK
         if ending is HANG:

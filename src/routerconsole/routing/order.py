@@ -221,13 +221,14 @@ def arrange(
     board: Speeds,
     *,
     now: float,
+    first: ModelKey,
     session: str | None = None,
     stream: bool = False,
 ) -> Order:
-    """Order the candidates of a pool by its strategy; they come in the pool's own order."""
+    """Order the candidates of a pool by its strategy; they come in the pool's own order, which `first` begins."""
     match pool.strategy:
         case Strategy.STICK_UNTIL_FAILURE:
-            return _stick(pool, items, means)
+            return _stick(pool, items, means, first)
         case Strategy.ROUND_ROBIN:
             turns = means.pointers.turns(pool.id)
             index = by_turn([item.route for item in items], turns)
@@ -235,7 +236,7 @@ def arrange(
         case Strategy.SESSION_STICKY if session is not None:
             return _session(pool, items, means, session=session, now=now)
         case Strategy.RATE_LIMIT_AWARE:
-            return _headroom(pool, items, means, now)
+            return _headroom(pool, items, means, first=first, now=now)
         case Strategy.CAPACITY_WEIGHTED:
             left = [means.meter.remaining(item.route, item.model.limits, now) for item in items]
             return Order(weighted(left, means.rng), [f"weight {share:.2f}" for share in left])
@@ -265,18 +266,18 @@ def arrange(
 _UNSCORED = Quality()
 
 
-def _stick(pool: Pool, items: Sequence[Entry], means: Means) -> Order:
+def _stick(pool: Pool, items: Sequence[Entry], means: Means, first: ModelKey) -> Order:
     sticky = means.pointers.sticky(pool.id)
-    at = _lead(pool, items, sticky.route if sticky else None)
+    at = _lead(pool, items, sticky.route if sticky else None, first)
     if at is not None and sticky is not None and sticky.left:
         at = (at + 1) % len(items)
     words = ["pointer" if place == at else "" for place in range(len(items))]
     return Order(ring(len(items), at or 0), words, _track(pool, items, at))
 
 
-def _headroom(pool: Pool, items: Sequence[Entry], means: Means, now: float) -> Order:
+def _headroom(pool: Pool, items: Sequence[Entry], means: Means, *, first: ModelKey, now: float) -> Order:
     sticky = means.pointers.sticky(pool.id)
-    at = _lead(pool, items, sticky.route if sticky else None)
+    at = _lead(pool, items, sticky.route if sticky else None, first)
     spent = [means.meter.spent(item.route, item.model.limits, now) for item in items]
     index = by_headroom(spent, at if sticky is None or not sticky.left else None)
     words = [f"{percent(max(0.0, 1 - share))} of its limits left" for share in spent]
@@ -322,15 +323,18 @@ def _load(items: Sequence[Entry], board: Speeds, means: Means, *, stream: bool, 
     return Order(two_choices(costs, able, means.rng), words)
 
 
-def _lead(pool: Pool, items: Sequence[Entry], sticky: Route | None) -> int | None:
-    """Return where the pool's pointer stands among the candidates; None where it is no candidate of this request."""
+def _lead(pool: Pool, items: Sequence[Entry], sticky: Route | None, first: ModelKey) -> int | None:
+    """Return where the pool's pointer stands among the candidates; None where it is no candidate of this request.
+
+    A pool that points nowhere yet points at its first member.
+    """
     if sticky is not None:
         for at, item in enumerate(items):
             if item.route == sticky:
                 return at
         if ModelKey(sticky.provider, sticky.model) in pool.members:
             return None
-    return 0
+    return 0 if items[0].model.key == first else None
 
 
 def _track(pool: Pool, items: Sequence[Entry], at: int | None) -> Track:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .order import Means
     from .pointers import Track
     from .resolution import Resolution
+    from .state import RefusalKind
 
 SortKey = tuple[float, ...]
 
@@ -42,6 +43,10 @@ class Refusal(Protocol):
     @property
     def text(self) -> str:
         """The reason as shown."""
+
+    @property
+    def kind(self) -> RefusalKind:
+        """Which layer says no."""
 
     @property
     def gated(self) -> bool:
@@ -169,8 +174,10 @@ def plan(
     track = None
     if pool is not None and means is not None and pool.strategy is not Strategy.PRIORITY and kept:  # 9
         items = [item for _, item in kept]
-        order = arrange(pool, items, means, board, now=now, session=session, stream=stream)
+        order = arrange(pool, items, means, board, now=now, first=resolution.keys[0], session=session, stream=stream)
         kept, track = _reordered(kept, order, dropped), order.track
+        if track is not None and track.lead is not None:
+            track = track.passed(_passed(track.lead, kept), board.refusal(track.lead, now))
     kept.sort(key=_by_key)  # 11
     ranked = [item for _, item in kept]
     if explicit is not None:
@@ -233,6 +240,8 @@ _FITS, _CONTEXT_UNKNOWN, _TOO_SMALL = 0, 1, 2
 _CONTEXT = -6
 """The place of the context in the sort key, from its end: a waterfall's tiers stand in front."""
 _AFFINITY = 2
+_OWN = slice(-4, -1)
+"""What puts a route behind whatever the request: health, limits, gate."""
 
 
 def _by_key(item: tuple[SortKey, Ranked]) -> SortKey:
@@ -322,6 +331,11 @@ def _reordered(
         candidate.sort_key = key if order.tiers is None else (order.tiers[at], *key)
         found.append((candidate.sort_key, item))
     return found
+
+
+def _passed(lead: Route, kept: list[tuple[SortKey, Ranked]]) -> bool:
+    """Whether the leading route stands behind for a reason of its own: degraded, limits used up or gated."""
+    return any(any(key[_OWN]) for key, item in kept if item.route == lead)
 
 
 def _nobody(

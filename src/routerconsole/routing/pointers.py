@@ -6,7 +6,7 @@ One per engine. A plan only reads it; the cascade tells it which route was asked
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from routerconsole.domain.outcome import Failure, OutcomeClass
 from routerconsole.domain.pool import Strategy
@@ -52,6 +52,12 @@ _OF_THE_MOMENT = frozenset({RefusalKind.BULKHEAD, RefusalKind.DIALECT})
 """Refusals that are no failure of the route: it is full for now, or this one request is not for it."""
 
 
+class _Kind(Protocol):
+    @property
+    def kind(self) -> RefusalKind:
+        """Which layer says no."""
+
+
 class Sticky(NamedTuple):
     """Where a pool points; `left` says that this route has failed since, so the next one is to be asked."""
 
@@ -60,12 +66,22 @@ class Sticky(NamedTuple):
 
 
 class Track(NamedTuple):
-    """What a decision hands on for the pool's memory: the route that leads (None: not among the candidates)."""
+    """What a decision hands on for the pool's memory: the route that leads (None: not among the candidates).
+
+    `away`: already when the decision was taken it could not be asked, or stood behind for a reason of its own.
+    """
 
     pool: str
     strategy: Strategy
     lead: Route | None
     session: bytes | None = None
+    away: bool = False
+
+    def passed(self, behind: bool, refusal: _Kind | None) -> Track:
+        """Return the same with what the decision found of the leading route."""
+        refused = refusal is not None and refusal.kind not in _OF_THE_MOMENT
+        # a session goes before health and limits: where its route stands behind the request is to blame
+        return self._replace(away=refused or (behind and self.session is None))
 
 
 class Pointers:
@@ -199,6 +215,8 @@ def _left(track: Track, tried: Callable[[], Mapping[Route, Failure]], skipped: M
     """Whether the leading route failed in this request by its own fault, or could not be asked."""
     if track.lead is None:
         return False
+    if track.away:
+        return True
     refusal = skipped.get(track.lead)
     if refusal is not None:
         return refusal.kind not in _OF_THE_MOMENT

@@ -42,7 +42,7 @@ from routerconsole.storage.migrations import LOG, STATE
 from routerconsole.storage.place import Place, Tokens, open_place
 
 if TYPE_CHECKING:
-    from routerconsole.config.models import ServerSettings
+    from routerconsole.config.models import ServerSettings, Settings
     from routerconsole.domain.registry import Provider, Registry
 
 
@@ -122,10 +122,15 @@ def prepare(options: EngineOptions, env: Mapping[str, str], *, text: str | None 
     )
 
 
-def resting_service(options: EngineOptions, env: Mapping[str, str], root: Path) -> Service:
-    """Return an engine that is not started, for a look at its registry or an edit; raise ConfigError."""
-    config = load(options.config, env, Path.cwd())
-    if config.source_path is None:
+def resting_service(
+    options: EngineOptions, env: Mapping[str, str], root: Path, *, settings: Settings | None = None
+) -> Service:
+    """Return an engine that is not started, for a look at its registry or an edit; raise ConfigError.
+
+    `settings` stand in for a configuration file.
+    """
+    config = load(options.config, env, Path.cwd()) if settings is None else LoadedConfig(settings)
+    if settings is None and config.source_path is None:
         config = replace(config, settings=detected(env))
     registry = build_registry(config.settings, env)
     redactor = build_redactor(registry)

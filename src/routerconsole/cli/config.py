@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from routerconsole.cli import logs
 from routerconsole.cli.exits import Exit, Stop, say
 from routerconsole.cli.output import show_json
 from routerconsole.cli.session import place
-from routerconsole.config.build import build_redactor, build_registry
-from routerconsole.config.export import export_text, write_new
-from routerconsole.config.init import write_starter
+from routerconsole.config.build import build_redactor, build_registry, capability_tree
+from routerconsole.config.export import Exported, export_anew, export_in_place, write_new
+from routerconsole.config.init import Tags, write_starter
 from routerconsole.config.listings import detected
 from routerconsole.config.load import CONFIG_VARIABLE, LoadedConfig, find_config, load, user_config
+from routerconsole.config.patch import CannotPatch
 from routerconsole.config.problems import SHOWN, ConfigError, Problem, Severity
 from routerconsole.config.show import effective
+from routerconsole.config.yaml_loader import read_config
 from routerconsole.console.keymap import keymap_problems
 from routerconsole.control.wire import plain
+from routerconsole.domain.capability import ANY_OF_ITS_KIND, NODE_OF, Source, Tri
+from routerconsole.domain.route import ModelKey
 from routerconsole.domain.visible import BLOCK_LIMIT, visible, visible_block
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from routerconsole.config.models import Settings
+    from routerconsole.control.registry_views import ModelView
+    from routerconsole.domain.overlay import Overlay
 
 
 def check(args: argparse.Namespace) -> int:
@@ -77,7 +85,7 @@ def init(args: argparse.Namespace) -> int:
     if os.path.lexists(target):  # said before four servers are asked
         raise Stop(Exit.REFUSED, f"{target} already exists; choose a new file with `--out FILE`")
     settings = detected(os.environ)
-    write_starter(target, settings)
+    write_starter(target, settings, asyncio.run(_tags(settings)))
     names = [provider.name for provider in settings.providers]
     read, _ = find_config(args.config, os.environ, Path.cwd())
     if read != target:
@@ -90,16 +98,17 @@ def init(args: argparse.Namespace) -> int:
 
 
 def export(args: argparse.Namespace) -> int:
-    """Write the effective configuration, operators' priorities included, as YAML that loads again."""
+    """Write the configuration with operators' decisions in it: a copy of the file, or a new one where there is none."""
     loaded = _loaded(args)
-    loaded = replace(loaded, settings=_with_priorities(loaded.settings, place(args)))
-    made = export_text(loaded)
+    done = _exported(loaded, asyncio.run(_overlay(place(args))))
+    for what in done.lost:
+        say(f"not in the file: {visible(what, BLOCK_LIMIT)}")
     if args.out is None:
-        print(made, end="")
+        print(done.text, end="")
         return Exit.OK
-    write_new(args.out, made)
+    write_new(args.out, done.text)
     if args.json:
-        show_json({"path": str(args.out)})
+        show_json({"path": str(args.out), "lost": list(done.lost)})
     else:
         _print(f"written: {args.out}")
     return Exit.OK
@@ -121,30 +130,69 @@ def _init_target(args: argparse.Namespace) -> Path:
     return target
 
 
-def _with_priorities(settings: Settings, root: Path) -> Settings:
-    """Lay the priorities operators set over the configured ones."""
-    import asyncio
+def _exported(loaded: LoadedConfig, overlay: Overlay) -> Exported:
+    tree = capability_tree(loaded.settings)
+    if loaded.source_path is None:
+        return export_anew(loaded, overlay, tree)
+    try:
+        done = export_in_place(read_config(loaded.source_path), overlay, tree)
+    except CannotPatch as exc:
+        done = export_anew(loaded, overlay, tree)
+        why = f"the comments and the order of {loaded.source_path}: {exc.place} could not be changed in place"
+        done = replace(done, lost=(why, *done.lost))
+    # a comment may quote a key that the settings only refer to
+    redact = build_redactor(build_registry(loaded.settings, os.environ)).redact
+    return replace(done, text=redact(done.text))
 
+
+async def _overlay(root: Path) -> Overlay:
+    """Return what operators decided on this state directory."""
     from routerconsole.cli.offline import OfflineReader
+    from routerconsole.engine.overlay_records import restored
 
-    async def saved() -> dict[str, int]:
-        reader = OfflineReader(root)
+    reader = OfflineReader(root)
+    try:
+        overlay, strange = restored(await reader.saved())
+    finally:
+        await reader.aclose()
+    if strange:
+        say(f"{strange} stored records could not be understood and are left out")
+    return overlay
+
+
+async def _tags(settings: Settings) -> dict[ModelKey, Tags]:
+    """Ask the local servers what their models can do, and go by the names of the others."""
+    from routerconsole.control.local import LocalControl
+    from routerconsole.control.registry_views import ModelQuery
+    from routerconsole.wiring import EngineOptions, resting_service
+
+    with tempfile.TemporaryDirectory() as nowhere:
+        service = resting_service(EngineOptions(), os.environ, Path(nowhere), settings=settings)
         try:
-            records = (await reader.saved()).of("priority")
+            await service.rest(writable=False)
+            local = tuple(name for name, provider in service.registry.providers.items() if provider.local)
+            if local:
+                await service.discovery.sync(local)
+            page = await LocalControl(service).registry(ModelQuery())
         finally:
-            await reader.aclose()
-        return {  # a model's own priority has no place in the file
-            str(key[0]): data["priority"]
-            for key, data in records.items()
-            if len(key) == 1 and isinstance(data.get("priority"), int)
-        }
+            await service.stop()
+    return {ModelKey(model.provider, model.upstream_id): _tags_of(model) for model in page.models}
 
-    priorities = asyncio.run(saved())
-    providers = [
-        each.model_copy(update={"priority": priorities[each.name]}) if each.name in priorities else each
-        for each in settings.providers
+
+_MADE_UP: Final = frozenset({Source.DISCOVERY.value, Source.CATALOGUE.value, Source.GUESS.value})
+
+
+def _tags_of(model: ModelView) -> Tags:
+    """Return the words a model has by its listing or name; what is guessed of every model of a kind says nothing."""
+    known = [
+        (str(word), value.source)
+        for word, node in NODE_OF.items()
+        if (value := model.capabilities.get(node)) is not None
+        and value.value == Tri.YES
+        and value.source in _MADE_UP
+        and not (value.layers and value.layers[0].evidence == ANY_OF_ITS_KIND)
     ]
-    return settings.model_copy(update={"providers": providers})
+    return Tags(tuple(word for word, _ in known), any(source == Source.DISCOVERY for _, source in known))
 
 
 def _report(path: Path | None, problems: Sequence[Problem], loaded: LoadedConfig | None) -> dict[str, Any]:

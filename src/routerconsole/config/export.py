@@ -58,11 +58,6 @@ def export_anew(loaded: LoadedConfig, overlay: Overlay, tree: CapabilityTree) ->
     return Exported(_whole(after), tuple(item.what for item in found if isinstance(item, Lost)))
 
 
-def export_text(loaded: LoadedConfig) -> str:
-    """Return the effective settings as YAML that loads again; references unchanged, plain-text credentials left out."""
-    return _whole(settings_view(loaded.settings, loaded.templates))
-
-
 def _whole(view: dict[str, Json]) -> str:
     providers = view["providers"]
     for provider in providers if isinstance(providers, list) else ():

@@ -185,3 +185,20 @@ async def test_C4_01_without_profiles_the_implicit_default_is_auto(make: MakeSta
         assert (await stand.chat(name)).served_by == "a/m"
     stand.sims["a"].set("m", Behaviour(statuses=(500,)))
     assert (await stand.chat("default")).served_by == "b/m"
+
+
+async def test_C4_27_the_doctor_names_the_variable_of_a_key_that_is_refused_or_missing(make: MakeStand) -> None:
+    """A 401 names where the key comes from, an unset variable itself; nothing the upstream said is repeated."""
+    stand = await make(
+        "a", "b", "c", env={"A_KEY": "sk-wrong-0815-0815"},
+        providers={"a": {"api_key": "env:A_KEY"}, "b": {"api_key": "env:B_KEY"}},
+    )  # fmt: skip
+    stand.sims["a"].set("m", Behaviour(statuses=(401,)))
+    assert (await stand.chat(None)).served_by == "c/m"
+    for scope in ("models", "profiles"):
+        found = {each.subject: each for each in await stand.node.control.doctor(scope)}  # type: ignore[arg-type] # both
+        assert {each.level for each in found.values()} == {"WARN"}
+        assert "env:A_KEY" in found["provider a"].message
+        assert "B_KEY" in found["provider b"].message
+        assert "0815" not in str(found)
+        assert "provider c" not in found

@@ -240,3 +240,11 @@ def test_what_operators_disabled_live_is_disabled() -> None:
     registry = built(HOME, SHOP, pools=[pool("p", "shop/big")])
     found = said(models_doctor(registry, Facts(enabled=lambda target: target != "shop")))
     assert found == ["ERROR: pool p: no route: none of its members can be used"]
+
+
+def test_C4_27_a_refused_key_says_where_it_comes_from_and_no_more() -> None:
+    """As handed in: the class of the fault and the variable, never the vendor's raw answer."""
+    facts = Facts(faults={"shop": "config_error: 401; its key is env:SHOP_KEY (resolved)", "gone": "x"})
+    assert said(profiles_doctor(built(), facts)) == [
+        "WARN: provider shop: is refused: config_error: 401; its key is env:SHOP_KEY (resolved)"
+    ]

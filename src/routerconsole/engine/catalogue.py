@@ -158,10 +158,24 @@ class Catalogue:
 
     def doctor(self, scope: Scope, rows: Sequence[RequestRow]) -> tuple[Finding, ...]:
         """Return what is wrong, errors first; `rows` of the log tell how long prompts are."""
-        facts = Facts(_prompts(rows), self._service.loaded.warnings, self._service.board.enabled)
+        service = self._service
+        facts = Facts(_prompts(rows), service.loaded.warnings, service.board.enabled, self._faults())
         look = models_doctor if scope == "models" else profiles_doctor
-        found = look(self._service.registry, facts)
+        found = look(service.registry, facts)
         return tuple(Finding(each.level.value, each.subject, each.message) for each in found)
+
+    def _faults(self) -> dict[str, str]:
+        """Return why providers are refused as a whole, each with where its key comes from."""
+        service = self._service
+        now = service.clock.monotonic()
+        shown = service.loaded.shown.get("providers") or ()
+        keys = {str(each.get("name")).casefold(): each.get("credential") for each in shown}
+        found: dict[str, str] = {}
+        for name in service.registry.providers:
+            fault = service.board.fault(name, now)
+            if fault is not None:
+                found[name] = f"{fault}; its key is {keys[name]}" if keys.get(name) else fault
+        return found
 
     def assignments(self) -> tuple[Assignment, ...]:
         """Return what operators assigned, by agent."""

@@ -54,6 +54,8 @@ def parts(content: Any, dialect: str) -> Iterator[Text | Image]:
             yield image(part.get("image_url"), dialect)
         elif kind == "input_audio":
             raise Unsupported(Word.AUDIO, f"{dialect} cannot carry audio")
+        elif kind in ("video_url", "input_video"):
+            raise Unsupported(Word.VIDEO, f"{dialect} cannot carry video")
         else:
             raise Unsupported(Word.TEXT, f"{dialect} cannot carry a part of this type")
 

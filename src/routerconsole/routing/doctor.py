@@ -49,12 +49,14 @@ class Finding(NamedTuple):
 class Facts:
     """What the registry does not tell: p95 prompt tokens seen per model, what the configuration file gives away.
 
-    `exposed` are places (a dotted path, or the file) with what is wrong there, `enabled` is what operators decided.
+    `exposed` are places (a dotted path, or the file) with what is wrong there, `enabled` is what operators decided,
+    `faults` why an upstream refused a provider whole (its key, its certificate), with where its key comes from.
     """
 
     prompts: Mapping[ModelKey, float] = field(default_factory=dict)
     exposed: tuple[tuple[str, str], ...] = ()
     enabled: Enabled | None = None
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 NO_FACTS: Final = Facts()
@@ -82,6 +84,8 @@ def _common(registry: Registry, facts: Facts) -> Iterator[Finding]:
     for provider in registry.providers.values():
         if provider.enabled if facts.enabled is None else facts.enabled(provider.name):
             yield from _provider(provider)
+            if provider.name in facts.faults:
+                yield Finding(Level.WARN, f"provider {provider.name}", f"is refused: {facts.faults[provider.name]}")
     for where, what in facts.exposed:
         if not what.startswith(_MISSING):  # told of the provider itself
             yield Finding(Level.WARN, where, what)

@@ -14,7 +14,7 @@ from routerconsole.domain.profile import NO_REQUIREMENTS
 from routerconsole.domain.registry import AUTO_POOL, ModelState
 from routerconsole.domain.trace import Decision
 
-from .resolution import Resolution, ResolvedKind
+from .resolution import Resolution, ResolvedKind, members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +49,8 @@ def resolution_of(profile: Profile, registry: Registry, *because: str) -> Resolu
     """
     if profile.implicit:
         pool = registry.pools[AUTO_POOL]
-        return Resolution(ResolvedKind.PROFILE, profile.id, pool.members, pool.capability_policy, pool, because=because)
+        keys = members(pool, registry)
+        return Resolution(ResolvedKind.PROFILE, profile.id, keys, pool.capability_policy, pool, because=because)
     links: dict[ModelKey, str] = {}
     requirements: dict[ModelKey, Requirements] = {}
     for key, label, own in _chain(profile, registry, {profile.id.casefold()}):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from routerconsole.domain.policy import CapabilityPolicy
     from routerconsole.domain.pool import Pool
     from routerconsole.domain.profile import Profile, Requirements
+    from routerconsole.domain.registry import Registry
     from routerconsole.domain.route import ModelKey
 
 
@@ -24,6 +25,13 @@ class ResolvedKind(StrEnum):
     AGENT = "agent"
     PROVIDER_MODEL = "provider_model"
     MODEL = "model"
+
+
+def members(pool: Pool, registry: Registry) -> tuple[ModelKey, ...]:
+    """Return a pool's members in the order of strategy `priority`: provider priority, then as listed."""
+    if pool.automatic:  # those are made in this order
+        return pool.members
+    return tuple(sorted(pool.members, key=registry.priority))
 
 
 @dataclass(frozen=True, slots=True)

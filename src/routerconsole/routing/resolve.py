@@ -14,7 +14,7 @@ from routerconsole.domain.route import ModelKey
 
 from . import profiles
 from .names import names_of, shown, suggestions
-from .resolution import Resolution, ResolvedKind
+from .resolution import Resolution, ResolvedKind, members
 from .virtual import capability, virtual
 
 if TYPE_CHECKING:
@@ -109,10 +109,7 @@ def _pool(name: str, registry: Registry) -> Resolution | None:
     pool = names_of(registry).pools.get(name.casefold())
     if pool is None:
         return None
-    members = pool.members
-    if not pool.automatic:  # the automatic ones are made in this order
-        members = tuple(sorted(members, key=registry.priority))
-    return Resolution(ResolvedKind.POOL, pool.id, members, pool.capability_policy, pool)
+    return Resolution(ResolvedKind.POOL, pool.id, members(pool, registry), pool.capability_policy, pool)
 
 
 def _agent(agent: str, registry: Registry, enabled: Enabled | None, *, default: Callable[[], Resolution]) -> Resolution:

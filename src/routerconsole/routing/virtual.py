@@ -10,7 +10,7 @@ from routerconsole.domain.pool import Pool
 from routerconsole.domain.registry import Tier
 
 from .names import names_of
-from .resolution import Resolution, ResolvedKind
+from .resolution import Resolution, ResolvedKind, members
 
 if TYPE_CHECKING:
     from routerconsole.domain.registry import Registry
@@ -75,10 +75,8 @@ def capability(name: str, registry: Registry) -> Resolution | None:
     declared = next((pool for pool in registry.pools.values() if not pool.automatic and pool.node == node), None)
     if declared is not None and declared.members:
         because = (f"the pool {declared.id!r} is declared for {node}",)
-        keys = tuple(sorted(declared.members, key=registry.priority))
-        return Resolution(
-            ResolvedKind.CAPABILITY, node, keys, declared.capability_policy, pool=declared, because=because
-        )
+        keys, policy = members(declared, registry), declared.capability_policy
+        return Resolution(ResolvedKind.CAPABILITY, node, keys, policy, declared, because=because)
     keys = having(registry, node)
     if not keys:
         if borne:

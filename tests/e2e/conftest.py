@@ -15,7 +15,7 @@ import uvloop
 from tests.conftest import SETTLE_SECONDS, Resources
 from tests.e2e.stand import Stand, configuration
 
-from routerconsole.simulator import Behaviour, Simulator
+from routerconsole.simulator import Behaviour, Script, Simulator
 
 MakeStand = Callable[..., Awaitable[Stand]]
 
@@ -64,14 +64,23 @@ def _kinds(found: Resources) -> Counter[str]:
 
 @pytest_asyncio.fixture
 async def make(leakcheck: None, tmp_path: Path) -> AsyncIterator[MakeStand]:
-    """Start nodes: each name given is a provider with a simulator and a healthy model `m`, tried in that order."""
+    """Start nodes: each name given is a provider with a simulator and a healthy model `m`, tried in that order.
+
+    A provider with a script has the script's models only, and declares none unless told.
+    """
     stands: list[Stand] = []
 
-    async def start(*names: str, env: dict[str, str] | None = None, **config: Any) -> Stand:
-        sims = {name: Simulator(seed=n) for n, name in enumerate(names or ("a", "b"), 1)}
-        for sim in sims.values():
+    async def start(
+        *names: str, env: dict[str, str] | None = None, scripts: Mapping[str, Script] | None = None, **config: Any
+    ) -> Stand:
+        told = scripts or {}
+        sims = {name: Simulator(told.get(name), seed=n) for n, name in enumerate(names or ("a", "b"), 1)}
+        for name, sim in sims.items():
             await sim.start()
-            sim.set("m", Behaviour())
+            if name not in told:
+                sim.set("m", Behaviour())
+        if told:
+            config["models"] = {**dict.fromkeys(told, ()), **config.get("models", {})}
         text = configuration(sims, **config)
         stand = Stand(text, tmp_path / f"state{len(stands)}", sims, env or {})
         stands.append(stand)

@@ -155,10 +155,12 @@ class Discovery:
         if outcomes:
             service.lay_over(replace(overlay, listings=listings))
         now = service.clock.monotonic()
+        for name, answer in answers.items():
+            if answer.page is not None:
+                service.bus.publish_all(service.board.discovered(name, answer.page.models.keys(), now))
         for outcome in outcomes:
             listing = listings[outcome.provider]
             service.keeper.keep(listing_record(listing))
-            service.bus.publish_all(service.board.discovered(outcome.provider, listing.models.keys(), now))
             service.bus.publish(Fact(EventType.DISCOVERY_UPDATED, _told(outcome, listing)))
 
     def _merged(self, answer: _Answer) -> tuple[Listing | None, Outcome]:

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.acceptance.kill9 --rounds 50 [--seed 7] [--keep DIR]
 
-After every restart: each acknowledged admin action is in force and in the audit, both databases are sound (as they were
-left, and after recovery), a circuit that was seen open is not closed, and the engine was ready again within 5 s. Prints
-one JSON object with the rounds and what was lost; exits 1 when anything was.
+After every restart: each acknowledged admin action and registry edit is in force and in the audit, both databases are
+sound (as they were left, and after recovery), a circuit that was seen open is not closed, and the engine was ready again
+within 5 s. Prints one JSON object with the rounds and what was lost; exits 1 when anything was.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from pathlib import Path
 
+from tests.acceptance import kill9_edits
 from tests.acceptance.live import Client, Json, Load, free_port, wait_until
 from tests.acceptance.live_engine import Engine
 from tests.acceptance.live_simulator import simulator
@@ -56,10 +57,12 @@ class Report:
 
     rounds: int = 0
     acknowledged: int = 0
+    edits: int = 0
     requests: int = 0
     slowest_restart_s: float = 0.0
     lost_actions: list[str] = field(default_factory=list)
     lost_audit: list[str] = field(default_factory=list)
+    lost_edits: list[str] = field(default_factory=list)
     unsound: list[str] = field(default_factory=list)
     closed_circuits: list[str] = field(default_factory=list)
     slow_restarts: list[str] = field(default_factory=list)
@@ -145,7 +148,15 @@ def circuits(admin: Client) -> dict[str, str]:
     }
 
 
-def check(engine: Engine, targets: list[Target], report: Report, seen_open: set[str], audited: set[str]) -> None:
+def check(
+    engine: Engine,
+    targets: list[Target],
+    edits: kill9_edits.Edits,
+    *,
+    report: Report,
+    seen_open: set[str],
+    audited: set[str],
+) -> None:
     """Compare the restarted engine with what was acknowledged before the kill."""
     admin = engine.admin()
     rows = admin.get("/api/v1/audit?limit=1000")["audit"]
@@ -154,16 +165,21 @@ def check(engine: Engine, targets: list[Target], report: Report, seen_open: set[
         now = observed(admin.provider(target.name))
         if now not in {target.acknowledged, target.pending}:
             report.lost_actions.append(f"round {report.rounds}: {target} but {now}")
-        written = sum(target.name in str(row["target"]) for row in fresh)
+        written = sum(str(row["target"]) == target.name for row in fresh)
         if written < min(target.this_round, 300):  # the listing may be capped
             report.lost_audit.append(f"round {report.rounds}: {target.name} {target.this_round} > {written}")
         target.acknowledged, target.pending, target.this_round = now, None, 0
+    kill9_edits.check(admin, edits, fresh, f"round {report.rounds}")
+    report.lost_edits, report.refused_actions = edits.lost, [*report.refused_actions, *edits.refused]
+    report.edits, edits.refused = edits.total, []
     states = circuits(admin)
     report.closed_circuits += [f"round {report.rounds}: {name}" for name in seen_open if states[name] == "closed"]
     audited.update(str(row["id"]) for row in rows)
 
 
-def storm(engine: Engine, targets: list[Target], report: Report, rng: random.Random) -> set[str]:
+def storm(
+    engine: Engine, targets: list[Target], edits: kill9_edits.Edits, *, report: Report, rng: random.Random
+) -> set[str]:
     """One round of load and admin actions, ended by `kill -9`; returns the circuits that were seen open."""
     admin, stop = engine.admin(), threading.Event()
     if report.rounds % 5 == 0:  # now and then the circuits open anew, so that the kill meets a fresh transition
@@ -177,6 +193,8 @@ def storm(engine: Engine, targets: list[Target], report: Report, rng: random.Ran
         )
         for target, seed in zip(targets, seeds, strict=True)
     ]
+    editing = {"rng": random.Random(rng.random()), "stop": stop}
+    workers.append(threading.Thread(target=kill9_edits.edit, args=(admin, edits), kwargs=editing, daemon=True))
     load = Load(engine.client(timeout=5), body, workers=4)
     with load:
         for worker in workers:
@@ -197,6 +215,7 @@ def rounds(home: Path, count: int, seed: int) -> Report:
     """All rounds on one state directory."""
     report, rng = Report(), random.Random(seed)
     targets, seen_open, audited = [Target(name) for name in TARGETS], set[str](), set[str]()
+    edits = kill9_edits.Edits()
     healthy = {name: {"tokens": 4} for name in (*TARGETS, "steady")}
     with simulator(home, {**healthy, "sick": {"statuses": [500]}}) as url:
         (home / "providers.yaml").write_text(json.dumps(settings(url)))
@@ -206,15 +225,15 @@ def rounds(home: Path, count: int, seed: int) -> Report:
             if engine.started_in > RESTART_S:
                 report.slow_restarts.append(f"round {report.rounds}: {engine.started_in:.1f} s")
             try:
-                check(engine, targets, report, seen_open, audited)
-                seen_open = storm(engine, targets, report, rng)
+                check(engine, targets, edits, report=report, seen_open=seen_open, audited=audited)
+                seen_open = storm(engine, targets, edits, report=report, rng=rng)
             finally:
                 engine.kill()
             report.rounds += 1
             report.acknowledged += sum(target.this_round for target in targets)
             report.unsound += [f"round {report.rounds}: {line}" for line in unsound(home / "state")]
         engine = Engine(home / "providers.yaml", home / "state").start()
-        check(engine, targets, report, seen_open, audited)
+        check(engine, targets, edits, report=report, seen_open=seen_open, audited=audited)
         engine.stop()
         report.unsound += [f"at the end: {line}" for line in unsound(home / "state")]
     return report

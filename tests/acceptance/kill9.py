@@ -3,8 +3,8 @@
     .venv/bin/python -m tests.acceptance.kill9 --rounds 50 [--seed 7] [--keep DIR]
 
 After every restart: each acknowledged admin action and registry edit is in force and in the audit, both databases are
-sound (as they were left, and after recovery), a circuit that was seen open is not closed, and the engine was ready again
-within 5 s. Prints one JSON object with the rounds and what was lost; exits 1 when anything was.
+sound (as they were left, and after recovery), a circuit that was seen open is not closed, and the engine was ready
+again within 5 s. Prints one JSON object with the rounds and what was lost; exits 1 when anything was.
 """
 
 from __future__ import annotations

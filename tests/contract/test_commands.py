@@ -34,7 +34,7 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(LabelModel, TEXT, TEXT, st.lists(TEXT).map(tuple), st.lists(TEXT).map(tuple)),
     st.builds(AssignAgent, TEXT, TEXT),
     st.builds(SetCapability, TEXT, TEXT, TEXT, st.sampled_from(["yes", "no"])),
-    st.builds(Undo, st.integers(-(2**70), 2**70)),
+    st.builds(Undo, st.integers(-(2**63), 2**63 - 1)),
     st.builds(SyncModels, st.lists(TEXT).map(tuple)),
     st.builds(RotatePool, TEXT),
 )

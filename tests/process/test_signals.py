@@ -150,6 +150,24 @@ def test_B13_killed_with_an_open_circuit(bench: Bench, upstreams: Upstreams) -> 
     assert sim.total == calls
 
 
+def test_B13_D01_an_opened_circuit_is_written_down_at_once(bench: Bench, upstreams: Upstreams) -> None:
+    """A kill soon after it opened finds it open: half of the openings are on disk within 60 ms, not at a next tick."""
+    config, _ = upstreams(a=Behaviour(statuses=(500,)))
+    router = bench.start(config).ready()
+    took = []
+    query = "SELECT count(*) FROM records WHERE kind = 'board' AND data LIKE '%\"state\":\"open\"%'"
+    with closing(sqlite3.connect(f"file:{router.state}/state.db?mode=ro", uri=True)) as db:
+        for _ in range(5):
+            assert router.control("a", "reset_circuit")[1]["persisted"]
+            assert db.execute(query).fetchone() == (0,)
+            while router.status()["providers"][0]["routes"][0]["circuit_state"] != "open":
+                router.chat()
+            opened = time.monotonic()
+            until(lambda: db.execute(query).fetchone() != (0,), "it was saved")
+            took.append(time.monotonic() - opened)
+    assert sorted(took)[2] <= 0.06, took
+
+
 def saved(router: object) -> bytes:
     """What is in the state's files."""
     state = router.state  # type: ignore[attr-defined]  # a Router

@@ -36,6 +36,12 @@ class Bus:
         self._capacity = capacity
         self._next = 1
         self._waiters: set[asyncio.Future[None]] = set()
+        self._watched: frozenset[EventType] = frozenset()
+        self._seen: Callable[[], object] = lambda: None
+
+    def watch(self, kinds: frozenset[EventType], seen: Callable[[], object]) -> None:
+        """Call `seen` as soon as a fact of these types is published (not for deferred ones)."""
+        self._watched, self._seen = kinds, seen
 
     @property
     def last(self) -> int:
@@ -46,6 +52,8 @@ class Bus:
         """Number a fact and wake whoever waits."""
         event = Event(self._next, self._clock.wall(), fact.type, fact.data)
         self._add(event)
+        if fact.type in self._watched:
+            self._seen()
         return event
 
     def defer(self, kind: EventType, make: Callable[[Unpack[Parts]], Mapping[str, Any]], *parts: *Parts) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
+MOVES = frozenset({EventType.CIRCUIT_OPENED, EventType.CIRCUIT_HALF_OPEN, EventType.CIRCUIT_CLOSED})
+"""Written down at once (routing.md §5), not at the next tick."""
 DRAIN_S = 9.0
 """Of the 10 s a stop may take; the rest is for telling those who are left, writing down and closing."""
 WATCH_S = 0.4
@@ -178,7 +181,9 @@ class Service:
         self.pauses.watch()
         await self.keeper.start(self.tasks)
         self.tasks.start(self._every(TICK_S, self._tick, name="ticks"), name="ticks")
-        self.tasks.start(self._every(TICK_S, self._save, name="saving"), name="saving")
+        moved = asyncio.Event()
+        self.bus.watch(MOVES, moved.set)
+        self.tasks.start(self._every(TICK_S, self._save, name="saving", sooner=moved), name="saving")
         self.tasks.start(self._every(WATCH_S, self._watch, name="configuration"), name="configuration")
         self.tasks.start(self._watchdog(), name="watchdog")
 
@@ -297,10 +302,20 @@ class Service:
         except TimeoutError:
             return
 
-    async def _every(self, seconds: float, step: Callable[[], Awaitable[None]], *, name: str) -> None:
-        """Do a step again and again; one that raises is told and tried again, so that a bug stops nothing for good."""
+    async def _every(
+        self,
+        seconds: float,
+        step: Callable[[], Awaitable[None]],
+        *,
+        name: str,
+        sooner: asyncio.Event | None = None,
+    ) -> None:
+        """Do a step again and again, and when `sooner` is set; one that raises is told and tried again.
+
+        A bug stops nothing for good.
+        """
         while True:
-            await asyncio.sleep(seconds)
+            await (asyncio.sleep(seconds) if sooner is None else _set_within(sooner, seconds))
             try:
                 await step()
             except Exception:
@@ -339,3 +354,11 @@ class Service:
     def _task_failed(self, name: str, failure: BaseException) -> None:
         why = f"background task {name} failed: {type(failure).__name__}"
         self.bus.publish(Fact(EventType.STORAGE_DEGRADED, {"where": name, "reason": why}))
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> None:
+    """Return when an event is set, or after so many seconds; it is cleared."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    event.clear()

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING
+
+from tests.console.fake_control import FakeControl
+
 from routerconsole.console.state import ConsoleState
+
+if TYPE_CHECKING:
+    from routerconsole.console.picker import Picker
+    from routerconsole.console.prompt import Prompt
+    from routerconsole.console.sending import Proposal
 
 
 class BareHost:
-    """Answers a view and does nothing."""
+    """Answers a view and does nothing but keep what it was handed."""
 
     def __init__(self) -> None:
         self.state = ConsoleState()
+        self.control = FakeControl()
+        self.proposals: list[Proposal] = []
+        self.prompt: Prompt | None = None
+        self.picker: Picker | None = None
 
     def show_request(self, request_id: str) -> None:
         """Ignore."""
@@ -17,8 +31,31 @@ class BareHost:
     def operate(self, action_id: str, provider: str) -> None:
         """Ignore."""
 
+    def propose(self, proposal: Proposal) -> None:
+        """Keep it."""
+        self.proposals.append(proposal)
+
+    def send_all(self, proposals: Sequence[Proposal]) -> None:
+        """Keep them."""
+        self.proposals.extend(proposals)
+
+    def ask_text(self, prompt: Prompt) -> None:
+        """Keep it."""
+        self.prompt = prompt
+
+    def pick(self, picker: Picker) -> None:
+        """Keep it."""
+        self.picker = picker
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Never run it."""
+        work.close()
+
     def tell(self, text: str, *, ok: bool) -> None:
         """Ignore."""
 
     def look_soon(self) -> None:
+        """Ignore."""
+
+    def redraw(self) -> None:
         """Ignore."""

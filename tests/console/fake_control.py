@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from routerconsole.control.commands import (
     Command,
@@ -17,6 +17,17 @@ from routerconsole.control.commands import (
     ResetCircuit,
 )
 from routerconsole.control.port import ControlError, EventPage, RequestQuery
+from routerconsole.control.registry_commands import RegistryCommand
+from routerconsole.control.registry_views import (
+    Assignment,
+    Finding,
+    ModelPage,
+    ModelQuery,
+    ModelView,
+    NodeView,
+    PoolView,
+    ProfileView,
+)
 from routerconsole.control.views import (
     AttemptView,
     AuditRow,
@@ -239,6 +250,11 @@ class FakeControl:
         self.dry_runs: list[Command] = []
         self.audit_rows: list[AuditRow] = []
         self.details: dict[str, RequestDetail] = {}
+        self.model_page = ModelPage((), 0)
+        self.node_views: tuple[NodeView, ...] = ()
+        self.pool_views: tuple[PoolView, ...] = ()
+        self.profile_views: tuple[ProfileView, ...] = ()
+        self.assigned: tuple[Assignment, ...] = ()
         self.fails: Exception | None = None
         self.refuses: ControlError | None = None
         self.gate = asyncio.Event()
@@ -318,6 +334,42 @@ class FakeControl:
         """Return nothing: the console does not read it."""
         return None
 
+    async def registry(self, query: ModelQuery) -> ModelPage:
+        """Return the scripted models."""
+        await self._answer()
+        return self.model_page
+
+    async def registry_model(self, provider: str, model: str) -> ModelView | None:
+        """Return one scripted model."""
+        await self._answer()
+        found = (item for item in self.model_page.models if (item.provider, item.upstream_id) == (provider, model))
+        return next(found, None)
+
+    async def capabilities(self) -> tuple[NodeView, ...]:
+        """Return the scripted nodes."""
+        await self._answer()
+        return self.node_views
+
+    async def pools(self) -> tuple[PoolView, ...]:
+        """Return the scripted pools."""
+        await self._answer()
+        return self.pool_views
+
+    async def profiles(self) -> tuple[ProfileView, ...]:
+        """Return the scripted profiles."""
+        await self._answer()
+        return self.profile_views
+
+    async def assignments(self) -> tuple[Assignment, ...]:
+        """Return the scripted assignments."""
+        await self._answer()
+        return self.assigned
+
+    async def doctor(self, scope: Literal["models", "profiles"]) -> tuple[Finding, ...]:
+        """Find nothing."""
+        await self._answer()
+        return ()
+
     async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
         """Refuse: the console does not ask."""
         raise ControlError("not_scripted", "not scripted")
@@ -347,6 +399,8 @@ class FakeControl:
                 "detail": "listed 3 models",
             }
             return Receipt(command.name, command.providers[0], {}, {"providers": [result]})
+        if isinstance(command, get_args(RegistryCommand)):
+            return self._registered(command, actor=actor, dry_run=dry_run)
         assert isinstance(command, (Enable, Disable, Drain, ResetCircuit))
         name = command.target.provider
         was = next(entry for entry in self.now.providers if entry.name == name)
@@ -365,6 +419,14 @@ class FakeControl:
         number = len(self.audit_rows) + 1
         self.audit_rows.append(AuditRow(number, at(number), actor, command.name, name, shape[0], shape[1]))
         return Receipt(command.name, name, shape[0], shape[1], audit_id=number)
+
+    def _registered(self, command: Command, *, actor: str, dry_run: bool) -> Receipt:
+        """Say that a registry command was carried out; the views are the test's to change."""
+        if dry_run:
+            return Receipt(command.name, str(command), {"value": "old"}, {"value": "new"}, dry_run=True)
+        number = len(self.audit_rows) + 1
+        self.audit_rows.append(AuditRow(number, at(number), actor, command.name, str(command), {}, {"value": "new"}))
+        return Receipt(command.name, str(command), {"value": "old"}, {"value": "new"}, audit_id=number)
 
     async def aclose(self) -> None:
         """Nothing to let go of."""

@@ -60,6 +60,11 @@ def _actions() -> tuple[Action, ...]:
         Action("pane.next", ("tab",), "pane", "next pane", everywhere),
         Action("pane.previous", ("shift+tab",), "", "previous pane", everywhere),
         Action("pop", ("escape",), "", "close the detail, clear the filter", everywhere, fixed=True),
+        Action("palette", ("ctrl+p",), "", "palette: every action and every object by name", everywhere),
+        Action("command", ("colon",), "", "command line, Tab completes", everywhere),
+        Action(
+            "undo", ("z",), "", "undo the last change made here to registry or capabilities", everywhere, mutating=True
+        ),
         Action("log.show", ("at",), "log", "action log: every operator change, before and after", everywhere),
         Action("repaint", ("ctrl+l",), "", "draw the whole screen again", everywhere),
         Action(
@@ -144,6 +149,7 @@ SHOWN_AS: Final[Mapping[str, str]] = {
     "question_mark": "?",
     "slash": "/",
     "exclamation_mark": "!",
+    "colon": ":",
     "escape": "Esc",
     "enter": "Enter",
     "tab": "Tab",

@@ -8,34 +8,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from routerconsole.control.port import ControlError
-
 from .actions import Action, Bindings, Context, shown_key
 from .keymap import resolve_keymap
-from .operate import (
-    Question,
-    ask,
-    command_for,
-    needs_asking,
-    quit_question,
-    result_text,
-    settle,
-    withdraw,
-)
+from .operate import Question, command_for, explained, needs_asking, quit_question
 from .options import ConsoleExit, ConsoleOptions, ExitReason
+from .palette import command_line, palette
 from .render.notes import audit_lines, help_lines
 from .safe_text import visible
+from .sending import Proposal, Sender
 from .state import ConsoleState, LastResult
 from .views.base import TextPane, View
 from .views.overview import OverviewView
 from .views.requests import RequestsView
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
-    from routerconsole.control.commands import Command
     from routerconsole.control.port import Control
 
+    from .picker import Picker
+    from .prompt import Prompt
     from .tick import Pulled, Wants
 
 
@@ -74,11 +66,14 @@ class Desk:
         self.view: View = self.overview
         self.question: Question | None = None
         self.page: TextPane | None = None
+        self.prompt: Prompt | None = None
+        self.picker: Picker | None = None
         self._stamp: tuple[object, ...] = ()
         self._came_from: list[str] = []
-        self._acting: set[str] = set()
-        self._control = control
+        self._typed: list[str] = []
+        self.control = control
         self._shell = shell
+        self._sender = Sender(control, self)
         if problems:
             self.tell(problems[0], ok=False)
 
@@ -88,10 +83,9 @@ class Desk:
         """Take one look at the engine in; False when nothing that is shown can have changed."""
         before = self._stamp
         self.state.apply(pulled, clock)
-        asked = self.question
-        open_for = asked.provider if asked is not None and not asked.gone and pulled.status is not None else None
-        if asked is not None and open_for is not None and self.state.provider(open_for) is None:
-            withdraw(asked)
+        open_for = self.question.provider if self.question is not None and pulled.status is not None else None
+        if open_for is not None and self.state.provider(open_for) is None:
+            self._sender.provider_gone(open_for)
         try:
             self.view.sync()
         except Exception as error:  # noqa: BLE001 - one view's bug must not end the looks the others live on
@@ -111,18 +105,37 @@ class Desk:
             return (self.question.context,)
         return (Context.NOTE,) if self.page is not None else self.view.contexts()
 
+    @property
+    def typing(self) -> Prompt | Picker | View | None:
+        """Who takes typed characters as text, if anybody does."""
+        if self.question is not None:
+            return None
+        if self.prompt is not None or self.picker is not None:
+            return self.prompt or self.picker
+        return self.view if self.view.editing and self.page is None else None
+
     def hints(self) -> list[tuple[str, str]]:
         """Return the footer's keys: of what is asked, else of the focused pane."""
         if self.question is not None:
             return self.question.keys
+        if self.picker is not None:
+            return [("Enter", "choose"), ("Esc", "leave")]
         if self.view.editing:
             return [("Enter", "keep"), ("Esc", "clear")]
         *near, last = self.contexts()
         if self.page is not None:
             return self.bindings.hints((last,))
-        other = "view.overview" if self.view is self.requests else "view.requests"
-        mode = [(shown_key(self.bindings.keys(other)[0]), other.removeprefix("view."))]
-        return [*self.bindings.hints(near), *mode, *self.bindings.hints((last,))]
+        return [*self.bindings.hints(near), *self._mode_hints(), *self.bindings.hints((last,))]
+
+    def _mode_hints(self) -> list[tuple[str, str]]:
+        """Return the keys of the other views, the neighbours first."""
+        modes = list(self.views)
+        at = modes.index(self.view.mode)
+        return [
+            (shown_key(keys[0]), mode)
+            for mode in (*modes[at + 1 :], *modes[:at])
+            if (keys := self.bindings.keys(f"view.{mode}"))
+        ]
 
     def tell(self, text: str, *, ok: bool) -> None:
         """Show a result in the bottom line."""
@@ -136,8 +149,8 @@ class Desk:
 
     def key(self, key: str, character: str | None) -> bool:
         """Answer one key press; False when it means nothing here."""
-        if self.view.editing and self.question is None and self.page is None and key != "ctrl+c":
-            self.view.type(key, character)
+        if self.typing is not None and key != "ctrl+c":
+            self._type(key, character)
             self._shell.look()
             self._shell.redraw()
             return True
@@ -152,9 +165,34 @@ class Desk:
 
     def paste(self, text: str) -> None:
         """Take pasted text where text is typed; anywhere else a paste presses nothing."""
-        if self.view.editing and self.question is None and self.page is None:
-            self.view.paste(text)
+        taker = self.typing
+        if taker is not None:
+            taker.paste(text)
             self._shell.redraw()
+
+    def _type(self, key: str, character: str | None) -> None:
+        """Hand a key to whoever takes text; one that is over is put away first, so that what it opens stays."""
+        try:
+            if self.prompt is not None:
+                prompt, self.prompt = self.prompt, None
+                if not prompt.key(key, character):
+                    self.prompt = prompt
+            elif self.picker is not None:
+                picker, self.picker = self.picker, None
+                if not picker.key(key, character):
+                    self.picker = picker
+            else:
+                self.view.type(key, character)
+        except Exception as error:  # noqa: BLE001 - a key that fails must not take the console with it
+            self.tell(f"that failed: {type(error).__name__}: {error}", ok=False)
+
+    def ask_text(self, prompt: Prompt) -> None:
+        """Open a line to type into at the bottom."""
+        self.prompt = prompt
+
+    def pick(self, picker: Picker) -> None:
+        """Open a page to choose from."""
+        self.picker = picker
 
     def perform(self, action_id: str) -> None:
         """Carry out an action as if its key had been pressed."""
@@ -173,11 +211,17 @@ class Desk:
     def _own(self, action_id: str) -> bool:
         """Carry out what belongs to no view; the branches are the registry's contexts in order."""
         match action_id.split("."):
-            case ["view", "overview" | "requests" as mode]:
-                self._go(mode)
             case ["view", "back"]:
                 if self._came_from:
                     self._go(self._came_from.pop(), remember=False)
+            case ["view", mode] if mode in self.views:
+                self._go(mode)
+            case ["palette"]:
+                self.pick(palette(self))
+            case ["command"]:
+                self.ask_text(command_line(self, self._typed))
+            case ["undo"]:
+                self._sender.undo()
             case ["log", "show"]:
                 self.state.audit = None
                 self.page = TextPane(
@@ -199,7 +243,7 @@ class Desk:
             case ["quit", answer]:
                 self._leave_answer(answer)
             case ["confirm", answer]:
-                self._confirm_answer(yes=answer == "yes")
+                self._sender.answer(yes=answer == "yes")
             case _:
                 return False
         return True
@@ -217,10 +261,16 @@ class Desk:
 
     def show_request(self, request_id: str) -> None:
         """Go to one request in the request view."""
-        self._go(self.requests.mode)
-        self.requests.go(request_id)
+        self.show(self.requests.mode, request_id)
 
-    # -- provider actions --------------------------------------------------------------------------------------------
+    def show(self, mode: str, key: str) -> None:
+        """Go to one object in its home view."""
+        self._go(mode)
+        if not self.view.go(key):
+            self.tell(f"{mode}: there is no {visible(key, 60)}", ok=False)
+        self._shell.look()
+
+    # -- changes -----------------------------------------------------------------------------------------------------
 
     def operate(self, action_id: str, provider: str) -> None:
         """Send a provider action, after asking when it touches live traffic."""
@@ -229,55 +279,31 @@ class Desk:
             self.tell(f"{provider} is gone", ok=False)
             return
         command = command_for(action_id, known)
-        if not needs_asking(command, known):
-            self._send(command, provider)
-            return
-        self.question = ask(command, known, status)
-        self._shell.spawn(self._preview(self.question, command))
+        title, paragraphs = explained(command, known, status)
+        self.propose(
+            Proposal(command, provider, title, paragraphs, asks=needs_asking(command, known), provider=provider)
+        )
 
-    async def _preview(self, question: Question, command: Command) -> None:
-        """Ask the engine what a command would change and put it into the question."""
-        try:
-            receipt = await self._control.do(command, actor="console", dry_run=True)
-        except ControlError as error:
-            if self.question is question:
-                self.question = None
-            self.tell(error.message, ok=False)
-        else:
-            if not question.gone:
-                settle(question, receipt)
+    def propose(self, proposal: Proposal) -> None:
+        """Make a change, after asking where it asks."""
+        self._sender.propose(proposal)
+
+    def send_all(self, proposals: Sequence[Proposal]) -> None:
+        """Make several changes without asking."""
+        self._sender.send_all(proposals)
+
+    def changed(self) -> None:
+        """Look at the engine again and draw."""
+        self._shell.look()
         self._shell.redraw()
 
-    def _confirm_answer(self, *, yes: bool) -> None:
-        question = self.question
-        if question is None or (yes and not (question.ready or question.gone)):
-            return
-        self.question = None
-        if yes and question.command is not None and question.provider is not None:
-            self._send(question.command, question.provider)
-        elif not question.gone:
-            self.tell("nothing was changed", ok=True)
+    def redraw(self) -> None:
+        """Draw what changed."""
+        self._shell.redraw()
 
-    def _send(self, command: Command, provider: str) -> None:
-        """Send a command once: while one for the same provider is under way a second is refused."""
-        if provider in self._acting:
-            self.tell(f"{provider}: the last action is still running", ok=False)
-            return
-        self._acting.add(provider)
-        self.tell(f"{command.name.replace('_', ' ')} {provider}…", ok=True)
-        self._shell.spawn(self._carry_out(command, provider))
-
-    async def _carry_out(self, command: Command, provider: str) -> None:
-        try:
-            receipt = await self._control.do(command, actor="console")
-        except ControlError as error:
-            self.tell(f"refused: {error.message}", ok=False)
-        else:
-            self.tell(result_text(receipt), ok=True)
-        finally:
-            self._acting.discard(provider)
-            self._shell.look()
-            self._shell.redraw()
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run something that waits."""
+        self._shell.spawn(work)
 
     # -- leaving -----------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from routerconsole.control.views import ProviderStatus, Status
 
+    from .sending import Proposal
+
 _OUT = frozenset({"draining", "disabled", "isolated"})
 
 
@@ -27,12 +29,16 @@ class Question:
     title: str
     context: Context
     paragraphs: list[tuple[str, str]]
-    command: Command | None = None
-    provider: str | None = None
+    proposal: Proposal | None = None
     ready: bool = True
     gone: bool = False
     interrupted: bool = False
     keys: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def provider(self) -> str | None:
+        """The provider it touches, if it is about one."""
+        return self.proposal.provider if self.proposal is not None else None
 
 
 def command_for(action_id: str, provider: ProviderStatus) -> Command:
@@ -112,18 +118,19 @@ def blast_radius(command: Command, provider: ProviderStatus, status: Status) -> 
     return "; ".join(parts)
 
 
-def ask(command: Command, provider: ProviderStatus, status: Status) -> Question:
-    """Return the question for a command; what exactly changes is filled in from the engine's dry run."""
+def explained(command: Command, provider: ProviderStatus, status: Status) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return the title and paragraphs that a question about a provider shows."""
+    touches = blast_radius(command, provider, status)
+    return _title(command, visible(provider.name, 40)), (("does", _effect(command, provider)), ("touches", touches))
+
+
+def question_of(proposal: Proposal) -> Question:
+    """Return the question for a proposal; what exactly changes is filled in from the engine's dry run."""
     return Question(
-        title=_title(command, visible(provider.name, 40)),
+        title=proposal.title,
         context=Context.CONFIRM,
-        paragraphs=[
-            ("does", _effect(command, provider)),
-            ("touches", blast_radius(command, provider, status)),
-            ("changes", "asking the engine…"),
-        ],
-        command=command,
-        provider=provider.name,
+        paragraphs=[*proposal.paragraphs, ("changes", "asking the engine…")],
+        proposal=proposal,
         ready=False,
         keys=[("Esc", "no"), ("", "wait…")],
     )
@@ -138,8 +145,8 @@ def settle(question: Question, receipt: Receipt) -> None:
 
 def withdraw(question: Question) -> None:
     """The provider is gone: say so, leave only the way out."""
-    question.gone, question.ready, question.command = True, False, None
     question.title = f"{visible(question.provider, 40)} is gone"
+    question.gone, question.ready, question.proposal = True, False, None
     question.paragraphs = [("gone", "the configuration no longer has this provider; nothing was changed")]
     question.keys = [("Esc", "close")]
 

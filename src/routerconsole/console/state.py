@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from routerconsole.control.views import AuditRow, ProviderStatus, RequestDetail, RequestRow, Status
 
+from .snapshots import Snapshots
+
 if TYPE_CHECKING:
     from .tick import Pulled
 
@@ -170,6 +172,7 @@ class ConsoleState:
     details: dict[str, RequestDetail] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     audit: tuple[AuditRow, ...] | None = None
+    snapshots: Snapshots = field(default_factory=Snapshots)
     link: Link = Link.CONNECTING
     problem: str = ""
     heard_at: float | None = None
@@ -194,6 +197,7 @@ class ConsoleState:
         if pulled.restarted:
             self.requests.clear()
             self.details.clear()
+            self.snapshots = Snapshots()
         if pulled.status is not None:
             self.status = pulled.status
         self.requests.merge(pulled.rows)
@@ -201,6 +205,8 @@ class ConsoleState:
         self.loaded = self.loaded or pulled.loaded
         if pulled.audit is not None:
             self.audit = pulled.audit
+        if pulled.snapshots is not None:
+            self.snapshots.take(pulled.snapshots)
         self._take_detail(pulled)
 
     def age(self, clock: float, now: datetime) -> None:

@@ -13,6 +13,7 @@ from routerconsole.control.port import Control, ControlError, EngineUnreachable,
 from routerconsole.domain.events import EventType
 
 from .safe_text import visible
+from .snapshots import Freshness, Read, Snapshots, read_into
 from .state import MAX_ROWS, row_from
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Wants:
     audit: bool = False
     unfinished: frozenset[str] = frozenset()
     search: str | None = None
+    reads: frozenset[Read] = frozenset()
 
 
 @dataclass(slots=True)
@@ -68,6 +70,7 @@ class Pulled:
     detail: RequestDetail | None = None
     detail_gone: str | None = None
     audit: tuple[AuditRow, ...] | None = None
+    snapshots: Snapshots | None = None
     missed: int = 0
     restarted: bool = False
     loaded: bool = False
@@ -83,6 +86,7 @@ class Pulled:
             or self.detail is not None
             or self.detail_gone is not None
             or self.audit is not None
+            or self.snapshots is not None
         )
 
 
@@ -107,6 +111,7 @@ class Puller:
         self._was_lost = False
         self._moved = False
         self._unknown: set[str] = set()
+        self._fresh = Freshness()
 
     async def pull(self, wants: Wants) -> Pulled:
         """Look once; a failing read ends the look and is reported in `problem`."""
@@ -131,6 +136,7 @@ class Puller:
         if self._was_lost:  # maybe another engine, whose events are numbered from the start
             self._cursor, self._was_lost, pulled.restarted = None, False, True
             self._unknown.clear()
+            self._fresh.forget()
         if self._cursor is None:
             self._cursor = (await control.events(-1)).next
             self._older, self._read = None, 0
@@ -144,8 +150,17 @@ class Puller:
             pulled.detail_gone = wants.detail if pulled.detail is None else None
         if wants.audit:
             pulled.audit = await control.audit(200)
+        await self._snapshots(pulled, wants)
         if wants.search is not None:
             pulled.rows.extend((await control.requests(RequestQuery(limit=ROWS_PAGE, text=wants.search))).requests)
+
+    async def _snapshots(self, pulled: Pulled, wants: Wants) -> None:
+        """Read what views want and is due."""
+        clock = asyncio.get_running_loop().time()
+        for read in self._fresh.due(sorted(wants.reads), clock):
+            pulled.snapshots = pulled.snapshots or Snapshots()
+            await read_into(pulled.snapshots, read, self._control)
+            self._fresh.read(read, clock)
 
     async def _newest(self, pulled: Pulled) -> None:
         page = await self._control.requests(RequestQuery(limit=ROWS_PAGE))
@@ -202,6 +217,7 @@ class Puller:
                 told.turned = told.turned or event.type is EventType.ATTEMPT_FAILED
             else:
                 told.news = True
+                self._fresh.changed(event.type)
         told.lost = told.lost or pulled.missed > 0 or pulled.restarted
         return told
 

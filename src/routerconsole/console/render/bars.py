@@ -80,6 +80,13 @@ def notice_lines(state: ConsoleState, width: int) -> list[Line]:
     return lines
 
 
+def prompt_line(text: str, width: int) -> Line:
+    """Return the line that is typed into; of a long one the end stays in sight."""
+    have = width_of(text)
+    shown = text if have <= width else "…" + text[-(width - 1) :]
+    return ((fit(shown, width), Role.TITLE),)
+
+
 def bottom_line(state: ConsoleState, hints: Sequence[tuple[str, str]], width: int) -> Line:
     """Return the keys of the focused pane at the left and, at the right, what the last action came to."""
     result: Run | None = None

@@ -8,7 +8,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
 from routerconsole.console.compositor import CellCompositor
-from routerconsole.console.render.bars import bottom_line, notice_lines, top_bar
+from routerconsole.console.render.bars import bottom_line, notice_lines, prompt_line, top_bar
 from routerconsole.console.render.cells import Line, Role, fit
 from routerconsole.console.render.notes import question as question_lines
 from routerconsole.console.views.base import SIDE_BY_SIDE
@@ -48,7 +48,7 @@ class Frame(Screen[None]):
         self._detail = self._canvas(self._paint_detail, "detail", view.detail)
         self._page = self._canvas(self._paint_page, "page")
         self._sheet = self._canvas(self._paint_question, "sheet")
-        self._keys = self._canvas(lambda w, _h: [bottom_line(host.state, host.hints(), w)], "bar")
+        self._keys = self._canvas(self._paint_keys, "bar")
         self._small = self._canvas(self._paint_small, "page")
         self._left = Vertical(*self._lists, classes="left")
         self._body = Horizontal(self._left, self._detail, classes="body")
@@ -110,7 +110,7 @@ class Frame(Screen[None]):
         small = width < MIN_WIDTH or height < MIN_HEIGHT
         wide = width >= SIDE_BY_SIDE
         self.view.settle(wide=wide)
-        page = self._host.page is not None
+        page = self._host.page is not None or self._host.picker is not None
         question = self._host.question is not None
         self._show(self._small, small)
         for canvas in (self._bar, self._keys):
@@ -152,7 +152,15 @@ class Frame(Screen[None]):
         edge: Line = (("│ ", Role.DIM),)
         return [edge + line for line in lines]
 
+    def _paint_keys(self, width: int, _height: int) -> list[Line]:
+        prompt = self._host.prompt
+        if prompt is not None and self._host.question is None:
+            return [prompt_line(prompt.shown(), width)]
+        return [bottom_line(self._host.state, self._host.hints(), width)]
+
     def _paint_page(self, width: int, height: int) -> list[Line]:
+        if self._host.picker is not None:
+            return self._host.picker.paint(width, height)
         page = self._host.page
         return page.paint(width, height, focused=True) if page is not None else []
 

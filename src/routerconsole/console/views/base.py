@@ -10,10 +10,14 @@ from routerconsole.console.render.cells import Line, Role, cut, fit, merge, plai
 from routerconsole.console.table import TableModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
+    from routerconsole.console.picker import Picker
+    from routerconsole.console.prompt import Prompt
+    from routerconsole.console.sending import Proposal
     from routerconsole.console.state import ConsoleState
     from routerconsole.console.tick import Wants
+    from routerconsole.control.port import Control
 
 SIDE_BY_SIDE: Final = 100
 """Columns from which list and detail stand beside each other."""
@@ -29,8 +33,28 @@ class Host(Protocol):
     def show_request(self, request_id: str) -> None:
         """Go to one request in the request view."""
 
+    control: Control
+
     def operate(self, action_id: str, provider: str) -> None:
         """Ask for, or carry out, an action on a provider."""
+
+    def propose(self, proposal: Proposal) -> None:
+        """Make a change, after asking where it asks."""
+
+    def send_all(self, proposals: Sequence[Proposal]) -> None:
+        """Make several changes without asking."""
+
+    def ask_text(self, prompt: Prompt) -> None:
+        """Open a line to type into at the bottom."""
+
+    def pick(self, picker: Picker) -> None:
+        """Open a page to choose from."""
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run something that waits."""
+
+    def redraw(self) -> None:
+        """Draw what changed, after something that waited."""
 
     def tell(self, text: str, *, ok: bool) -> None:
         """Show a result in the bottom line."""
@@ -261,6 +285,14 @@ class View(ABC):
             self.pushed = False
             self.focus = min(self._last_list, len(self.lists) - 1)
             return True
+        return False
+
+    def objects(self) -> Iterable[tuple[str, str]]:
+        """Return (key, name) of what this view is the home of, for palette and command line."""
+        return ()
+
+    def go(self, key: str) -> bool:
+        """Select one of this view's objects; False when there is no such."""
         return False
 
     def focus_pane(self, pane: Pane) -> None:

@@ -17,7 +17,7 @@ from routerconsole.console.tick import Wants
 from .base import Host, ListPane, TextPane, View
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from routerconsole.control.views import ProviderStatus, RequestRow
 
@@ -67,6 +67,15 @@ class OverviewView(View):
         name = self.providers.current_key
         self.detail.about(name)
         self.detail.name = f"Provider {visible(name, 40)}" if name else "Provider"
+
+    def objects(self) -> Iterable[tuple[str, str]]:
+        """Providers live here."""
+        return [(provider.name, provider.name) for provider in self.providers.rows]
+
+    def go(self, key: str) -> bool:
+        """Select a provider."""
+        self.focus = 0
+        return self.providers.go(key)
 
     def stamp(self) -> object:
         """Show of all requests only those that failed or failed over."""

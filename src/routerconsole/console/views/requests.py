@@ -133,13 +133,15 @@ class RequestsView(View):
             self._asked_at = state.clock
         return row.id
 
-    def go(self, request_id: str) -> None:
+    def go(self, key: str) -> bool:
         """Select one request, whatever the filter says, and open it."""
-        if not self.table.go(request_id):
+        found = self.table.go(key)
+        if not found:
             self.filter.text, self.filter.inverted = "", False
             self.sync()
-            self.table.go(request_id)
+            found = self.table.go(key)
         self._into_detail()
+        return found
 
     def act(self, action_id: str) -> bool:
         """Freeze, filter, jump between failures, else move."""

@@ -1,0 +1,104 @@
+"""`ctrl+p` and `:`: every action and every object by name, from the one action registry. No Textual here."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+from .actions import LABEL, Action, Bindings, Context, shown_key
+from .picker import Entry, Picker
+from .prompt import Prompt
+from .safe_text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .state import ConsoleState
+    from .views.base import View
+
+HISTORY: Final = 50
+_UNLISTED: Final = frozenset({Context.CONFIRM, Context.QUIT, Context.NOTE})
+"""Contexts whose actions only make sense in answer to what is open."""
+
+
+class Stage(Protocol):
+    """What palette and command line need of the desk."""
+
+    state: ConsoleState
+    bindings: Bindings
+    views: dict[str, View]
+    view: View
+
+    def perform(self, action_id: str) -> None:
+        """Carry out an action as if its key had been pressed."""
+
+    def show(self, mode: str, key: str) -> None:
+        """Go to one object in its home view."""
+
+    def tell(self, text: str, *, ok: bool) -> None:
+        """Show a result in the bottom line."""
+
+
+def palette(stage: Stage) -> Picker:
+    """Return the page of everything there is to do here and to go to."""
+    return Picker("Palette", [*_actions(stage), *_objects(stage)], empty="no action or object of this name; Esc leaves")
+
+
+def command_line(stage: Stage, history: list[str]) -> Prompt:
+    """Return the `:` line: an action id or a view, then an object's name where one is meant."""
+
+    def accept(text: str) -> None:
+        if text.strip():
+            history[:] = [*[each for each in history if each != text][-HISTORY:], text]
+            _obey(stage, text.strip())
+
+    return Prompt(":", accept, complete=partial(_completions, stage), history=history)
+
+
+def _available(stage: Stage) -> list[Action]:
+    """Return the actions that mean something where the operator is."""
+    here = stage.view.contexts()
+    return [action for action in stage.bindings.actions if action.context in here and action.context not in _UNLISTED]
+
+
+def _actions(stage: Stage) -> Iterator[Entry]:
+    for action in _available(stage):
+        if action.id not in {"palette", "command", "pop"}:
+            keys = stage.bindings.keys(action.id)
+            yield Entry(
+                action.help,
+                partial(stage.perform, action.id),
+                note=f"{action.id} · {LABEL[action.context]}",
+                key=shown_key(keys[0]) if keys else "",
+            )
+
+
+def _objects(stage: Stage) -> Iterator[Entry]:
+    for mode, view in stage.views.items():
+        for key, text in view.objects():
+            yield Entry(visible(text, 120), partial(stage.show, mode, key), note=f"go to · {mode}")
+
+
+def _completions(stage: Stage, text: str) -> list[str]:
+    verb, space, rest = text.partition(" ")
+    if not space:
+        names = [*stage.views, *(action.id for action in _available(stage))]
+        return [name for name in names if name.startswith(verb)]
+    if verb in stage.views:
+        return [f"{verb} {key}" for key, _ in stage.views[verb].objects() if key.startswith(rest)]
+    return []
+
+
+def _obey(stage: Stage, text: str) -> None:
+    verb, _, rest = text.partition(" ")
+    if verb in stage.views:
+        if rest.strip():
+            stage.show(verb, rest.strip())
+        else:
+            stage.perform(f"view.{verb}")
+    elif any(action.id == verb for action in _available(stage)):
+        stage.perform(verb)
+    elif verb in {"q", "quit"}:
+        stage.perform("quit")
+    else:
+        stage.tell(f"no command {visible(verb, 40)!r} here; Tab completes, ctrl+p lists all", ok=False)

@@ -1,0 +1,104 @@
+"""What views read beside status and log: which snapshots there are, and when one is old enough to be read again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from routerconsole.control.registry_views import ModelQuery
+from routerconsole.domain.events import EventType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from routerconsole.control.port import Control
+    from routerconsole.control.registry_views import Assignment, ModelPage, NodeView, PoolView, ProfileView
+    from routerconsole.control.views import ProviderMetrics
+
+FRESH_S: Final = 2.0
+"""Seconds a snapshot is shown before it is read again while a view wants it; an event that changes it is quicker."""
+
+
+class Read(StrEnum):
+    """A snapshot of the control port."""
+
+    METRICS = "metrics"
+    MODELS = "models"
+    NODES = "nodes"
+    POOLS = "pools"
+    PROFILES = "profiles"
+    ASSIGNMENTS = "assignments"
+
+
+_REGISTRY: Final = frozenset({Read.MODELS, Read.NODES, Read.POOLS, Read.PROFILES, Read.ASSIGNMENTS})
+_CHANGED_BY: Final = {
+    EventType.REGISTRY_CHANGED: _REGISTRY,
+    EventType.CAPABILITY_CHANGED: _REGISTRY,
+    EventType.CAPABILITY_GAP_LEARNED: _REGISTRY,
+    EventType.DISCOVERY_UPDATED: _REGISTRY,
+    EventType.CONFIG_RELOADED: _REGISTRY,
+    EventType.POOL_CHANGED: frozenset({Read.POOLS}),
+}
+
+
+@dataclass(slots=True)
+class Snapshots:
+    """The last of each; None where it was not read yet. `version` grows with every one that came."""
+
+    metrics: tuple[ProviderMetrics, ...] | None = None
+    models: ModelPage | None = None
+    nodes: tuple[NodeView, ...] | None = None
+    pools: tuple[PoolView, ...] | None = None
+    profiles: tuple[ProfileView, ...] | None = None
+    assignments: tuple[Assignment, ...] | None = None
+    version: int = 0
+
+    def take(self, newer: Snapshots) -> None:
+        """Replace what was read anew."""
+        for read in Read:
+            value = getattr(newer, read.value)
+            if value is not None:
+                setattr(self, read.value, value)
+                self.version += 1
+
+
+@dataclass(slots=True)
+class Freshness:
+    """When each snapshot was read last, by the caller's monotonic seconds."""
+
+    _read_at: dict[Read, float] = field(default_factory=dict)
+
+    def due(self, wanted: Iterable[Read], clock: float) -> list[Read]:
+        """Return the wanted ones that were never read, are old, or were changed since."""
+        return [read for read in wanted if clock - self._read_at.get(read, -FRESH_S) >= FRESH_S]
+
+    def read(self, read: Read, clock: float) -> None:
+        """Note that one was read."""
+        self._read_at[read] = clock
+
+    def changed(self, kind: EventType) -> None:
+        """Note an event: what it changed is due again."""
+        for read in _CHANGED_BY.get(kind, ()):
+            self._read_at.pop(read, None)
+
+    def forget(self) -> None:
+        """Another engine answers: everything is due."""
+        self._read_at.clear()
+
+
+async def read_into(snapshots: Snapshots, read: Read, control: Control) -> None:
+    """Read one snapshot; raises what the port raises."""
+    match read:
+        case Read.METRICS:
+            snapshots.metrics = await control.metrics()
+        case Read.MODELS:
+            snapshots.models = await control.registry(ModelQuery())
+        case Read.NODES:
+            snapshots.nodes = await control.capabilities()
+        case Read.POOLS:
+            snapshots.pools = await control.pools()
+        case Read.PROFILES:
+            snapshots.profiles = await control.profiles()
+        case Read.ASSIGNMENTS:
+            snapshots.assignments = await control.assignments()

@@ -10,9 +10,10 @@ from pathlib import Path
 import orjson
 from tests.support.node import chain, running_node, simulated
 
-from routerconsole.control.registry_commands import RegisterModel
+from routerconsole.control.registry_commands import RegisterModel, SetCapability, SetModelActive
 from routerconsole.control.registry_views import ModelQuery
 from routerconsole.engine.catalogue import ENOUGH_PROMPTS, SLICE
+from routerconsole.engine.pool_views import looked_at
 from routerconsole.simulator import Behaviour
 
 MODELS, PROVIDERS = 25, 40
@@ -46,6 +47,22 @@ async def test_views_of_many_models_let_others_have_their_turn(tmp_path: Path) -
         assert (await node.control.registry(ModelQuery())).total == MODELS * PROVIDERS
         assert await turns_during(node.control.registry(ModelQuery())) >= MODELS * PROVIDERS // SLICE
         assert await turns_during(node.control.capabilities()) >= MODELS * PROVIDERS // SLICE
+
+
+async def test_a_big_pool_is_looked_at_in_slices_and_stands_as_it_would_in_one_go(tmp_path: Path) -> None:
+    """The order over all its members is the plan's own, those that cannot be asked where they belong."""
+    async with running_node(many(), tmp_path) as node:
+        for model in ("m0", "m7"):
+            await node.control.do(SetModelActive("p3", model, active=False))
+        await node.control.do(SetCapability("p5", "m2", "text", "no"))
+        service = node.service
+        whole = looked_at(service.registry.pools["auto"], service, service.registry, service.means.peeking())
+        (pool,) = [each for each in await node.control.pools() if each.id == "auto"]
+        assert [(each.provider, each.model) for each in pool.members] == [
+            (candidate.route.provider, candidate.route.model) for candidate in whole.candidates
+        ]
+        assert (pool.routable, pool.total) == (MODELS * PROVIDERS - 2, MODELS * PROVIDERS)
+        assert await turns_during(node.control.pools()) > 1
 
 
 def gguf(path: Path) -> None:

@@ -146,8 +146,21 @@ class Meter:
 
     def spent(self, route: Route, limits: Limits, now: float) -> float:
         """Return the largest used share of any limit, 0.0 without limits; over 1.0 where more was sent than allowed."""
-        shares = (used / limit if limit > 0 else math.inf for _, used, limit in self._against(route, limits, now))
-        return max(shares, default=0.0)
+        counter = self._counters.get(route)
+        if counter is None:
+            return 0.0
+        counter.expire(int(now))
+        most = 0.0
+        if limits.rpm is not None:
+            most = counter.requests / (limits.rpm or 1)
+        if limits.tpm is not None:
+            most = max(most, counter.tokens / (limits.tpm or 1))
+        if counter.day == self._day:
+            if limits.rpd is not None:
+                most = max(most, counter.requests_today / (limits.rpd or 1))
+            if limits.tpd is not None:
+                most = max(most, counter.tokens_today / (limits.tpd or 1))
+        return most
 
     def remaining(self, route: Route, limits: Limits, now: float) -> float:
         """Return the smallest share left of any limit: 1.0 without limits, 0.0 used up (C1-43)."""
@@ -155,12 +168,16 @@ class Meter:
 
     def short(self, route: Route, limits: Limits, tokens: int, now: float) -> str:
         """Say with numbers which limits one more request of so many tokens would break; empty where none."""
+        used = self.used(route, now)
         told = []
-        for name, used, limit in self._against(route, limits, now):
-            needed = tokens if name[0] == "t" else 1
-            if used + needed > limit:
-                more = f" and {needed} needed" if name[0] == "t" and used < limit else ""
-                told.append(f"{name} {used}/{limit}{more}")
+        if limits.rpm is not None and used.rpm >= limits.rpm:
+            told.append(f"rpm {used.rpm}/{limits.rpm}")
+        if limits.tpm is not None and used.tpm + tokens > limits.tpm:
+            told.append(_tokens("tpm", used.tpm, limits.tpm, tokens))
+        if limits.rpd is not None and used.rpd >= limits.rpd:
+            told.append(f"rpd {used.rpd}/{limits.rpd}")
+        if limits.tpd is not None and used.tpd + tokens > limits.tpd:
+            told.append(_tokens("tpd", used.tpd, limits.tpd, tokens))
         return ", ".join(told)
 
     def follow(self, registry: Registry) -> None:
@@ -201,21 +218,14 @@ class Meter:
         counter.tokens_today += tokens
         return True
 
-    def _against(self, route: Route, limits: Limits, now: float) -> list[tuple[str, int, int]]:
-        """Return (name, used, limit) of every limit there is."""
-        used = self.used(route, now)
-        pairs = (
-            ("rpm", used.rpm, limits.rpm),
-            ("tpm", used.tpm, limits.tpm),
-            ("rpd", used.rpd, limits.rpd),
-            ("tpd", used.tpd, limits.tpd),
-        )
-        return [(name, count, limit) for name, count, limit in pairs if limit is not None]
-
 
 def percent(share: float) -> str:
     """Return a share of what is left as people read it; what is not quite used up never shows as 0."""
     return f"{math.ceil(share * 100)} %"
+
+
+def _tokens(name: str, used: int, limit: int, needed: int) -> str:
+    return f"{name} {used}/{limit}" + (f" and {needed} needed" if used < limit else "")
 
 
 def _count(value: object) -> int:

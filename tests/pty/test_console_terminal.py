@@ -301,3 +301,49 @@ def test_T16_dumb_terminal_is_refused_without_an_escape_byte(env: dict[str, str]
     with showcase(env=env) as on:
         on.until(lambda: b"routerconsole serve" in on.bytes)
         assert b"\x1b" not in on.bytes
+
+
+BROKEN = (
+    b"\x1b[<0;10;5",
+    b"\x1b[5;7r",
+    b"\x1b[<0;10D",
+    b"\x1b]11;rgb:dd/dd/dd\x07",
+    b"\x1bP>|dD\x1b\\",
+)
+
+
+def test_T18_broken_and_late_sequences_act_on_nothing() -> None:
+    """Mouse reports and arrows that are cut, unknown, or torn apart by a slow link press no key."""
+    with showcase(*IDLE) as on:
+        on.sees("▶ Overview", "reset")
+        for data in (*BROKEN, b"\x1b[A", b"\x1b[D", b"\x1b[<64;3;3M"):
+            for piece in (data[:1], data[1:2], data[2:]):
+                on.send(piece)
+                reads(on, 0.25)
+        on.send(b"".join(BROKEN))
+        reads(on, 3.0)  # what is never ended is given up
+        on.send("@")
+        on.sees("No operator")  # nothing was changed, and keys work
+        on.send("\x1b")
+        on.sees("▶ Overview")
+        assert not any(asked in on.text() for asked in ("Reset ", "Drain ", "Disable "))
+
+
+def reads(on: Terminal, seconds: float) -> None:
+    """Read for a while: the gap a slow link makes is what is tested."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        on.pump(left)
+
+
+def test_T18_two_hundred_repeats_a_second_keep_up() -> None:
+    """A held key moves, asks once and acts on nothing; what is typed after it is answered at once."""
+    with showcase(*IDLE) as on:
+        on.sees("▶ Overview")
+        for key in "jkdrD":
+            on.send(key * 200)
+        on.sees("Drain ")
+        on.send("n")
+        on.sees("nothing was changed")
+        on.send("@")
+        on.sees("No operator")

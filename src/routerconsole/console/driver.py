@@ -16,9 +16,12 @@ from codecs import getincrementaldecoder
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from textual import events
 from textual._parser import ParseError
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
+
+from .sequences import ESC, SequenceGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -305,7 +308,7 @@ class ConsoleDriver(LinuxDriver):
         decode = getincrementaldecoder("utf-8")("ignore").decode
         poll = select.poll()
         poll.register(self.fileno, select.POLLIN)
-        limiter = PasteLimiter()
+        limiter, guard = PasteLimiter(), SequenceGuard()
         while not self.exit_event.is_set():
             try:
                 data = os.read(self.fileno, CHUNK) if poll.poll(POLL_MS) else None
@@ -315,7 +318,11 @@ class ConsoleDriver(LinuxDriver):
                 self._tell("terminal_lost")
                 return
             text = limiter.idle() if data is None else limiter.feed(decode(data))
+            text = guard.feed(text) if text else guard.idle() if data is None else ""
             try:
+                if text == ESC:  # the guard has waited for more already
+                    self.process_message(events.Key("escape", ESC))
+                    continue
                 for event in parser.feed(text) if text else parser.tick():
                     self.process_message(event)
             except (ParseError, EOFError, ValueError, LookupError):

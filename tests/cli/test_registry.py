@@ -220,6 +220,16 @@ def test_C4_33_a_doctor_prints_what_is_wrong_and_ends_with_1_for_errors(tmp_path
     assert (done.code, "ERROR: " in done.out, "dead" in done.out) == (1, True, True), done
 
 
+def test_explain_names_the_strategy_and_how_the_name_was_found(cli: Cli) -> None:
+    """Of a pool; and which level sent an agent there."""
+    assert cli("explain", "--model", "auto").out.splitlines()[0] == "resolved: pool auto, strategy priority"
+    assert cli("models", "assign", "explained", "good/sim-ok").code == 0
+    told = cli("explain", "--model", "explained").out.splitlines()
+    assert told[0] == "resolved: agent good/sim-ok"
+    assert "assignment" in told[1]
+    assert cli("models", "unassign", "explained").code == 0
+
+
 def test_without_an_engine_reading_makes_no_file(resting: Cli) -> None:
     """Not even a state directory."""
     for command in (("models", "list"), ("pools", "list"), ("profiles", "doctor"), ("capabilities", "tree"),

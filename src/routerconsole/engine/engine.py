@@ -136,8 +136,7 @@ class ChatEngine:
         registry = self.registry
         needs = needs_of(request, registry.tree)
         if trace is not None:
-            trace.needed = tuple(word.value for word in needs.needed)
-            trace.forced = tuple(word.value for word in needs.forced)
+            trace.needed, trace.forced = needs.needed, needs.forced
             trace.estimate_tokens = needs.estimate_tokens
         means = self.means if trace is not None else self.means.peeking()
         session, stream = request.hints.session, request.stream

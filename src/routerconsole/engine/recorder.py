@@ -19,7 +19,7 @@ from .rates import Rates
 from .rows import arrival_of, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from routerconsole.control.port import RequestQuery
     from routerconsole.control.views import RequestRow
@@ -81,7 +81,7 @@ class Recorder:
     def received(self, trace: Trace) -> None:
         """The request's needs and candidates are known."""
         self._bus.defer(EventType.REQUEST_RECEIVED, _received, trace)
-        planned = tuple((item.route, item.decision) for item in trace.candidates)  # the cascade may change a decision
+        planned = [(item.route, item.decision) for item in trace.candidates]  # the cascade may change a decision
         self._bus.defer(EventType.ROUTE_CANDIDATES, _candidates, trace, planned)
 
     def skipped(self, trace: Trace, route: Route, reason: str) -> None:
@@ -173,7 +173,7 @@ def _received(trace: Trace) -> dict[str, object]:
     return {"id": trace.id, "row": arrival_of(trace)}
 
 
-def _candidates(trace: Trace, planned: tuple[tuple[Route, Decision], ...]) -> dict[str, object]:
+def _candidates(trace: Trace, planned: Sequence[tuple[Route, Decision]]) -> dict[str, object]:
     candidates = [
         {"provider": route.provider, "model": route.model, "decision": decision.value} for route, decision in planned
     ]

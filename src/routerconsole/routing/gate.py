@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from routerconsole.domain.capability import NODE_OF, UNKNOWN, Source, Standing, Tri, Word, strongest
@@ -94,7 +95,11 @@ def offer(model: Model, kind: ProviderKind | None = None) -> Offer:
 
 def asked(needs: Needs) -> tuple[tuple[Word, str], ...]:
     """Return the needed words with their nodes; that a chat needs text goes without saying in `needed`."""
-    words = needs.needed if needs.endpoint is not Endpoint.CHAT else (*needs.needed, Word.TEXT)
+    return _with_nodes(needs.needed if needs.endpoint is not Endpoint.CHAT else (*needs.needed, Word.TEXT))
+
+
+@lru_cache(256)
+def _with_nodes(words: tuple[Word, ...]) -> tuple[tuple[Word, str], ...]:
     return tuple((word, NODE_OF[word]) for word in words)
 
 

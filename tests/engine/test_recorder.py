@@ -66,7 +66,7 @@ def test_events_tell_what_was_when_they_happened() -> None:
     """An event read late shows the request as it was then, not what became of it; a final one the finished row."""
     found, bus, _ = recorder()
     item = trace("r1")
-    item.candidates = [Candidate(Route("a", None, "m"), Decision.ELIGIBLE)]
+    item.candidates, item.flags = [Candidate(Route("a", None, "m"), Decision.ELIGIBLE)], ["fallback"]
     found.begin(item)
     found.received(item)
     at_arrival = found.rows(RequestQuery())[0]

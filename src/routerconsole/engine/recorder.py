@@ -80,7 +80,7 @@ class Recorder:
 
     def received(self, trace: Trace) -> None:
         """The request's needs and candidates are known."""
-        self._bus.defer(EventType.REQUEST_RECEIVED, _received, trace)
+        self._bus.defer(EventType.REQUEST_RECEIVED, _received, trace, tuple(trace.flags))
         planned = [(item.route, item.decision) for item in trace.candidates]  # the cascade may change a decision
         self._bus.defer(EventType.ROUTE_CANDIDATES, _candidates, trace, planned)
 
@@ -169,8 +169,8 @@ class Recorder:
         yield from (past.row for past in reversed(self._recent.values()))
 
 
-def _received(trace: Trace) -> dict[str, object]:
-    return {"id": trace.id, "row": arrival_of(trace)}
+def _received(trace: Trace, flags: tuple[str, ...]) -> dict[str, object]:
+    return {"id": trace.id, "row": arrival_of(trace, flags)}
 
 
 def _candidates(trace: Trace, planned: Sequence[tuple[Route, Decision]]) -> dict[str, object]:

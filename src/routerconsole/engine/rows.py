@@ -24,8 +24,8 @@ def row_of(trace: Trace) -> RequestRow:
     return RequestRow(**row_fields(trace))
 
 
-def arrival_of(trace: Trace) -> RequestRow:
-    """Return the log line a request had when its needs were known, whatever became of it since."""
+def arrival_of(trace: Trace, flags: tuple[str, ...] = ()) -> RequestRow:
+    """Return the log line a request had once it was decided, with its `flags` then, whatever became of it since."""
     return row_of(
         Trace(
             id=trace.id,
@@ -39,6 +39,7 @@ def arrival_of(trace: Trace) -> RequestRow:
             resolved=trace.resolved,
             needed=trace.needed,
             forced=trace.forced,
+            flags=list(flags),
         )
     )
 

@@ -409,7 +409,12 @@ class FakeControl:
         if isinstance(command, ResetCircuit):
             after = replace(after, circuit_state="closed", circuit_open_for_s=None)
         shape = [
-            {"status": entry.status, "enabled": entry.enabled, "circuit_state": entry.circuit_state}
+            {
+                "status": entry.status,
+                "enabled": entry.enabled,
+                "admin": entry.status if entry.status in {"draining", "disabled"} else "auto",
+                "circuit_state": entry.circuit_state,
+            }
             for entry in (was, after)
         ]
         if dry_run:

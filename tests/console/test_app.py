@@ -433,6 +433,47 @@ async def test_answer_before_the_engine_said_what_changes_is_ignored() -> None:
         await on.sees("→ draining")
 
 
+@pytest.mark.parametrize("key", ["d", "D", "r"])
+async def test_T19_an_edit_elsewhere_while_a_question_is_open_is_a_conflict(key: str) -> None:
+    """Somebody else disables what we are about to change: nothing is sent, it says so and asks again."""
+    control = FakeControl(provider("groq", circuit_state="open", in_flight=1), provider("spare"))
+    async with stage(control) as on:
+        await on.press(key)
+        await on.sees("y yes, do it")
+        await control.do(Disable(Target("groq")), actor="api")
+        await on.press("y")
+        await on.sees("conflict, nothing done: groq changed", "y yes, do it")
+        assert [type(command) for command in control.commands] == [Disable], "theirs stands"
+        await on.press("n")
+        await on.sees("nothing was changed")
+        assert [row.actor for row in control.audit_rows] == ["api"]
+
+
+async def test_T19_what_changed_meanwhile_can_be_confirmed_again() -> None:
+    """The second answer is to what is shown now, and is carried out."""
+    control = quiet()
+    async with stage(control) as on:
+        await on.press("d")
+        await on.sees("auto → draining")
+        await control.do(Disable(Target("groq")), actor="api")
+        await on.press("y")
+        await on.sees("conflict", "disabled → draining")
+        await on.press("y")
+        await on.until(lambda: len(control.commands) == 2, "ours is sent")
+        assert [row.actor for row in control.audit_rows] == ["api", "console"]
+
+
+async def test_what_changes_by_itself_is_no_conflict() -> None:
+    """A circuit that opens while the question is open keeps nobody from answering it."""
+    control = quiet()
+    async with stage(control) as on:
+        await on.press("d")
+        await on.sees("y yes, do it")
+        control.now = status(provider("groq", status="open", circuit_state="open"), provider("spare"))
+        await on.press("y")
+        await on.until(lambda: len(control.commands) == 1, "it is sent")
+
+
 async def test_T14_provider_deleted_while_its_question_is_open() -> None:
     """The question says the provider is gone, and `y` sends nothing."""
     control = quiet()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from .sending import Proposal
 
+EDITED = ("enabled", "admin", "priority")
+"""What of a provider only operators change, here or elsewhere."""
 _OUT = frozenset({"draining", "disabled", "isolated"})
 
 
@@ -33,6 +35,7 @@ class Question:
     ready: bool = True
     gone: bool = False
     interrupted: bool = False
+    before: Mapping[str, object] | None = None  # how things stood when the answer was asked for
     keys: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -139,8 +142,14 @@ def question_of(proposal: Proposal) -> Question:
 def settle(question: Question, receipt: Receipt) -> None:
     """Put the dry run's before → after into a question and let it be answered."""
     question.paragraphs[-1] = ("changes", changes(receipt.before, receipt.after))
-    question.ready = True
+    question.ready, question.before = True, receipt.before
     question.keys = [("y", "yes, do it"), ("n", "no")]
+
+
+def edited(before: Mapping[str, object], now: Mapping[str, object]) -> str | None:
+    """Return what another operator changed since, None where nobody did; what changes by itself is no edit."""
+    was, stands = ({key: picture.get(key) for key in EDITED} for picture in (before, now))
+    return None if was == stands else changes(was, stands)
 
 
 def withdraw(question: Question) -> None:

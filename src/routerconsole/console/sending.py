@@ -5,14 +5,14 @@ One command per subject at a time; what would change comes from the engine's own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import Undo
 
-from .operate import Question, question_of, result_text, settle, withdraw
+from .operate import EDITED, Question, edited, question_of, result_text, settle, withdraw
 from .safe_text import visible
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Sender:
             return
         self.face.question = None
         if yes and question.proposal is not None:
-            self._send((question.proposal,))
+            self._send((question.proposal,), shown=question.before)
         elif not question.gone:
             self.face.tell("nothing was changed", ok=True)
 
@@ -133,7 +133,8 @@ class Sender:
                 settle(question, receipt)
         self.face.redraw()
 
-    def _send(self, proposals: Sequence[Proposal]) -> None:
+    def _send(self, proposals: Sequence[Proposal], *, shown: Mapping[str, object] | None = None) -> None:
+        """Send changes; `shown` is how things stood when they were confirmed."""
         subjects = [proposal.subject for proposal in proposals]
         busy = next((subject for subject in subjects if subject in self._acting), None)
         if busy is not None:
@@ -143,14 +144,16 @@ class Sender:
         first = proposals[0]
         more = f" and {len(proposals) - 1} more" if len(proposals) > 1 else ""
         self.face.tell(f"{first.command.name.replace('_', ' ')} {first.subject}{more}…", ok=True)
-        self.face.spawn(self._carry_out(proposals))
+        self.face.spawn(self._carry_out(proposals, shown or {}))
 
-    async def _carry_out(self, proposals: Sequence[Proposal]) -> None:
+    async def _carry_out(self, proposals: Sequence[Proposal], shown: Mapping[str, object]) -> None:
         receipts: list[Receipt] = []
         refused: list[str] = []
         try:
             for proposal in proposals:
                 try:
+                    if any(key in shown for key in EDITED) and await self._overtaken(proposal, shown):
+                        return
                     receipt = await self.control.do(proposal.command, actor="console")
                 except ControlError as error:
                     refused.append(f"{visible(proposal.subject, 60)}: {error.message}")
@@ -163,6 +166,18 @@ class Sender:
             self._acting.difference_update(proposal.subject for proposal in proposals)
             self._conclude(receipts, refused)
             self.face.changed()
+
+    async def _overtaken(self, proposal: Proposal, shown: Mapping[str, object]) -> bool:
+        """Say whether somebody else changed what was confirmed; if so tell, and ask again about what is so now."""
+        ahead = await self.control.do(proposal.command, actor="console", dry_run=True)
+        other = edited(shown, ahead.before)
+        if other is None:
+            return False
+        self.face.tell(f"conflict, nothing done: {visible(proposal.subject, 40)} changed meanwhile: {other}", ok=False)
+        if self.face.question is None:
+            self.face.question = question_of(proposal)
+            settle(self.face.question, ahead)
+        return True
 
     def _conclude(self, receipts: Sequence[Receipt], refused: Sequence[str]) -> None:
         if refused:

@@ -114,6 +114,19 @@ async def test_C0_37_a_second_registration_is_a_conflict_an_update_is_not(leakch
         assert before.registered_at is not None
 
 
+async def test_C0_37_another_spelling_of_a_model_is_a_duplicate_too(leakcheck: None, tmp_path: Path) -> None:
+    """At Ollama a missing tag is `:latest`, so both names are one model."""
+    text = """
+version: 1
+providers:
+  - {name: a, kind: ollama, base_url: "http://127.0.0.1:1", discovery: {enabled: false}, health: {enabled: false},
+     models: [{id: m1}]}
+"""
+    async with pair(tmp_path, text=text) as node:
+        assert "another name" in await refused(node, RegisterModel("a", "m1:latest"), 409)
+        await do(node, RegisterModel("a", "m1:7b"))
+
+
 async def test_R26_two_writers_the_stale_one_gets_409_and_nothing_is_lost(leakcheck: None, tmp_path: Path) -> None:
     """Optimistic versions: of many at once exactly one wins each version, and the refusal names both numbers."""
     async with pair(tmp_path) as node:

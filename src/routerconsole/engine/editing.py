@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from routerconsole.control.commands import Receipt
-from routerconsole.control.registry_commands import ClearGap, RegistryCommand, Undo
+from routerconsole.control.registry_commands import ClearGap, RegisterModel, RegistryCommand, Undo
 from routerconsole.domain.assemble import pool_changes
 from routerconsole.domain.capability import NODE_OF, Source, Tri, Word, strongest
 from routerconsole.domain.events import EventType, Fact
@@ -75,6 +75,8 @@ class Editor:
             work = await self._worked_out(command, actor)
             await self._check_weights(work.edit)
             before, after = self._told(work)
+            if isinstance(command, RegisterModel) and not after["registered"]:
+                raise conflict(f"Model {work.edit.target!r} is another name of one that is registered already.")
             if dry_run:
                 return Receipt(command.name, work.edit.target, before, after, persisted=False, dry_run=True)
             audit_id = await self._written(command.name, work, before, after, actor=actor)

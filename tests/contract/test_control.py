@@ -159,8 +159,8 @@ async def test_models_are_every_name_a_request_may_use(held: Held) -> None:
     """What /v1/models lists: models of providers, pools, virtual models with members; each is found by its name."""
     listed = [card.id for card in await held.control.models()]
     assert listed[:3] == [f"a__{FAILING}", f"b__{SERVING}", "auto"]
-    assert {"router/local", "router/standard/local"} <= set(listed)
-    for name in (*listed, "AUTO", f"B/{SERVING}", "llmproxy__standard__local"):
+    assert {"router/local", "router/exploratory/local"} <= set(listed)
+    for name in (*listed, "AUTO", f"B/{SERVING}", "llmproxy__exploratory__local"):
         assert await held.control.model_card(name) is not None, name
     assert await held.control.model_card("nobody") is None
 
@@ -195,14 +195,14 @@ async def test_explain_obeys_hint_headers(held: Held) -> None:
 
 async def test_explain_reads_hints_as_a_request_does(held: Held) -> None:
     """Empty words, blanks and capitals in a hint header mean the same to `explain` and to the request itself."""
-    hints = {"X-Router-Require": "vision ,, tools,"}
+    hints = {"X-Router-Require": "vision ,, audio,"}
     explained = await held.control.explain(HELLO, hints)
     async with held.client() as client:
         refused = (await client.post("/v1/chat/completions", json=HELLO, headers=hints)).json()["error"]
     assert explained.error is not None
     assert (explained.error["code"], explained.error["message"]) == (refused["code"], refused["message"])
     assert "vision" in refused["message"]
-    assert "tools" in refused["message"]
+    assert "audio" in refused["message"]
 
 
 # --- commands ---

@@ -232,6 +232,7 @@ async def test_C3_31_a_strict_session_is_refused_when_its_route_is_away(make: Ma
         else:
             assert (reply.status, reply.error["code"]) == (503, "no_routable_candidate")
             assert "session_mode: strict" in reply.error["message"]
+    assert stand.events("pool.exhausted") == [], "the pool's others were there"
     assert stand.sims["a"].count("m") == sum(home == "a/m" for home in homes.values())
 
 
@@ -372,3 +373,21 @@ async def test_priority_is_the_default_and_deterministic(make: MakeStand) -> Non
         "a/three", "a/one", "a/two", "b/m",
     ]  # fmt: skip
     assert {reply.served_by for reply in await several(stand, 5)} == {"a/three"}
+
+
+async def test_C3_12_gates_and_learned_gaps_show_as_reasons(make: MakeStand) -> None:
+    """In an automatic pool: one refused tools and was learned to lack them, one waits for its rate limit."""
+    tools = {name: [{"id": "m", "capabilities": ["tools"]}] for name in "abc"}
+    stand = await make("a", "b", "c", models=tools)
+    stand.sims["a"].set("m", Behaviour(refuse={"tools": "openrouter_no_tools"}))
+    stand.sims["b"].set("m", Behaviour(statuses=(429,), retry_after=50))
+    assert (await stand.chat("tools", **FORCED)).served_by == "c/m"
+    shown = await view(stand, "tools")
+    assert (shown["automatic"], shown["node"], shown["routable"], shown["total"]) == (
+        True, "interaction.tool-calling", 2, 3,
+    )  # fmt: skip
+    members = {each["provider"]: each for each in shown["members"]}
+    assert (members["a"]["admissible"], members["a"]["reason"]) == (True, "learned gap: interaction.tool-calling")
+    assert members["b"]["admissible"] is False
+    assert members["b"]["reason"].startswith("rate_limited ")
+    assert (members["c"]["admissible"], members["c"]["reason"]) == (True, "")

@@ -15,7 +15,7 @@ from routerconsole.domain.capability import Source
 from routerconsole.domain.outcome import Success
 from routerconsole.domain.pool import PriceTier, SessionMode, Strategy
 from routerconsole.domain.registry import Limits, Provider
-from routerconsole.domain.route import Route
+from routerconsole.domain.route import ModelKey, Route
 from routerconsole.routing.order import (
     Quality,
     by_headroom,
@@ -87,7 +87,7 @@ def test_C3_27_a_ring_begins_at_the_pointer_and_goes_round(count: int, data: st.
 @given(st.integers(1, 8), st.lists(st.sets(st.integers(0, 7)), max_size=60))
 def test_C3_25_turns_are_even_among_those_that_can_be_asked(count: int, away: list[set[int]]) -> None:
     """Whoever was asked longest ago of those admissible goes next; while nobody is away all alternate."""
-    known, turns = routes(count), dict[Route, int]()
+    known, turns = [ModelKey(each.provider, each.model) for each in routes(count)], dict[ModelKey, int]()
     for number, out in enumerate(away, 1):
         places = by_turn(known, turns)
         able = [at for at in sorted(range(count), key=places.__getitem__) if at not in out]

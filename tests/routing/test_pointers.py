@@ -311,3 +311,28 @@ def test_looking_ahead_takes_nobodys_turn() -> None:
         assert len(seen) == 1
         assert bench.pointers.sessions == 0
     assert Track("p", Strategy.ROUND_ROBIN, None).session is None
+
+
+# --- several accounts ---
+
+
+def test_members_are_models_whose_accounts_go_by_their_own_strategy() -> None:
+    """Turns and sticky pointers are of models: a model with two keys has no two turns, and both its keys are used."""
+    made = [provider("a", accounts=("x", "y"), priority=1), provider("b", priority=2)]
+    for strategy, asked in (
+        (Strategy.ROUND_ROBIN, ["a/m#x", "b/m", "a/m#y", "b/m"]),
+        (Strategy.STICK_UNTIL_FAILURE, ["a/m#x", "a/m#y", "a/m#x", "a/m#y"]),
+    ):
+        bench = Stage(*made, pools=[pool("p", "a/m", "b/m", strategy=strategy)])
+        assert [bench.send(name="p").labels[0] for _ in range(4)] == asked
+
+
+def test_C3_27_one_account_that_fails_moves_no_pointer_while_the_other_serves() -> None:
+    """The model is left only when another one had to serve."""
+    made = [provider("a", accounts=("x", "y"), priority=1), provider("b", priority=2)]
+    bench = Stage(*made, pools=[pool("p", "a/m", "b/m", strategy=Strategy.STICK_UNTIL_FAILURE)])
+    assert bench.send({"a/m#x": rate(30.0)}, name="p").labels == ["a/m#x", "a/m#y"]
+    assert bench.send(name="p").labels == ["a/m#y"]
+    assert bench.send({"a/m#y": server(500)}, name="p").labels == ["a/m#y", "b/m"]
+    bench.now += 4000
+    assert names(bench, 1) == ["b"]

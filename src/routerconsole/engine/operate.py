@@ -187,8 +187,7 @@ class Operator:
     async def _rotate(self, command: RotatePool, *, actor: str, dry_run: bool) -> Receipt:
         """Move a pool's pointer; what was found possible is what is done, whatever happens while it is written down."""
         found = rotation(command.pool, self._service)
-        before = {"pointer": None if found.before is None else found.before.label()}
-        after = {"pointer": found.after.label()}
+        before, after = found.told
         name = found.pool.id
         receipt = await self._audited(
             command.name, name, before, after, actor=actor, dry_run=dry_run, records=found.records

@@ -103,7 +103,7 @@ async def _view(
         strategy=pool.strategy.value,
         automatic=pool.automatic,
         members=tuple(members),
-        pointer=None if pointer is None else pointer.label(),
+        pointer=shown(pointer),
         routable=sum(member.admissible for member in members),
         total=len(members),
     )
@@ -157,7 +157,12 @@ def pointed(pool: Pool, decision: Plan, service: Service) -> Route | None:
         return None
     sticky = service.means.pointers.sticky(pool.id) if pool.strategy in _POINTS else None
     routes = [item.route for item in decision.ranked]
-    if sticky is not None and not sticky.left and sticky.route in routes:
+    if sticky is not None and not sticky.left and ModelKey(sticky.route.provider, sticky.route.model) in pool.members:
         return sticky.route
     now = service.clock.monotonic()
     return next((route for route in routes if service.board.refusal(route, now) is None), None)
+
+
+def shown(pointer: Route | None) -> str | None:
+    """Return a pointer as operators know members, `provider/model`."""
+    return None if pointer is None else f"{pointer.provider}/{pointer.model}"

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 from routerconsole.control.port import ControlError
 from routerconsole.domain.pool import Pool, Strategy
+from routerconsole.domain.route import ModelKey, Route
 from routerconsole.routing.plan import listed
 from routerconsole.routing.pointers import POINTING, record
 from routerconsole.storage.state import Record
 
 from .pool_memory import POINTER
-from .pool_views import looked_at, pointed
+from .pool_views import looked_at, pointed, shown
 
 if TYPE_CHECKING:
-    from routerconsole.domain.route import Route
-
     from .service import Service
 
 
@@ -28,6 +27,11 @@ class Rotation:
     before: Route | None
     after: Route
     records: tuple[Record, ...]
+
+    @property
+    def told(self) -> tuple[dict[str, str | None], dict[str, str | None]]:
+        """The pointer before and after, as shown."""
+        return {"pointer": shown(self.before)}, {"pointer": shown(self.after)}
 
 
 def rotation(name: str, service: Service) -> Rotation:
@@ -45,15 +49,12 @@ def rotation(name: str, service: Service) -> Rotation:
     decision = looked_at(pool, service, registry, service.means.peeking())
     now = service.clock.monotonic()
     before = pointed(pool, decision, service)
-    others = [item.route for item in decision.ranked if item.route != before]
+    others = [item.route for item in decision.ranked if before is None or item.model.key != _member(before)]
     ready = [route for route in others if service.board.refusal(route, now) is None]
     if not ready:
         away = ((route, refusal.text) for route in others if (refusal := service.board.refusal(route, now)))
         raise _refused(f"No other member of pool {pool.id!r} can be asked now. {listed(away)}")
-    elsewhere = (
-        route for route in ready if before is None or route[::2] != before[::2]
-    )  # another account is a way too
-    after = next(elsewhere, ready[0])
+    after = ready[0]
     kept = () if pool.strategy is Strategy.ROUND_ROBIN else (Record((pool.id,), POINTER, record(after)),)
     return Rotation(pool, before, after, kept)
 
@@ -65,6 +66,10 @@ def rotate(found: Rotation, service: Service) -> None:
         pointers.rotate(found.pool.id, found.after)
     elif found.before is not None:
         pointers.skip(found.pool.id, found.before)
+
+
+def _member(route: Route) -> ModelKey:
+    return ModelKey(route.provider, route.model)
 
 
 def _refused(why: str) -> ControlError:

@@ -157,7 +157,9 @@ class Settlement:
     def failed(self, error: RouterError) -> None:
         """The request is answered with an error."""
         self.trace.error_code = error.code.value
-        if error.code in _EXHAUSTED and not self.trace.attempts and self.trace.resolved_kind not in _NO_POOL:
+        bound = self._flight.track is not None and self._flight.track.strict  # others of the pool were not looked at
+        pooled = self.trace.resolved_kind not in _NO_POOL and not bound
+        if error.code in _EXHAUSTED and not self.trace.attempts and pooled:
             self._engine.bus.publish(
                 Fact(
                     EventType.POOL_EXHAUSTED,

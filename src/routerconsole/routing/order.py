@@ -67,9 +67,9 @@ def ring(count: int, first: int) -> list[int]:
     return [(at - first) % count for at in range(count)]
 
 
-def by_turn(routes: Sequence[Route], turns: Mapping[Route, int]) -> list[int]:
+def by_turn(members: Sequence[ModelKey], turns: Mapping[ModelKey, int]) -> list[int]:
     """Who was asked longest ago goes first, so that those who can be asked alternate (round_robin, C3-25)."""
-    return ranks([turns.get(route, 0) for route in routes])
+    return ranks([turns.get(member, 0) for member in members])
 
 
 def by_price(prices: Sequence[float | None]) -> list[int]:
@@ -230,9 +230,8 @@ def arrange(
         case Strategy.STICK_UNTIL_FAILURE:
             return _stick(pool, items, means, first)
         case Strategy.ROUND_ROBIN:
-            turns = means.pointers.turns(pool.id)
-            index = by_turn([item.route for item in items], turns)
-            return Order(index, [""] * len(items), Track(pool.id, pool.strategy, None))
+            places = by_turn([item.model.key for item in items], means.pointers.turns(pool.id))
+            return Order(places, [""] * len(items), Track(pool.id, pool.strategy, None))
         case Strategy.SESSION_STICKY if session is not None:
             return _session(pool, items, means, session=session, now=now)
         case Strategy.RATE_LIMIT_AWARE:
@@ -267,21 +266,36 @@ _UNSCORED = Quality()
 
 
 def _stick(pool: Pool, items: Sequence[Entry], means: Means, first: ModelKey) -> Order:
+    """Go round the members from the one pointed at; the accounts of each follow their own strategy."""
     sticky = means.pointers.sticky(pool.id)
-    at = _lead(pool, items, sticky.route if sticky else None, first)
-    if at is not None and sticky is not None and sticky.left:
-        at = (at + 1) % len(items)
-    words = ["pointer" if place == at else "" for place in range(len(items))]
-    return Order(ring(len(items), at or 0), words, _track(pool, items, at))
+    keys = [item.model.key for item in items]
+    members = list(dict.fromkeys(keys))
+    at: int | None = 0 if members[0] == first else None
+    if sticky is not None:
+        key = ModelKey(sticky.route.provider, sticky.route.model)
+        if key in members:
+            at = (members.index(key) + sticky.left) % len(members)
+        elif key in pool.members:
+            at = None
+    round_ = dict(zip(members, ring(len(members), at or 0), strict=True))
+    words = ["pointer" if at is not None and key == members[at] else "" for key in keys]
+    lead = None if at is None else items[keys.index(members[at])].route
+    return Order(ranks([round_[key] for key in keys]), words, Track(pool.id, pool.strategy, lead))
 
 
 def _headroom(pool: Pool, items: Sequence[Entry], means: Means, *, first: ModelKey, now: float) -> Order:
+    """Stay with the route pointed at, an account of a model; a pool that points nowhere yet points at its first."""
     sticky = means.pointers.sticky(pool.id)
-    at = _lead(pool, items, sticky.route if sticky else None, first)
+    at: int | None = 0 if items[0].model.key == first else None
+    if sticky is not None:
+        found = (place for place, item in enumerate(items) if item.route == sticky.route)
+        gone = ModelKey(sticky.route.provider, sticky.route.model) not in pool.members
+        at = next(found, at if gone else None)
     spent = [means.meter.spent(item.route, item.model.limits, now) for item in items]
     index = by_headroom(spent, at if sticky is None or not sticky.left else None)
     words = [f"{percent(max(0.0, 1 - share))} of its limits left" for share in spent]
-    return Order(index, words, _track(pool, items, index.index(0) if at is not None else None))
+    lead = None if at is None else items[index.index(0)].route
+    return Order(index, words, Track(pool.id, pool.strategy, lead))
 
 
 def _session(pool: Pool, items: Sequence[Entry], means: Means, *, session: str, now: float) -> Order:
@@ -298,8 +312,8 @@ def _session(pool: Pool, items: Sequence[Entry], means: Means, *, session: str, 
         held = None  # its own route cannot serve this one request; the session stays there all the same
     lead = bound if held is None else routes[held]
     words = ["session" if at == held else "" for at in range(len(items))]
-    track = Track(pool.id, pool.strategy, lead, key)
-    return Order(index, words, track, held, alone=pool.session_mode is SessionMode.STRICT)
+    strict = pool.session_mode is SessionMode.STRICT
+    return Order(index, words, Track(pool.id, pool.strategy, lead, key, strict=strict), held, alone=strict)
 
 
 def _latency(items: Sequence[Entry], board: Speeds, *, stream: bool, now: float) -> Order:
@@ -321,24 +335,6 @@ def _load(items: Sequence[Entry], board: Speeds, means: Means, *, stream: bool, 
     able = [item.candidate.decision is not Decision.SKIPPED for item in items]
     words = [f"cost {cost:.3g}, {count} in flight" for cost, count in zip(costs, busy, strict=True)]
     return Order(two_choices(costs, able, means.rng), words)
-
-
-def _lead(pool: Pool, items: Sequence[Entry], sticky: Route | None, first: ModelKey) -> int | None:
-    """Return where the pool's pointer stands among the candidates; None where it is no candidate of this request.
-
-    A pool that points nowhere yet points at its first member.
-    """
-    if sticky is not None:
-        for at, item in enumerate(items):
-            if item.route == sticky:
-                return at
-        if ModelKey(sticky.provider, sticky.model) in pool.members:
-            return None
-    return 0 if items[0].model.key == first else None
-
-
-def _track(pool: Pool, items: Sequence[Entry], at: int | None) -> Track:
-    return Track(pool.id, pool.strategy, None if at is None else items[at].route)
 
 
 def _priced(price: float | None) -> str:

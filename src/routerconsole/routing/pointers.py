@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from routerconsole.domain.outcome import Failure, OutcomeClass
 from routerconsole.domain.pool import Strategy
-from routerconsole.domain.route import Route
+from routerconsole.domain.route import ModelKey, Route
 
 from .state import RefusalKind
 
@@ -28,6 +28,9 @@ MAX_SESSIONS = 20_000
 
 POINTING = (Strategy.STICK_UNTIL_FAILURE, Strategy.RATE_LIMIT_AWARE, Strategy.ROUND_ROBIN)
 """Strategies whose place can be moved by hand."""
+
+_BY_MEMBER = Strategy.STICK_UNTIL_FAILURE
+"""Points at a model, whose accounts go by their own strategy; `rate_limit_aware` points at one account's route."""
 
 _LEAVES = frozenset(
     {
@@ -68,7 +71,8 @@ class Sticky(NamedTuple):
 class Track(NamedTuple):
     """What a decision hands on for the pool's memory: the route that leads (None: not among the candidates).
 
-    `away`: already when the decision was taken it could not be asked, or stood behind for a reason of its own.
+    `away`: already when the decision was taken it could not be asked, or stood behind for a reason of its own;
+    `strict`: the session may go nowhere else.
     """
 
     pool: str
@@ -76,6 +80,7 @@ class Track(NamedTuple):
     lead: Route | None
     session: bytes | None = None
     away: bool = False
+    strict: bool = False
 
     def passed(self, behind: bool, refusal: _Kind | None) -> Track:
         """Return the same with what the decision found of the leading route."""
@@ -91,7 +96,7 @@ class Pointers:
 
     def __init__(self) -> None:
         self._sticky: dict[str, Sticky] = {}
-        self._turns: dict[str, dict[Route, int]] = {}
+        self._turns: dict[str, dict[ModelKey, int]] = {}
         self._count = 0
         self._sessions: OrderedDict[tuple[str, bytes], tuple[Route, float]] = OrderedDict()  # route, last asked
         self._dirty: set[str] = set()
@@ -102,8 +107,8 @@ class Pointers:
         """Return where a pool points, None before its first request."""
         return self._sticky.get(pool)
 
-    def turns(self, pool: str) -> Mapping[Route, int]:
-        """Return when each route was last asked first, as rising numbers; who is not in it never was."""
+    def turns(self, pool: str) -> Mapping[ModelKey, int]:
+        """Return when each member was last asked first, as rising numbers; who is not in it never was."""
         return self._turns.get(pool, {})
 
     def session(self, pool: str, key: bytes, now: float) -> Route | None:
@@ -131,37 +136,41 @@ class Pointers:
         """Note a route that is being asked; what points moves there only if its own route failed or was refused."""
         if track.strategy is Strategy.ROUND_ROBIN:
             if first:  # only the first: else who fails would lead again next time
-                self._count += 1
-                self._turns.setdefault(track.pool, {})[route] = self._count
+                self.skip(track.pool, route)
             return
         if track.lead is None:
             return
-        stays = route == track.lead or not _left(track, tried, skipped)
+        leads = route == track.lead or (track.strategy is _BY_MEMBER and _member(route) == _member(track.lead))
+        stays = leads or not _left(track, tried, skipped)
         if track.session is not None:
             key = (track.pool, track.session)
             # where nothing is bound yet a request that went elsewhere for reasons of its own binds nothing
-            if stays and route != track.lead and key not in self._sessions:
+            if stays and not leads and key not in self._sessions:
                 return
             self._sessions[key] = (track.lead if stays else route, now)
             self._sessions.move_to_end(key)
             while len(self._sessions) > MAX_SESSIONS:
                 self._sessions.popitem(last=False)
-        elif route == track.lead or not stays:
-            self._point(track.pool, route)
+        elif leads or not stays:
+            before = self._sticky.get(track.pool)
+            kept = before is not None and not before.left and track.strategy is _BY_MEMBER
+            if before is None or not kept or _member(before.route) != _member(route):
+                self._point(track.pool, route)
 
     def cut(self, pool: str, route: Route) -> None:
         """Note that an answer of a route broke off: a pool that points there goes on to the next."""
-        if self._sticky.get(pool) == (route, False):
-            self._sticky[pool] = Sticky(route, left=True)
+        sticky = self._sticky.get(pool)
+        if sticky is not None and _member(sticky.route) == _member(route):
+            self._sticky[pool] = Sticky(sticky.route, left=True)
 
     def rotate(self, pool: str, route: Route) -> None:
         """Point a pool at a route: the next request goes there first."""
         self._point(pool, route)
 
     def skip(self, pool: str, route: Route) -> None:
-        """Count a route's turn as had (round_robin)."""
+        """Count a member's turn as had (round_robin)."""
         self._count += 1
-        self._turns.setdefault(pool, {})[route] = self._count
+        self._turns.setdefault(pool, {})[_member(route)] = self._count
 
     # --- the registry, and what is kept ---
 
@@ -174,9 +183,8 @@ class Pointers:
         for name in [name for name in self._turns if name not in pools]:
             del self._turns[name]
         for name, turns in self._turns.items():
-            members = set(pools[name].members)
-            for route in [route for route in turns if (route.provider, route.model) not in members]:
-                del turns[route]
+            for member in turns.keys() - set(pools[name].members):
+                del turns[member]
         self.sweep(now)
 
     def sweep(self, now: float) -> None:
@@ -204,6 +212,10 @@ class Pointers:
         if before is None or before.left or before.route != route:
             self._sticky[pool] = Sticky(route)
             self._dirty.add(pool)
+
+
+def _member(route: Route) -> ModelKey:
+    return ModelKey(route.provider, route.model)
 
 
 def record(route: Route) -> dict[str, Any]:

@@ -63,13 +63,12 @@ def _capabilities(registry: Registry) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 class _Latest:
-    """The index of the registry last asked about."""
+    """The index of the registry last asked about; the two change in one step, as engines may run in several threads."""
 
-    __slots__ = ("names", "registry")
+    __slots__ = ("known",)
 
     def __init__(self) -> None:
-        self.registry: Registry | None = None
-        self.names: Names | None = None
+        self.known: tuple[Registry, Names] | None = None
 
 
 _LATEST: Final = _Latest()
@@ -77,9 +76,10 @@ _LATEST: Final = _Latest()
 
 def names_of(registry: Registry) -> Names:
     """Return the index of a registry, made at its first use."""
-    if _LATEST.registry is not registry or _LATEST.names is None:
-        _LATEST.names, _LATEST.registry = Names(registry), registry
-    return _LATEST.names
+    known = _LATEST.known
+    if known is None or known[0] is not registry:
+        known = _LATEST.known = (registry, Names(registry))
+    return known[1]
 
 
 def shown(name: str) -> str:

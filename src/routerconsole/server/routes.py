@@ -17,7 +17,6 @@ from routerconsole.control.port import Actor
 from .errors import Headers
 from .schemas import NoQuery, Nothing
 
-ACTOR = Actor.API
 Q = TypeVar("Q", bound=BaseModel)
 B = TypeVar("B", bound=BaseModel)
 

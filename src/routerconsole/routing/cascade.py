@@ -98,8 +98,7 @@ class Cascade:
     turns: AccountTurns | None = None
     pointers: Pointers | None = None
     """The pools' memory; hears which route was asked instead of which."""
-    objection: Callable[[Ranked], str | None] | None = None
-    """Says why a route's dialect cannot carry the request; asked of a route before it is, and of no other."""
+    objection: Callable[[Ranked], str | None] | None = None  # why a route's dialect cannot carry the request
     tried: list[Tried] = field(default_factory=list)
     skipped: dict[Route, Refusal] = field(default_factory=dict)
     _asked: set[Route] = field(default_factory=set)
@@ -266,8 +265,7 @@ class Cascade:
             and (refusal := self.board.refusal(item.route, now)) is not None
             and not self._gated_by_us(item.route)
         ]
-        soonest = sorted(gated, key=lambda item: item[:2])
-        ranked = next((item for _, _, item in soonest if self._fits(item)), None)
+        ranked = next((item for _, _, item in sorted(gated, key=lambda item: item[:2]) if self._fits(item)), None)
         if ranked is None:
             return None
         if self.tried and not self.budget.available(ranked.provider.name, now):
@@ -344,11 +342,10 @@ class Cascade:
     def _fits(self, ranked: Ranked) -> bool:
         """Say whether the route's dialect can carry the request; where not, nothing is sent and nobody is charged."""
         why = None if self.objection is None else self.objection(ranked)
-        if why is None:
-            return True
-        self._unfit.add(ranked.route)
-        self._skip(ranked, Refusal(RefusalKind.DIALECT, why))
-        return False
+        if why is not None:
+            self._unfit.add(ranked.route)
+            self._skip(ranked, Refusal(RefusalKind.DIALECT, why))
+        return why is None
 
     def _skip(self, ranked: Ranked, refusal: Refusal) -> None:
         self.skipped[ranked.route] = refusal

@@ -213,13 +213,28 @@ def _family(upstream_id: str) -> tuple[str, Family] | None:
     """Return the longest row that a spelling starts with, its size class counted with it."""
     found: tuple[str, Family] | None = None
     for form in spellings(upstream_id):
-        for name, row in CATALOGUE.items():
-            prefix, _, size = name.partition(":")
+        for name, prefix, size in _ROWS.get(form[:_START], ()):
             starts = form.startswith(prefix) and not form[len(prefix) : len(prefix) + 1].isalnum()
-            sized = not size or re.search(rf"(?:^|[-:]){re.escape(size)}(?:$|[-:])", form[len(prefix) :])
+            sized = size is None or size.search(form, len(prefix))
             if starts and sized and (found is None or len(name) > len(found[0])):
-                found = (name, row)
+                found = (name, CATALOGUE[name])
     return found
+
+
+_START: Final = 2
+
+
+def _rows() -> Mapping[str, list[tuple[str, str, re.Pattern[str] | None]]]:
+    """The catalogue by how names start: thousands of models are looked up at once."""
+    rows: dict[str, list[tuple[str, str, re.Pattern[str] | None]]] = {}
+    for name in CATALOGUE:
+        prefix, _, size = name.partition(":")
+        sized = re.compile(rf"(?:^|[-:]){re.escape(size)}(?:$|[-:])") if size else None
+        rows.setdefault(prefix[:_START], []).append((name, prefix, sized))
+    return rows
+
+
+_ROWS: Final = _rows()
 
 
 def _by_name(name: str) -> list[tuple[tuple[Word | str, ...], Tri]]:

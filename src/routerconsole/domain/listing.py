@@ -57,6 +57,13 @@ class Listing:
         bases = (base for name in names if (base := base_of(name)) is not None)
         return next((self.models[base] for base in bases if base in self.models), None)
 
+    def agrees(self, other: Listing, names: Collection[str]) -> bool:
+        """Whether two listings say the very same of a model, its presence included."""
+        return self.told(names) is other.told(names) and all(
+            (name in self.models) is (name in other.models) and self.missed.get(name) == other.missed.get(name)
+            for name in names
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ListingDiff:
@@ -101,7 +108,11 @@ def merge(
         complete = False
         some = f"lists {len(known) - len(gone)} of {len(known)} known models: the others' absence is not believed yet"
         note = "; ".join(part for part in (note, some) if part)
-    models, absent, left = dict(fresh.models), {}, {}
+    models: dict[str, ListedModel] = {}
+    absent, left = {}, {}
+    for id_, told in fresh.models.items():
+        before = known.get(id_)
+        models[id_] = before if before == told else told  # the same object tells others that nothing changed
     for id_ in gone:
         if complete:
             absent[id_], left[id_] = 1, known[id_]

@@ -13,6 +13,7 @@ from routerconsole.cli.models import key_of
 from routerconsole.cli.output import show_json
 from routerconsole.cli.session import with_control
 from routerconsole.cli.targets import change
+from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import CancelPull, PullModel
 from routerconsole.domain.visible import BLOCK_LIMIT, visible
 
@@ -27,6 +28,7 @@ POLL_S = 0.2
 _PULL_EVENT = "pull.progress"
 _BAR = 30
 _RUNNING = "running"
+_LOST = "its last event was overwritten before it was read; `models show` tells whether the model is there"
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -70,8 +72,19 @@ async def _events(control: Control, cursor: int, key: tuple[str, str]) -> AsyncI
         for event in page.events:
             if event.type.value == _PULL_EVENT and (event.data.get("provider"), event.data.get("model")) == key:
                 yield dict(event.data)
+        if page.missed and not await _runs(control, *key):
+            yield {"provider": key[0], "model": key[1], "state": "ended", "status": _LOST}
         if not page.events:
             await asyncio.sleep(POLL_S)
+
+
+async def _runs(control: Control, provider: str, model: str) -> bool:
+    """Whether a download still runs: a second one would be a conflict."""
+    try:
+        await control.do(PullModel(provider, model), actor="cli", dry_run=True)
+    except ControlError as exc:
+        return exc.code == "conflict"
+    return False
 
 
 def bar(progress: Mapping[str, Any], width: int) -> str:

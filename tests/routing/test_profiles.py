@@ -84,11 +84,24 @@ def test_C4_02_without_tools_the_fallback_answers_and_the_trace_says_why() -> No
     assert [item.decision for item in decision.candidates] == [Decision.ELIGIBLE, Decision.DROPPED]
 
 
-def test_C4_02_tools_nobody_knows_of_stand_behind_those_known() -> None:
-    """Unknown is not no: the profile's own model may still be asked, after the fallback that is known to."""
+def test_C4_02_C4_16_a_fallback_known_to_meet_the_need_beats_a_profile_nobody_knows_it_of() -> None:
+    """Unknown is not no, but it does not meet a need that another is known to meet: it is not called then."""
     decision = two("").decide(TOOLS, name="gemma4-local")
-    assert order(decision) == ["cloud/big", "local/gemma"]
+    assert order(decision) == ["cloud/big"]
     assert "because tool calling was required (tools: unknown)" in decision.because[0]
+    told = two("").send({"cloud": server(500)}, TOOLS, name="gemma4-local")
+    assert set(told.labels) == {"cloud/big"}
+
+
+def test_a_profile_nobody_knows_anything_of_is_used_where_no_fallback_is_better() -> None:
+    """Neither is known to, or the one that is known to cannot be asked: unknown is not no."""
+    assert order(two("", "").decide(TOOLS, name="gemma4-local")) == ["local/gemma", "cloud/big"]
+    desk = two("")
+    desk.open("cloud", "big")
+    decision = desk.decide(TOOLS, name="gemma4-local")
+    assert order(decision) == ["cloud/big", "local/gemma"]
+    assert desk.send(needs=TOOLS, name="gemma4-local").labels == ["local/gemma"]
+    assert decision.because == ()
 
 
 @pytest.mark.parametrize(

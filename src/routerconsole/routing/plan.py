@@ -181,7 +181,7 @@ def plan(
     kept.sort(key=_by_key)  # 11
     ranked = [item for _, item in kept]
     if explicit is not None:
-        ranked = _fitting(ranked, dropped)
+        ranked = _meeting(ranked, explicit, dropped)
     candidates = [item.candidate for item in ranked] + dropped
     error: RoutingFailed | None = None
     if not ranked:
@@ -239,7 +239,7 @@ def _stock(shelf: dict[ModelKey, _Item], key: ModelKey, registry: Registry) -> _
 _FITS, _CONTEXT_UNKNOWN, _TOO_SMALL = 0, 1, 2
 _CONTEXT = -6
 """The place of the context in the sort key, from its end: a waterfall's tiers stand in front."""
-_AFFINITY = 2
+_CLASS, _AFFINITY = 0, 2
 _OWN = slice(-4, -1)
 """What puts a route behind whatever the request: health, limits, gate."""
 
@@ -299,16 +299,24 @@ def _place(
     return key, Ranked(route, model, item.provider, Candidate(route, decision, reasons, key))
 
 
-def _fitting(ranked: list[Ranked], dropped: list[Candidate]) -> list[Ranked]:
-    """Drop what is too small from a profile's chain while anything in it is not: it does not meet the need."""
-    fitting = [item for item in ranked if item.candidate.sort_key[_CONTEXT] != _TOO_SMALL]
-    if not fitting or len(fitting) == len(ranked):
-        return ranked
+def _meeting(ranked: list[Ranked], explicit: ModelKey, dropped: list[Candidate]) -> list[Ranked]:
+    """Drop what does not meet the need from a profile's chain while something in it that can be asked does.
+
+    That is what is too small, and the profile's own model where a fallback is known to have what it is not known to.
+    """
+    asked = [item for item in ranked if item.candidate.decision is not Decision.SKIPPED]
+    best = min((item.candidate.sort_key[_CLASS] for item in asked), default=gate.CapabilityClass.NO)
+    fits = any(item.candidate.sort_key[_CONTEXT] != _TOO_SMALL for item in ranked)
+    met: list[Ranked] = []
     for item in ranked:
-        if item.candidate.sort_key[_CONTEXT] == _TOO_SMALL:
-            item.candidate.decision = Decision.DROPPED
-            dropped.append(item.candidate)
-    return fitting
+        candidate = item.candidate
+        lacking = item.model.key == explicit and candidate.sort_key[_CLASS] > best
+        if lacking or (fits and candidate.sort_key[_CONTEXT] == _TOO_SMALL):
+            candidate.decision, candidate.sort_key = Decision.DROPPED, ()
+            dropped.append(candidate)
+        else:
+            met.append(item)
+    return met
 
 
 def _reordered(

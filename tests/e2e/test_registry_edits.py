@@ -150,7 +150,7 @@ async def test_a_gap_on_the_exact_route_gates_until_an_operator_says_otherwise(m
     assert await tried() == ["a"]
 
 
-async def test_U33_strikes_before_an_operators_yes_do_not_count_after_it(make: MakeStand) -> None:
+async def test_strikes_before_an_operators_yes_do_not_count_after_it(make: MakeStand) -> None:
     """Two undelivered answers, a yes, two more: still asked; the third after the yes gates it."""
     stand = await make(models=MODELS, providers=ROOM)
     stand.sims["a"].set("m", Behaviour(tools="ignore"))

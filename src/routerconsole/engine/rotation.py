@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from routerconsole.control.port import ControlError
 from routerconsole.domain.pool import Pool, Strategy
 from routerconsole.domain.route import ModelKey, Route
-from routerconsole.routing.plan import listed
+from routerconsole.routing.nobody import listed
 from routerconsole.routing.pointers import POINTING, record
 from routerconsole.storage.state import Record
 

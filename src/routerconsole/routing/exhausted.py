@@ -10,7 +10,7 @@ from routerconsole.domain.outcome import Failure, GateReason, OutcomeClass
 from routerconsole.domain.trace import Decision
 
 from .error_body import public_text
-from .plan import RECHECK_S, listed
+from .nobody import RECHECK_S, listed
 from .state import RefusalKind
 
 if TYPE_CHECKING:

@@ -8,16 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from routerconsole.domain.errors import ErrorCode, RoutingFailed
+from routerconsole.domain.errors import RoutingFailed
 from routerconsole.domain.pool import Strategy
 from routerconsole.domain.registry import NO_LIMITS, AccountStrategy
 from routerconsole.domain.trace import Candidate, Decision
 
 from . import gate
+from .nobody import nobody, too_long
 from .order import Order, Speeds, arrange
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from routerconsole.domain.registry import Limits, Model, Provider, Registry
     from routerconsole.domain.request import Needs
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
     from .state import RefusalKind
 
 SortKey = tuple[float, ...]
-
-RECHECK_S = 30.0
-"""Seconds after which a client may ask again where nobody knows better; providers are checked that often by default."""
-NAMED = 20
-"""Routes named in one message; the error body lists more."""
 
 
 class Refusal(Protocol):
@@ -185,17 +181,10 @@ def plan(
     candidates = [item.candidate for item in ranked] + dropped
     error: RoutingFailed | None = None
     if not ranked:
-        error = _nobody(resolution, needs, dropped, tuple(lacking), configured=bool(registry.providers))
+        error = nobody(resolution, needs, dropped, tuple(lacking), configured=bool(registry.providers))
     elif all(item.candidate.sort_key[_CONTEXT] == _TOO_SMALL for item in ranked):
-        error = _context_error(ranked, needs)
+        error = too_long(((item.route, item.model) for item in ranked), needs)
     return Plan(resolution, needs, candidates, ranked, error, track=track)
-
-
-def listed(entries: Iterable[tuple[Route, str]]) -> str:
-    """Return routes with their reasons as one line of a message, the first NAMED of them."""
-    each = [f"{route.label()}: {reason}" for route, reason in entries]
-    more = f"; and {len(each) - NAMED} more" if len(each) > NAMED else ""
-    return "; ".join(each[:NAMED]) + more
 
 
 class _Item(NamedTuple):
@@ -344,52 +333,3 @@ def _reordered(
 def _passed(lead: Route, kept: list[tuple[SortKey, Ranked]]) -> bool:
     """Whether the leading route stands behind for a reason of its own: degraded, limits used up or gated."""
     return any(any(key[_OWN]) for key, item in kept if item.route == lead)
-
-
-def _nobody(
-    resolution: Resolution, needs: Needs, dropped: list[Candidate], lacking: tuple[str, ...], *, configured: bool
-) -> RoutingFailed:
-    """Choose the error for an empty list: what the request needs is offered by none, or there is nobody at all."""
-    each = listed((item.route, ", ".join(item.reasons)) for item in dropped)
-    if lacking:
-        return RoutingFailed(
-            ErrorCode.CAPABILITY_UNAVAILABLE,
-            f"No route of {resolution.id!r} offers what this request needs ({', '.join(lacking)}). {each}",
-        )
-    if dropped:
-        return RoutingFailed(
-            ErrorCode.CAPABILITY_UNAVAILABLE,
-            f"{resolution.id!r} has no route for this kind of request ({needs.endpoint}). {each}",
-        )
-    told = f"{resolution.id!r} has no members. {_to_fill(resolution)}."
-    if not configured:
-        told = (
-            "No provider is configured. Write `providers` with their `models` into a configuration"
-            " (`routerconsole config init` begins one), or set an API key or start a local server before the router."
-        )
-    return RoutingFailed(
-        ErrorCode.NO_ROUTABLE_CANDIDATE,
-        told,
-        retry_after=RECHECK_S,
-    )
-
-
-def _to_fill(resolution: Resolution) -> str:
-    """Say which key of the configuration brings members."""
-    pool = resolution.pool
-    if pool is None or pool.node is None:
-        return "Add models under `providers[].models` or `pools[].members`"
-    return (
-        f"No model it takes has the capability {pool.node}: add it to one under `providers[].models[].capabilities`,"
-        " or list models under `pools[].members`"
-    )
-
-
-def _context_error(ranked: list[Ranked], needs: Needs) -> RoutingFailed:
-    largest = max(item.model.context_window or 0 for item in ranked)
-    each = listed((item.route, f"context {item.model.context_window}") for item in ranked)
-    return RoutingFailed(
-        ErrorCode.CONTEXT_LENGTH_EXCEEDED,
-        f"This request is about {needs.estimate_tokens} tokens; the largest context window here is {largest}. {each}",
-        param="messages",
-    )

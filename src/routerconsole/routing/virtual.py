@@ -10,14 +10,13 @@ from routerconsole.domain.pool import Pool
 from routerconsole.domain.registry import Tier
 
 from .names import names_of
+from .nobody import RECHECK_S
 from .resolution import Resolution, ResolvedKind, members
 
 if TYPE_CHECKING:
     from routerconsole.domain.registry import Registry
 
 PREFIXES: Final = ("router/", "router__", "llmproxy/", "llmproxy__")
-RECHECK_S: Final = 30.0
-"""Seconds after which a client may ask for an empty model again: providers are checked that often by default."""
 _PRICE_KEYS: Final = {
     "free": "`free: true` at a provider (`providers[].free`), or prices of 0 at a model "
     "(`providers[].models[].usd_per_mtok_in` and `usd_per_mtok_out`)",

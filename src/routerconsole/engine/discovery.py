@@ -21,6 +21,7 @@ from routerconsole.providers.transport import Timings, TransportError
 from .overlay_records import listing_record
 
 if TYPE_CHECKING:
+    from routerconsole.domain.overlay import Overlay
     from routerconsole.domain.registry import Provider, Registry
 
     from .service import Service
@@ -39,6 +40,8 @@ AGAIN_S = 30.0
 """After a failure, doubled each time up to the interval: a server started later is found soon."""
 IN_THREAD = 64 * 1024
 """Bytes of a listing from which it is read in a thread: 10,000 models take longer than the loop may wait."""
+IN_THREAD_MODELS = 500
+"""Models of the listings that differ from which the registry is worked out in a thread (10 to 40 µs each)."""
 NAMED = 100
 """Ids of each sort an event or audit row names; the counts tell of the rest."""
 
@@ -72,6 +75,7 @@ class Discovery:
         self._due: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._asked: dict[str, tuple[object, ...]] = {}
+        self._applying = asyncio.Lock()
         self.last: dict[str, Outcome] = {}
 
     def configure(self, registry: Registry) -> None:
@@ -94,8 +98,8 @@ class Discovery:
             if now >= due and name in providers:
                 self._due[name] = now + self._pause(providers[name])
                 self._start(name)
-        if self._answers:
-            self._apply()
+        if self._answers and not self._applying.locked():
+            self._service.tasks.start(self._apply(), name="laying listings over")
 
     async def sync(self, names: Iterable[str] = (), *, dry_run: bool = False) -> tuple[Outcome, ...]:
         """Ask these providers (all that allow it when none are named), wait, and return what changed at each.
@@ -108,7 +112,7 @@ class Discovery:
             answers = await asyncio.gather(*(self._list(providers[name]) for name in wanted))
             return tuple(self._merged(answer)[1] for answer in answers)
         await asyncio.gather(*(asyncio.shield(self._start(name)) for name in wanted))
-        self._apply()
+        await self._apply()
         return tuple(self.last[name] for name in wanted if name in self.last)
 
     def _start(self, name: str) -> asyncio.Task[_Answer]:
@@ -135,33 +139,43 @@ class Discovery:
 
     # --- what an answer does ---
 
-    def _apply(self) -> None:
+    async def _apply(self) -> None:
         """Lay all answers over at once, keep them, and tell; where nothing changed nothing is written."""
-        answers, self._answers = self._answers, {}
-        service, overlay = self._service, self._service.overlay
-        listings, outcomes = dict(overlay.listings), []
-        for name, answer in answers.items():
-            current = service.registry.providers.get(name)
-            if current is None or _way_to(current) != _way_to(answer.provider):
-                continue  # a reload took it away or pointed it elsewhere meanwhile
-            listing, outcome = self._merged(answer)
-            self._failures[name] = self._failures.get(name, 0) + 1 if answer.error else 0
-            if answer.error and name in self._due:
-                self._due[name] = service.clock.monotonic() + self._pause(current)
-            self.last[name] = outcome
-            if listing is not None and listing is not listings.get(name):
-                listings[name] = listing
+        async with self._applying:
+            answers, self._answers = self._answers, {}
+            service = self._service
+            fresh: dict[str, Listing] = {}
+            outcomes = []
+            for name, answer in answers.items():
+                current = service.registry.providers.get(name)
+                if current is None or _way_to(current) != _way_to(answer.provider):
+                    continue  # a reload took it away or pointed it elsewhere meanwhile
+                listing, outcome = self._merged(answer)
+                self._failures[name] = self._failures.get(name, 0) + 1 if answer.error else 0
+                if answer.error and name in self._due:
+                    self._due[name] = service.clock.monotonic() + self._pause(current)
                 outcomes.append(outcome)
-        if outcomes:
-            service.lay_over(replace(overlay, listings=listings))
-        now = service.clock.monotonic()
-        for name, answer in answers.items():
-            if answer.page is not None:
-                service.bus.publish_all(service.board.discovered(name, answer.page.models.keys(), now))
-        for outcome in outcomes:
-            listing = listings[outcome.provider]
-            service.keeper.keep(listing_record(listing))
-            service.bus.publish(Fact(EventType.DISCOVERY_UPDATED, _told(outcome, listing)))
+                if listing is not None and listing is not service.overlay.listings.get(name):
+                    fresh[name] = listing
+            if sum(len(listing.models) for listing in fresh.values()) > IN_THREAD_MODELS:
+                await service.work_out(self._with(fresh))
+            if fresh:
+                service.lay_over(self._with(fresh))
+            now = service.clock.monotonic()
+            for name, answer in answers.items():
+                if answer.page is not None:
+                    service.bus.publish_all(service.board.discovered(name, answer.page.models.keys(), now))
+            for outcome in outcomes:
+                self.last[outcome.provider] = outcome
+                if outcome.provider in fresh:
+                    service.keeper.keep(listing_record(fresh[outcome.provider]))
+                    told = _told(outcome, fresh[outcome.provider])
+                    service.bus.publish(Fact(EventType.DISCOVERY_UPDATED, told))
+
+    def _with(self, fresh: Mapping[str, Listing]) -> Overlay:
+        """Return the overlay in force with these listings."""
+        overlay = self._service.overlay
+        return replace(overlay, listings={**overlay.listings, **fresh})
 
     def _merged(self, answer: _Answer) -> tuple[Listing | None, Outcome]:
         """Return the listing from now on, None where there never was one, and what that changes."""

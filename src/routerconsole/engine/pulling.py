@@ -102,6 +102,7 @@ class Pulls:
         self._tasks: dict[ModelKey, asyncio.Task[None]] = {}
         self._ended: deque[Pull] = deque(maxlen=KEPT)
         self._told_at: dict[ModelKey, float] = {}
+        self._untold: set[ModelKey] = set()
         self.silence_s = SILENCE_S
 
     def running(self) -> tuple[Pull, ...]:
@@ -156,6 +157,12 @@ class Pulls:
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
+
+    def tick(self, now: float) -> None:
+        """Tell what was held back: a download that stands still does so where it stands."""
+        for key in list(self._untold):
+            if now - self._told_at.get(key, now) >= PROGRESS_S:
+                self._tell(self._running[key])
 
     async def _run(self, key: ModelKey, target: Target) -> None:
         try:
@@ -225,7 +232,9 @@ class Pulls:
         """Publish where a download stands, at most five times a second while it runs."""
         key, now = ModelKey(pull.provider, pull.model), self._service.clock.monotonic()
         if coalesce and now - self._told_at.get(key, now) < PROGRESS_S:
+            self._untold.add(key)
             return
+        self._untold.discard(key)
         self._told_at[key] = now
         self._service.bus.publish(Fact(EventType.PULL_PROGRESS, pull.data()))
 

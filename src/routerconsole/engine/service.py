@@ -221,12 +221,17 @@ class Service:
 
     def composed(self, overlay: Overlay) -> Registry:
         """Return the registry an overlay amounts to on the present configuration; nothing is in force by it."""
-        made = self._made if self._made.base is self.base else self._ahead
-        if made.base is not self.base or made.overlay is not overlay or made.hints is not self.hints:
-            registry = compose(self.base, overlay, hints=self.hints, since=made)
-            made = Composed(self.base, overlay, registry, self.hints)
+        known = [made for made in (self._made, self._ahead) if made.base is self.base]
+        made = next((item for item in known if item.overlay is overlay and item.hints is self.hints), None)
+        if made is None:
+            made = self._compose(self.base, overlay, known[-1] if known else None)
         self._made = made
         return made.registry
+
+    async def work_out(self, overlay: Overlay) -> None:
+        """Work out on another thread what an overlay amounts to, so that `lay_over` has little left to do."""
+        made = await asyncio.to_thread(self._compose, self.base, overlay, self._made)
+        self._ahead = made
 
     def lay_over(self, overlay: Overlay) -> None:
         """Put what operators decided and providers list in force, at once; it is remembered over reloads.
@@ -235,7 +240,7 @@ class Service:
         overlay reads `overlay` and calls this in one go, without waiting in between: nobody's change is lost then.
         """
         registry = self.composed(overlay)
-        self.overlay = overlay
+        self.overlay, self._ahead = overlay, self._made
         self.swap(registry)
 
     def swap(self, registry: Registry) -> None:
@@ -287,8 +292,10 @@ class Service:
     def _read(self, reload: Reload, overlay: Overlay) -> tuple[Loaded, Composed]:
         """Read a configuration and lay the overlay over it, on another thread: thousands of models take a while."""
         loaded = reload(self.registry.version)
-        registry = compose(loaded.registry, overlay, hints=self.hints)
-        return loaded, Composed(loaded.registry, overlay, registry, self.hints)
+        return loaded, self._compose(loaded.registry, overlay, None)
+
+    def _compose(self, base: Registry, overlay: Overlay, since: Composed | None) -> Composed:
+        return Composed(base, overlay, compose(base, overlay, hints=self.hints, since=since), self.hints)
 
     def _restored(self, overlay: Overlay) -> None:
         """Take over what was kept; what providers listed meanwhile is newer."""
@@ -329,6 +336,7 @@ class Service:
         self.memory.tick()
         self.prober.tick(now)
         self.discovery.tick(now)
+        self.pulls.tick(now)
 
     async def _save(self) -> None:
         await self.keeper.save()

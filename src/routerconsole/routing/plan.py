@@ -127,13 +127,45 @@ def plan(
 
     Without `means` nobody's limits are known and pools go by priority, as they do by default.
     """
-    pool = resolution.pool
-    meter = None if means is None else means.meter
-    policy = resolution.capability_policy or registry.policy.capability_policy
-    words = gate.asked(needs)
     explicit = None if resolution.profile is None else resolution.profile.model
     if explicit is not None and needs.tags:
         needs = replace(needs, tags=())  # they chose the profile; what it stands for keeps its order
+    meter = None if means is None else means.meter
+    kept, dropped, lacking = _sifted(resolution, needs, registry, board, now=now, turns=turns, meter=meter)  # 4-8, 10
+    pool, track = resolution.pool, None
+    if pool is not None and means is not None and pool.strategy is not Strategy.PRIORITY and kept:  # 9
+        items = [item for _, item in kept]
+        order = arrange(pool, items, means, board, now=now, first=resolution.keys[0], session=session, stream=stream)
+        kept, track = _reordered(kept, order, dropped), order.track
+        if track is not None and track.lead is not None:
+            track = track.passed(_passed(track.lead, kept), board.refusal(track.lead, now))
+    kept.sort(key=_by_key)  # 11
+    ranked = [item for _, item in kept]
+    if explicit is not None:
+        ranked = _meeting(ranked, explicit, dropped)
+    candidates = [item.candidate for item in ranked] + dropped
+    error: RoutingFailed | None = None
+    if not ranked:
+        error = nobody(resolution, needs, dropped, tuple(lacking), configured=bool(registry.providers))
+    elif all(item.candidate.sort_key[_CONTEXT] == _TOO_SMALL for item in ranked):
+        error = too_long(((item.route, item.model) for item in ranked), needs)
+    return Plan(resolution, needs, candidates, ranked, error, track=track)
+
+
+def _sifted(
+    resolution: Resolution,
+    needs: Needs,
+    registry: Registry,
+    board: RouteFacts,
+    *,
+    now: float,
+    turns: AccountTurns | None,
+    meter: Meter | None,
+) -> tuple[list[tuple[SortKey, Ranked]], list[Candidate], dict[str, None]]:
+    """Return the routes that stay with their sort keys, those that are dropped, and what these lack."""
+    policy = resolution.capability_policy or registry.policy.capability_policy
+    words = gate.asked(needs)
+    explicit = None if resolution.profile is None else resolution.profile.model
     shelf = _SHELF.of(registry)
     dropped: list[Candidate] = []
     kept: list[tuple[SortKey, Ranked]] = []
@@ -167,24 +199,7 @@ def plan(
                 item, route, needs, verdict=verdict, board=board, meter=meter, now=now, index=index, chosen=chosen
             )  # 8, 10
             kept.append(placed)
-    track = None
-    if pool is not None and means is not None and pool.strategy is not Strategy.PRIORITY and kept:  # 9
-        items = [item for _, item in kept]
-        order = arrange(pool, items, means, board, now=now, first=resolution.keys[0], session=session, stream=stream)
-        kept, track = _reordered(kept, order, dropped), order.track
-        if track is not None and track.lead is not None:
-            track = track.passed(_passed(track.lead, kept), board.refusal(track.lead, now))
-    kept.sort(key=_by_key)  # 11
-    ranked = [item for _, item in kept]
-    if explicit is not None:
-        ranked = _meeting(ranked, explicit, dropped)
-    candidates = [item.candidate for item in ranked] + dropped
-    error: RoutingFailed | None = None
-    if not ranked:
-        error = nobody(resolution, needs, dropped, tuple(lacking), configured=bool(registry.providers))
-    elif all(item.candidate.sort_key[_CONTEXT] == _TOO_SMALL for item in ranked):
-        error = too_long(((item.route, item.model) for item in ranked), needs)
-    return Plan(resolution, needs, candidates, ranked, error, track=track)
+    return kept, dropped, lacking
 
 
 class _Item(NamedTuple):

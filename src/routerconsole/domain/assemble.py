@@ -54,7 +54,7 @@ def assemble(
         profiles={profile.id.casefold(): profile for profile in profiles} or _implicit(shelf.pooled),
         agents=agents or {},
         assignments=assignments or {},
-        by_upstream_id=shelf.by_upstream_id(),
+        by_upstream_id=shelf.by_upstream_id,
         facts=shelf.facts,
         shelves=shelf.shelves,
     )
@@ -120,21 +120,54 @@ class _Shelf:
 
     def __init__(self, providers: Mapping[str, Provider], words: Mapping[str, str], since: Registry | None) -> None:
         self._providers, self._words = providers, words
+        known: Mapping[ModelKey, Facts] = {} if since is None else since.facts
         self.shelves = {
-            name: tuple(_facts(model, provider, {} if since is None else since.facts) for model in provider.models)
+            name: tuple(_facts(model, provider, known) for model in provider.models)
             if since is None or since.providers.get(name) is not provider
             else since.shelves[name]
             for name, provider in providers.items()
         }
+        changed = None if since is None else self._changed(since)
+        if since is None or changed is None:
+            self.facts = self._placed()
+            self.pooled = tuple(key for key, facts in self.facts.items() if facts.joins)
+            self.groups = self._groups(None, {})
+            self.by_upstream_id = self._by_upstream_id()
+        else:
+            self.facts = {**since.facts, **{facts.key: facts for facts in changed}}
+            self.pooled = tuple(key for key, facts in self.facts.items() if facts.joins)
+            moved = {name for facts in changed for name in {*self._of(facts)} ^ {*self._of(since.facts[facts.key])}}
+            self.groups = self._groups(moved, since.virtual)
+            self.by_upstream_id = since.by_upstream_id
+
+    def _placed(self) -> dict[ModelKey, Facts]:
+        """Return all models by priority, then as listed."""
         placed = [
             (provider.priority if facts.model.priority is None else facts.model.priority, facts)
-            for provider in sorted(providers.values(), key=lambda provider: provider.priority)
+            for provider in sorted(self._providers.values(), key=lambda provider: provider.priority)
             for facts in self.shelves[provider.name]
         ]
         placed.sort(key=lambda item: item[0])
-        self.facts = {facts.key: facts for _, facts in placed}
-        self.pooled = tuple(key for key, facts in self.facts.items() if facts.joins)
-        self.groups = self._groups()
+        return {facts.key: facts for _, facts in placed}
+
+    def _changed(self, since: Registry) -> list[Facts] | None:
+        """Return the models that are not as they were; None where any came, went or moved, or words mean others."""
+        if list(self._providers) != list(since.providers) or self._words != _words(since.tree):
+            return None
+        changed: list[Facts] = []
+        for name, provider in self._providers.items():
+            before = since.providers[name]
+            if before is provider:
+                continue
+            was, now = since.shelves[name], self.shelves[name]
+            if before.priority != provider.priority or len(was) != len(now):
+                return None
+            for old, new in zip(was, now, strict=True):
+                if old is not new:
+                    if (old.key, old.model.priority) != (new.key, new.model.priority):
+                        return None
+                    changed.append(new)
+        return changed
 
     def members(self, pool: Pool) -> tuple[ModelKey, ...]:
         """Return a pool's members: those listed, then those of its node, whoever its filter keeps."""
@@ -143,23 +176,25 @@ class _Shelf:
         found = dict.fromkeys((*(key for key in pool.listed if key in facts), *of_node))
         return tuple(key for key in found if pool.filter.keeps(facts[key].model, self._providers[key.provider]))
 
-    def by_upstream_id(self) -> dict[str, tuple[ModelKey, ...]]:
-        """Return the models of each upstream id."""
+    def _by_upstream_id(self) -> Mapping[str, tuple[ModelKey, ...]]:
         found: dict[str, list[ModelKey]] = {}
         for key in self.facts:
             found.setdefault(key.model, []).append(key)
         return {name: tuple(keys) for name, keys in found.items()}
 
-    def _groups(self) -> dict[str, tuple[ModelKey, ...]]:
-        """Return the models in pools by what follows `router/`: word, tier, price, and both; nobody's are left out."""
+    def _groups(self, moved: set[str] | None, known: Mapping[str, Pool]) -> dict[str, tuple[ModelKey, ...]]:
+        """Return the models in pools by what follows `router/`: word, tier, price, and both; nobody's are left out.
+
+        With `moved` only those are worked out, the others are as `known`.
+        """
         names: dict[tuple[frozenset[str], Tier, PriceTier], tuple[str, ...]] = {}
         found: dict[str, list[ModelKey]] = {}
-        for key in self.pooled:
+        for key in self.pooled if moved is None or moved else ():
             facts = self.facts[key]
             kind = (facts.nodes, facts.model.tier, facts.price)
             groups = names.get(kind)
             if groups is None:  # thousands of models are of few kinds
-                groups = names[kind] = self._names(*kind)
+                groups = names[kind] = tuple(name for name in self._names(*kind) if moved is None or name in moved)
             for name in groups:
                 if name in found:
                     found[name].append(key)
@@ -167,7 +202,14 @@ class _Shelf:
                     found[name] = [key]
         bases = (*self._words, *(tier.value for tier in Tier))
         order = (*(name for base in bases for name in (base, *(f"{base}/{price}" for price in _PRICES))), *_PRICES)
-        return {name: tuple(found[name]) for name in order if name in found}
+        made = {name: tuple(keys) for name, keys in found.items()}
+        if moved is not None:
+            made |= {name: pool.members for name, pool in known.items() if name not in moved}
+        return {name: made[name] for name in order if name in made}
+
+    def _of(self, facts: Facts) -> tuple[str, ...]:
+        """Return the groups one model is in."""
+        return self._names(facts.nodes, facts.model.tier, facts.price) if facts.joins else ()
 
     def _names(self, nodes: frozenset[str], tier: Tier, price: PriceTier) -> tuple[str, ...]:
         own = (*(word for word, node in self._words.items() if node in nodes), tier.value)

@@ -22,10 +22,9 @@ _WORD_OF = {node: Word(word) for word, node in NODE_OF.items()}
 
 def registry_facts(before: Registry, after: Registry) -> list[Fact]:
     """Return the events of a swap: one for the registry, one per pool with other members, some per capability."""
-    added = [key for key in after.models if key not in before.models]
-    removed = [key for key in before.models if key not in after.models]
-    both = ((key, before.models.get(key), model) for key, model in after.models.items())
-    changed = [key for key, old, model in both if old is not None and old is not model and old != model]
+    old, new = _models_of(before, after), _models_of(after, before)
+    added, removed = [key for key in new if key not in old], [key for key in old if key not in new]
+    changed = [key for key, model in new.items() if key in old and old[key] is not model and old[key] != model]
     if not (added or removed or changed or _others(before) != _others(after)):
         return []
     facts = [Fact(EventType.REGISTRY_CHANGED, _shown(added, removed, changed=changed) | {"version": after.version})]
@@ -56,6 +55,16 @@ def spoken(overlay: Overlay) -> Mapping[ModelKey, Mapping[Word, float]]:
             if word is not None and at is not None:
                 found.setdefault(key, {})[word] = at
     return found
+
+
+def _models_of(registry: Registry, other: Registry) -> dict[ModelKey, Model]:
+    """Return the models of the providers that are not the very same in another registry."""
+    return {
+        model.key: model
+        for name, provider in registry.providers.items()
+        if other.providers.get(name) is not provider
+        for model in provider.models
+    }
 
 
 def _others(registry: Registry) -> tuple[object, ...]:

@@ -9,6 +9,8 @@ from routerconsole.providers.kinds import dialect_of, unusable
 from routerconsole.providers.openai import Quirk
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from routerconsole.domain.registry import Provider, Registry
     from routerconsole.domain.route import Route
 
@@ -19,6 +21,7 @@ class Upstreams:
     def __init__(self, sender: Sender) -> None:
         self.sender = sender
         self._targets: dict[tuple[str, str | None], Target] = {}
+        self._followed: Mapping[str, Provider] = {}
         self.broken: dict[str, str] = {}
 
     def configure(self, registry: Registry) -> None:
@@ -26,6 +29,9 @@ class Upstreams:
         targets: dict[tuple[str, str | None], Target] = {}
         broken: dict[str, str] = {}
         for provider in registry.providers.values():
+            if self._followed.get(provider.name) is provider:
+                self._keep(provider, targets, broken)
+                continue
             quirks = frozenset(quirk for quirk in Quirk if quirk in provider.quirks)
             for account in provider.accounts:
                 reason = unusable(provider, account)
@@ -36,7 +42,16 @@ class Upstreams:
                     targets[provider.name, account.name] = target(provider, account, dialect_of(provider.kind, quirks))
                 except OSError as exc:
                     broken[provider.name] = f"ca_file cannot be used: {type(exc).__name__}"
-        self._targets, self.broken = targets, broken
+        self._targets, self.broken, self._followed = targets, broken, registry.providers
+
+    def _keep(self, provider: Provider, targets: dict[tuple[str, str | None], Target], broken: dict[str, str]) -> None:
+        """Take over what is known of a provider that is the very object it was."""
+        for account in provider.accounts:
+            known = self._targets.get((provider.name, account.name))
+            if known is not None:
+                targets[provider.name, account.name] = known
+        if provider.name in self.broken:
+            broken[provider.name] = self.broken[provider.name]
 
     def target(self, route: Route) -> Target | None:
         """Return the target of a route, None where it cannot be called."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from routerconsole.domain.route import ModelKey, Route
 
 from . import effects, lessons, roster, saved, verbs
-from .breaker import UNFENCED, CircuitState, End
+from .breaker import CircuitState
 from .health import WELL
 from .state import (
     FaultKind,
@@ -108,29 +108,12 @@ class Board:
         refusal = refuse(node, now, cooling=cooling)
         if refusal is not None:
             return refusal
-        owner = node.owner
         lease = Lease(node, now=now, deadline=deadline, sole=sole, size=size)
         lease.forced = forced
-        plain = owner.admin.plain and node.admin.plain
-        forced_closed = not plain and (owner.admin.forced(now) or node.admin.forced(now))
-        # Both were asked by `refuse`; only a probe swallowed twice can still turn one of them down here.
-        for target in (owner, node):
-            token, moved = target.breaker.admit(now, deadline, self._rng)
-            effects.told(target, moved, now, self._journal, reason="probe lost" if token is None else "")
-            if token is None and not forced_closed:
-                owner.breaker.end(lease.of_provider, End.ABANDONED, now, self._rng)
-                effects.watch(node, now, self._journal)
-                return refuse(node, now, cooling=cooling) or _UNKNOWN
-            if target is owner:
-                lease.of_provider = token or UNFENCED
-            else:
-                lease.of_route = token or UNFENCED
+        if not effects.enter(lease, now, self._rng, self._journal):
+            return refuse(node, now, cooling=cooling) or _UNKNOWN
         if cooling:
             node.gates.cooled = node.account.gates.cooled = True
-        owner.in_flight += 1
-        node.in_flight += 1
-        if lease.probing:
-            effects.watch(node, now, self._journal)
         return lease
 
     def commit(self, lease: Lease, now: float) -> list[Fact]:

@@ -11,7 +11,7 @@ from routerconsole.domain.events import EventType
 from routerconsole.domain.outcome import Abandoned, Ending, Failure, FaultScope, OutcomeClass, Success
 
 from . import gates
-from .breaker import CircuitState, End, Move
+from .breaker import UNFENCED, CircuitState, End, Move
 from .health import WELL, HealthWord, counts_against
 from .state import (
     AccountNode,
@@ -48,6 +48,30 @@ _CIRCUIT_FACT = {
     CircuitState.HALF_OPEN: EventType.CIRCUIT_HALF_OPEN,
     CircuitState.CLOSED: EventType.CIRCUIT_CLOSED,
 }
+
+
+def enter(lease: Lease, now: float, rng: Random, journal: Journal) -> bool:
+    """Take the bulkhead slot and any probe leases; return False, with nothing taken, where a probe is not to be had."""
+    node, owner = lease.node, lease.node.owner
+    plain = owner.admin.plain and node.admin.plain
+    forced_closed = not plain and (owner.admin.forced(now) or node.admin.forced(now))
+    # Both were asked by `refuse`; only a probe swallowed twice can still turn one of them down here.
+    for target in (owner, node):
+        token, moved = target.breaker.admit(now, lease.deadline, rng)
+        told(target, moved, now, journal, reason="probe lost" if token is None else "")
+        if token is None and not forced_closed:
+            owner.breaker.end(lease.of_provider, End.ABANDONED, now, rng)
+            watch(node, now, journal)
+            return False
+        if target is owner:
+            lease.of_provider = token or UNFENCED
+        else:
+            lease.of_route = token or UNFENCED
+    owner.in_flight += 1
+    node.in_flight += 1
+    if lease.probing:
+        watch(node, now, journal)
+    return True
 
 
 def commit(lease: Lease, now: float, journal: Journal) -> None:

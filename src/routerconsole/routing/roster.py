@@ -24,18 +24,26 @@ def follow(
     A changed key or origin cures configuration faults.
     """
     owners: dict[str, ProviderNode] = {}
-    found: dict[Route, RouteNode] = {}
+    found = dict(routes)
+    for name in known.keys() - registry.providers.keys():
+        _drop(known[name], found)
     changed: list[ProviderNode] = []
     for provider in registry.providers.values():
         owner = known.get(provider.name) or ProviderNode(provider)
         if owner.followed is not provider:
+            _drop(owner, found)
             _follow(owner, provider)
             owner.routes = _routes(owner, provider, registry, routes)
             owner.followed = provider
             changed.append(owner)
+            found.update(owner.routes)
         owners[provider.name] = owner
-        found.update(owner.routes)
     return owners, found, changed
+
+
+def _drop(owner: ProviderNode, routes: dict[Route, RouteNode]) -> None:
+    for route in owner.routes:
+        routes.pop(route, None)
 
 
 def _routes(

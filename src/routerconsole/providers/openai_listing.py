@@ -24,14 +24,16 @@ _LITELLM_OWNERS: Final = frozenset({"openai", "litellm", ""})
 _MODALITIES: Final = {"image": Word.VISION, "audio": Word.AUDIO, "video": Word.VIDEO}
 _FLAGS: Final = {
     "supports_function_calling": Word.TOOLS,
-    "supports_parallel_function_calling": Word.PARALLEL_TOOLS,
     "supports_vision": Word.VISION,
     "supports_audio_input": Word.AUDIO,
     "supports_response_schema": Word.JSON_SCHEMA,
     "supports_reasoning": Word.REASONING,
     "supports_system_messages": Word.SYSTEM,
 }
-"""LiteLLM's flags; null says nothing."""
+"""LiteLLM's flags; null says nothing.
+
+Of parallel calls no listing is believed: it is a child of tools, whose yes would stand against everybody's no to tools.
+"""
 _MISTRAL_FLAGS: Final = {"function_calling": Word.TOOLS, "vision": Word.VISION, "completion_chat": Word.TEXT}
 
 
@@ -121,7 +123,6 @@ def _capabilities(id_: str, entry: Object) -> dict[str, Tri]:
             (Word.REASONING, bool(parameters & {"reasoning", "include_reasoning"})),
             (Word.JSON, json),
             (Word.JSON_SCHEMA, "structured_outputs" in parameters),
-            (Word.PARALLEL_TOOLS, "parallel_tool_calls" in parameters),
         ]
         found |= listing.said((word, value or (False if own else None)) for word, value in pairs)
     if isinstance(inputs, list):
@@ -159,7 +160,6 @@ def _with_props(model: ListedModel, props: Object) -> ListedModel:
     found = listing.said(
         (
             (Word.TOOLS, tools if isinstance(tools, bool) else None),
-            (Word.PARALLEL_TOOLS, True if caps.get("supports_parallel_tool_calls") is True and tools else None),
             (Word.SYSTEM, True if caps.get("supports_system_role") is True else None),
             *listing.flags(modalities, {"vision": Word.VISION, "audio": Word.AUDIO, "video": Word.VIDEO}),
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from tests.acceptance.live import READY, Client, Json, free_port, resident_mb, router_command
+from tests.acceptance.live import READY, Client, Json, resident_mb, router_command
 
 
 class Engine:
@@ -51,7 +51,7 @@ class Engine:
         self._log = (self.state_dir.parent / f"{self.state_dir.name}.stderr").open("a")
         begun = time.monotonic()
         self._process = subprocess.Popen(
-            self.command("serve", "--port", str(free_port())),
+            self.command("serve", "--port", "0"),
             stdout=subprocess.PIPE,
             stderr=self._log,
             stdin=subprocess.DEVNULL,

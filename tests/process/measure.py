@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,8 +56,8 @@ def descriptors(router: Router) -> int:
         pytest.skip("the descriptors of a process without core dumps are shown to root only")
 
 
-def tasks(router: Router) -> list[str]:
-    """The names of its tasks, from the dump it writes on SIGUSR1."""
+def tasks(router: Router) -> Counter[str]:
+    """How many tasks of each name it has, from the dump it writes on SIGUSR1."""
     before = len(router.err)
     router.send(signal.SIGUSR1)
     until(lambda: "\ntask " in router.err[before:], "the dump")
@@ -65,7 +66,7 @@ def tasks(router: Router) -> list[str]:
         size = len(router.err)
         router.ask("/healthz")
     lines = router.err[before:].splitlines()
-    return sorted(line.removeprefix("task ") for line in lines if line.startswith("task "))
+    return Counter(line.removeprefix("task ") for line in lines if line.startswith("task ") and "Task-" not in line)
 
 
 def allow_files(count: int) -> None:

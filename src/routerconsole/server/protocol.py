@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import termios
 from collections.abc import Callable
 from typing import Any
 
@@ -248,8 +250,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._client_gone()
 
     def leave(self) -> None:
-        """See Doorstep."""
-        self.transport.close()
+        """See Doorstep; where a request waits to be read it is this process that is busy, not the client idle."""
+        if not _bytes_wait(self.transport):
+            self.transport.close()
 
     def _check_headers(self) -> None:
         limits = self.the_door.limits
@@ -287,6 +290,14 @@ class GuardedProtocol(HttpToolsProtocol):
             % (status, _REASONS[status], len(body), lines, body)
         )
         self.transport.close()
+
+
+def _bytes_wait(transport: asyncio.BaseTransport) -> bool:
+    sock = transport.get_extra_info("socket")
+    try:
+        return any(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)))
+    except (OSError, AttributeError):
+        return False  # closed, or no socket at all
 
 
 def scope_watch(scope: Any) -> Watch | None:

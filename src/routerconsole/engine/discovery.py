@@ -76,6 +76,7 @@ class Discovery:
         self._failures: dict[str, int] = {}
         self._asked: dict[str, tuple[object, ...]] = {}
         self._applying = asyncio.Lock()
+        self.listing_s, self.details_s = LISTING_S, DETAILS_S
         self.last: dict[str, Outcome] = {}
 
     def configure(self, registry: Registry) -> None:
@@ -204,13 +205,13 @@ class Discovery:
             return _Answer(provider, None, provider.unavailable or broken)
         async with self._slots:
             try:
-                async with self._service.pauses.timeout(LISTING_S):
+                async with self._service.pauses.timeout(self.listing_s):
                     body = await self._get(target, target.dialect.list_request(), limit=MAX_LISTING)
                 big = len(body) >= IN_THREAD
                 decode = target.dialect.decode_listing
                 page = await asyncio.to_thread(decode, body) if big else decode(body)
             except TimeoutError:
-                return _Answer(provider, None, f"no listing within {LISTING_S:g} s")
+                return _Answer(provider, None, f"no listing within {self.listing_s:g} s")
             except TransportError as exc:
                 return _Answer(provider, None, exc.detail)
             except (_Refused, Undecodable) as exc:
@@ -237,7 +238,7 @@ class Discovery:
                 models.update((model.id, model) for model in more)
 
         try:
-            async with self._service.pauses.timeout(DETAILS_S):
+            async with self._service.pauses.timeout(self.details_s):
                 await asyncio.gather(*(ask(detail) for detail in page.details))
         except TimeoutError:
             pass  # what came by then is used

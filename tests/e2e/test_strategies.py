@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from tests.e2e.conftest import MakeStand
 from tests.e2e.stand import FORCED, Reply, Stand
 
+from routerconsole.control.registry_commands import UpdateModel
 from routerconsole.domain.route import ModelKey
 from routerconsole.routing.order import Quality
 from routerconsole.simulator import Behaviour
@@ -391,3 +393,42 @@ async def test_C3_12_gates_and_learned_gaps_show_as_reasons(make: MakeStand) -> 
     assert members["b"]["admissible"] is False
     assert members["b"]["reason"].startswith("rate_limited ")
     assert (members["c"]["admissible"], members["c"]["reason"]) == (True, "")
+
+
+async def test_a_limit_that_is_set_later_finds_its_count(make: MakeStand) -> None:
+    """Three requests were served before an operator set two a minute: the next one goes elsewhere at once."""
+    stand = await make("a", "b", pools=pool("priority", "a", "b"))
+    assert names(await several(stand, 3)) == "a a a"
+    await stand.node.control.do(UpdateModel("a", "m", {"limits": {"rpm": 2}}))
+    assert names(await several(stand, 1)) == "b"
+    await stand.node.control.do(UpdateModel("a", "m", {"limits": {"rpm": 10, "tpd": 5}}))
+    assert (await shown(stand))[-1]["reasons"][0].startswith("limits used up: tpd ")
+
+
+@pytest.mark.parametrize(
+    ("kept", "members"),
+    [
+        ({}, "a/plain b/seeing c/seeing"),
+        ({"providers": ["B", "c"]}, "b/seeing c/seeing"),
+        ({"exclude_providers": ["c"]}, "a/plain b/seeing"),
+        ({"tags": ["quick", "mine"]}, "c/seeing"),
+        ({"free": True}, "c/seeing"),
+        ({"free": False}, "a/plain b/seeing"),
+        ({"local": True}, "a/plain"),
+        ({"local": False}, "b/seeing c/seeing"),
+    ],
+)
+async def test_pools_members_come_from_list_and_node_through_the_filter(
+    make: MakeStand, kept: dict[str, Any], members: str
+) -> None:
+    """Those listed and those of the node or below it, whoever the filter keeps; the one without the node is out."""
+    models = {
+        "a": [{"id": "plain", "tags": ["quick"]}, {"id": "m", "capabilities": ["-vision"]}],
+        "b": [{"id": "seeing", "capabilities": ["vision"], "tags": ["quick"]}],
+        "c": [{"id": "seeing", "capabilities": ["ocr"], "tags": ["mine", "quick"]}],
+    }
+    away = {"b": {"local": False}, "c": {"local": False, "free": True}}
+    hybrid = [{"id": "p", "node": "understanding.vision-understanding", "members": ["a/plain"], "filter": kept}]
+    stand = await make("a", "b", "c", models=models, providers=away, pools=hybrid)
+    found = await view(stand)
+    assert " ".join(f"{each['provider']}/{each['model']}" for each in found["members"]) == members

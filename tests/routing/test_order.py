@@ -413,3 +413,12 @@ def test_C3_31_affinity_stands_before_context_and_behind_capability() -> None:
     assert order_of(bench, TOOLS, session=there) == ["a", "b"]
     assert bench.send(needs=TOOLS, name="p", session=there).names == ["a"]
     assert served(bench, session=there) == "b", "the exception moved nothing"
+
+
+def test_load_balanced_wastes_no_draw_on_who_stands_behind() -> None:
+    """With a third that may lack the capability the two that have it still share evenly."""
+    made = [provider(name, model(name, "m", caps)) for name, caps in (("a", "tools"), ("b", "tools"), ("c", ""))]
+    bench = stage(Strategy.LOAD_BALANCED, *made)
+    firsts = Counter(order_of(bench, TOOLS)[0] for _ in range(1000))
+    assert firsts["c"] == 0
+    assert firsts["a"] / 1000 == pytest.approx(0.5, abs=0.05)

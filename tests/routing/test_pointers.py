@@ -29,7 +29,7 @@ from tests.routing.cascades import (
 )  # fmt: skip
 
 from routerconsole.domain.outcome import Failure
-from routerconsole.domain.pool import Strategy
+from routerconsole.domain.pool import SessionMode, Strategy
 from routerconsole.domain.registry import Registry
 from routerconsole.domain.route import Route
 from routerconsole.routing import pointers
@@ -336,3 +336,16 @@ def test_C3_27_one_account_that_fails_moves_no_pointer_while_the_other_serves() 
     assert bench.send({"a/m#y": server(500)}, name="p").labels == ["a/m#y", "b/m"]
     bench.now += 4000
     assert names(bench, 1) == ["b"]
+
+
+def test_a_pointer_or_session_at_a_key_that_is_gone_starts_anew() -> None:
+    """The account was taken out of the configuration: nobody waits for it."""
+    for strategy, session in ((Strategy.RATE_LIMIT_AWARE, None), (Strategy.SESSION_STICKY, "s")):
+        pools = [pool("p", "a/m", strategy=strategy, session_mode=SessionMode.STRICT)]
+        bench = Stage(provider("a", accounts=("x", "y")), pools=pools)
+        (asked,) = bench.send(name="p", session=session).labels
+        left = Stage(provider("a", accounts=("yx".replace(asked[-1], ""),)), pools=pools)
+        left.means, left.pointers = bench.means, bench.pointers
+        left.pointers.follow(left.registry, left.now)
+        assert left.send(name="p", session=session).labels != [asked]
+        assert left.decide(name="p", session=session, peek=True).track.lead is not None  # type: ignore[union-attr] # set

@@ -332,9 +332,19 @@ def _load(items: Sequence[Entry], board: Speeds, means: Means, *, stream: bool, 
     best = min((pace.peak for pace in paces if pace.peak is not None), default=1.0)
     busy = [board.in_flight(item.route) for item in items]
     costs = [pace.cost(now, best) * (count + 1) for pace, count in zip(paces, busy, strict=True)]
-    able = [item.candidate.decision is not Decision.SKIPPED for item in items]
+    front = min((_bucket(item) for item in items if _ready(item)), default=())
+    able = [_ready(item) and _bucket(item) == front for item in items]  # a draw for who stands behind would be wasted
     words = [f"cost {cost:.3g}, {count} in flight" for cost, count in zip(costs, busy, strict=True)]
     return Order(two_choices(costs, able, means.rng), words)
+
+
+def _ready(item: Entry) -> bool:
+    return item.candidate.decision is not Decision.SKIPPED
+
+
+def _bucket(item: Entry) -> tuple[float, ...]:
+    """Return what goes before the strategy in the sort key."""
+    return item.candidate.sort_key[:-1]
 
 
 def _priced(price: float | None) -> str:

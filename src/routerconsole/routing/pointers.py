@@ -176,15 +176,18 @@ class Pointers:
 
     def follow(self, registry: Registry, now: float) -> None:
         """Forget pools and members that are gone, pools that changed their strategy, and idle sessions."""
-        pools = registry.pools
-        for pool in [name for name in self._sticky if name not in pools or pools[name].strategy not in POINTING]:
-            del self._sticky[pool]
-            self._dirty.add(pool)
+        pools, there = registry.pools, _Known(registry)
+        for name, sticky in [*self._sticky.items()]:
+            if name not in pools or pools[name].strategy not in POINTING or not there[sticky.route]:
+                del self._sticky[name]
+                self._dirty.add(name)
         for name in [name for name in self._turns if name not in pools]:
             del self._turns[name]
         for name, turns in self._turns.items():
             for member in turns.keys() - set(pools[name].members):
                 del turns[member]
+        for session in [session for session, (route, _) in self._sessions.items() if not there[route]]:
+            del self._sessions[session]
         self.sweep(now)
 
     def sweep(self, now: float) -> None:
@@ -212,6 +215,19 @@ class Pointers:
         if before is None or before.left or before.route != route:
             self._sticky[pool] = Sticky(route)
             self._dirty.add(pool)
+
+
+class _Known(dict[Route, bool]):
+    """Whether a registry has a route, looked up once each: thousands of sessions share a few routes."""
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__()
+        self._registry = registry
+
+    def __missing__(self, route: Route) -> bool:
+        key = _member(route)
+        self[route] = found = key in self._registry.models and route in self._registry.routes(key)
+        return found
 
 
 def _member(route: Route) -> ModelKey:

@@ -211,8 +211,8 @@ async def test_a_provider_that_cannot_be_used_says_why(leakcheck: None, tmp_path
         assert "missing_secret" in outcome.error
 
 
-async def test_ten_thousand_models_do_not_hold_the_loop(leakcheck: None, tmp_path: Path) -> None:
-    """E03: reading and laying over a huge listing leave the loop to others; all of them are there."""
+async def test_E03_ten_thousand_models_are_listed_whole(leakcheck: None, tmp_path: Path) -> None:
+    """All of them are there, worked out beside the loop; the second time nothing changes."""
     listing = {"data": [{"id": f"v/m{n}", "owned_by": "x", "context_length": 4096} for n in range(10_000)]}
 
     async def answer(path: bytes, _: bytes) -> object:
@@ -224,3 +224,27 @@ async def test_ten_thousand_models_do_not_hold_the_loop(leakcheck: None, tmp_pat
             await until(lambda: len(ids(node)) == 10_000, "the listing")
             (outcome,) = await node.service.discovery.sync()
             assert (bool(outcome.diff), outcome.models) == (False, 10_000)
+
+
+async def test_a_warning_about_an_undeclared_member_ends_with_its_listing(leakcheck: None, tmp_path: Path) -> None:
+    """Until the provider lists it the status says that it has no route; then it is in its pool, and nothing is said."""
+    release = asyncio.Event()
+
+    async def answer(path: bytes, _: bytes) -> object:
+        await release.wait()
+        return {"data": [{"id": "m", "owned_by": "x"}]}
+
+    async with Upstream(answer) as upstream:
+        path = tmp_path / "providers.yaml"
+        row = f"name: p, kind: openai_compatible, base_url: 'http://127.0.0.1:{upstream.port}/v1'"
+        path.write_text(config([row]) + "pools: [{id: chain, members: [p/m, p/never]}]\n")
+        async with running_engine(path, tmp_path) as node:
+            said = "\n".join((await node.control.status()).notices)
+            assert "p/m is not declared" in said
+            assert "p/never is not declared" in said
+            release.set()
+            await until(lambda: ids(node) == {"p/m"}, "the listing")
+            said = "\n".join((await node.control.status()).notices)
+            assert "p/m is not declared" not in said
+            assert "p/never is not declared" in said
+            assert node.service.registry.pools["chain"].members == (ModelKey("p", "m"),)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from routerconsole.control.views import AuditRow, ProviderStatus, RequestDetail, RequestRow, Status
 
+from .chronicle import Chronicle
 from .snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ class ConsoleState:
     gone: set[str] = field(default_factory=set)
     audit: tuple[AuditRow, ...] | None = None
     snapshots: Snapshots = field(default_factory=Snapshots)
+    chronicle: Chronicle = field(default_factory=Chronicle)
     link: Link = Link.CONNECTING
     problem: str = ""
     heard_at: float | None = None
@@ -198,10 +200,14 @@ class ConsoleState:
             self.requests.clear()
             self.details.clear()
             self.snapshots = Snapshots()
+            self.chronicle.forget()
         if pulled.status is not None:
             self.status = pulled.status
         self.requests.merge(pulled.rows)
         self.missed += pulled.missed
+        self.chronicle.take(pulled.news)
+        if pulled.loaded or pulled.missed:
+            self.chronicle.begin(self.now.timestamp())
         self.loaded = self.loaded or pulled.loaded
         if pulled.audit is not None:
             self.audit = pulled.audit

@@ -63,7 +63,10 @@ class Wants:
 
 @dataclass(slots=True)
 class Pulled:
-    """What one look brought. `problem` says why it failed; `unreachable` that nobody answered at all."""
+    """What one look brought. `problem` says why it failed; `unreachable` that nobody answered at all.
+
+    `news` are the events that are not of one request.
+    """
 
     status: Status | None = None
     rows: list[RequestRow] = field(default_factory=list)
@@ -71,6 +74,7 @@ class Pulled:
     detail_gone: str | None = None
     audit: tuple[AuditRow, ...] | None = None
     snapshots: Snapshots | None = None
+    news: list[Event] = field(default_factory=list)
     missed: int = 0
     restarted: bool = False
     loaded: bool = False
@@ -217,6 +221,7 @@ class Puller:
                 told.turned = told.turned or event.type is EventType.ATTEMPT_FAILED
             else:
                 told.news = True
+                pulled.news.append(event)
                 self._fresh.changed(event.type)
         told.lost = told.lost or pulled.missed > 0 or pulled.restarted
         return told

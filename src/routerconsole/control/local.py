@@ -235,7 +235,13 @@ class LocalControl:
 
     def _overview(self) -> Overview:
         service = self._service
-        return Overview(service.board, service.registry, service.clock, service.prober.last)
+        return Overview(
+            service.board,
+            service.registry,
+            service.clock,
+            probes=service.prober.last,
+            meter=service.means.meter,
+        )
 
     async def _filled_up(self, query: RequestQuery, rows: list[RequestRow], limit: int) -> RequestPage:
         """Go on in the log where the rows in memory end."""

@@ -90,8 +90,19 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitUse:
+    """How much of a limit counts against it now; over `limit` where more was sent than allowed."""
+
+    used: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class RouteMetrics:
-    """Counters and latencies of one route; latencies over successes in a bounded window."""
+    """Counters and latencies of one route; latencies over successes in a bounded window.
+
+    `limits` are those it has of rpm, tpm, rpd and tpd.
+    """
 
     model: str
     total_requests: int
@@ -104,6 +115,8 @@ class RouteMetrics:
     ttft_p50_ms: float | None
     tokens_per_s: float | None
     failures_by_class: Mapping[str, int]
+    account: str | None = None
+    limits: Mapping[str, LimitUse] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

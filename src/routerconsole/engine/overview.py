@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from routerconsole.control.views import HealthResult, ProviderMetrics, ProviderStatus, RouteMetrics, RouteStatus, Status
+from routerconsole.control.views import (
+    HealthResult,
+    LimitUse,
+    ProviderMetrics,
+    ProviderStatus,
+    RouteMetrics,
+    RouteStatus,
+    Status,
+)
+from routerconsole.domain.registry import NO_LIMITS
 from routerconsole.domain.route import ModelKey
 from routerconsole.routing.health import HealthWord
 
@@ -14,9 +23,10 @@ from .clock import iso
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from routerconsole.domain.registry import Provider, Registry
+    from routerconsole.domain.registry import Limits, Provider, Registry
     from routerconsole.domain.route import Route
     from routerconsole.routing.board import Board
+    from routerconsole.routing.limits import Meter
     from routerconsole.routing.stats import Stats
 
     from .clock import Clock
@@ -30,8 +40,10 @@ _UNPROVEN = frozenset({HealthWord.UNKNOWN, HealthWord.RECOVERING})
 class Overview:
     """Builds views of one board under one registry."""
 
-    def __init__(self, board: Board, registry: Registry, clock: Clock, probes: Mapping[str, HealthResult]) -> None:
-        self._board, self._registry, self._probes = board, registry, probes
+    def __init__(
+        self, board: Board, registry: Registry, clock: Clock, *, probes: Mapping[str, HealthResult], meter: Meter
+    ) -> None:
+        self._board, self._registry, self._probes, self._meter = board, registry, probes, meter
         self._now, self._wall = clock.monotonic(), clock.wall()
 
     def providers(self) -> Iterator[ProviderStatus | None]:
@@ -60,11 +72,31 @@ class Overview:
         """Make counters and latencies per provider; None stands for a route made on the way, as in `providers`."""
         for provider in self._registry.providers.values():
             routes = []
-            for route in self._routes(provider):
-                routes.append(RouteMetrics(model=route.model, **_figures(self._board.stats(route))))
-                yield None
+            for model in provider.models:
+                for route in self._registry.routes(model.key):
+                    routes.append(
+                        RouteMetrics(
+                            model=route.model,
+                            account=route.account,
+                            limits=self._limits(route, model.limits),
+                            **_figures(self._board.stats(route)),
+                        )
+                    )
+                    yield None
             figures = _figures(self._board.stats(provider.name))
             yield ProviderMetrics(name=provider.name, routes=tuple(routes), **figures)
+
+    def _limits(self, route: Route, limits: Limits) -> dict[str, LimitUse]:
+        if limits == NO_LIMITS:
+            return {}
+        used = self._meter.used(route, self._now)
+        known = {
+            "rpm": (used.rpm, limits.rpm),
+            "tpm": (used.tpm, limits.tpm),
+            "rpd": (used.rpd, limits.rpd),
+            "tpd": (used.tpd, limits.tpd),
+        }
+        return {name: LimitUse(count, limit) for name, (count, limit) in known.items() if limit is not None}
 
     def _routes(self, provider: Provider) -> list[Route]:
         return [route for model in provider.models for route in self._registry.routes(model.key)]

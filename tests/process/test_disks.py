@@ -83,9 +83,9 @@ def slow_disk(router: Router, delay_s: float) -> None:
 
 
 def test_D10_slow_syncs_delay_no_request(bench: Bench, upstreams: Upstreams) -> None:
-    """The writer is off the path, with 0.4 s a sync (five seconds in tests/acceptance)."""
+    """The writer is off the path, with a quarter of a second a sync (five seconds in tests/acceptance)."""
     config, _ = upstreams(a=Behaviour(), b=Behaviour())
-    slow_disk(bench.start(config).ready(), 0.4)
+    slow_disk(bench.start(config).ready(), 0.25)
 
 
 def failing_disk(bench: Bench, router: Router, config: str, numbers: range) -> None:

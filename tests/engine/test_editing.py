@@ -145,6 +145,19 @@ async def test_R26_two_writers_the_stale_one_gets_409_and_nothing_is_lost(leakch
         assert model(node).tags == ("t0",)
 
 
+async def test_R26_of_many_that_saw_the_same_state_one_wins(leakcheck: None, tmp_path: Path) -> None:
+    """`if_version` holds for edits that come together as for those that come one after another."""
+    async with pair(tmp_path) as node:
+        version = node.service.registry.version
+        said = await asyncio.gather(
+            *(node.control.do(LabelModel("a", "m1", (f"t{n}",)), if_version=version) for n in range(6)),
+            return_exceptions=True,
+        )
+        assert [isinstance(each, Receipt) for each in said].count(True) == 1
+        assert all(each.status == 409 for each in said if isinstance(each, ControlError))
+        assert len(model(node).tags) == 1
+
+
 async def test_a_version_never_comes_back(leakcheck: None, tmp_path: Path) -> None:
     """Every change counts up, whatever it is: removing, registering again and undoing too."""
     async with pair(tmp_path) as node:

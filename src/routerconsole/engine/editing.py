@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from .service import Service
 
+LOOK_S = 5.0
+"""How long a disk may take to say whether a file is there."""
 _MAX_ID = 2**63 - 1
 """The biggest number an audit row can have."""
 _SLOTS = "operator"
@@ -67,9 +69,17 @@ class Editor:
         self._service = service
         self._turn = asyncio.Lock()
 
-    async def do(self, command: RegistryCommand, *, actor: str, dry_run: bool) -> Receipt:
-        """Carry out a command; raise ControlError with nothing changed. What it acknowledges is on the disk."""
+    async def do(
+        self, command: RegistryCommand, *, actor: str, dry_run: bool, if_version: int | None = None
+    ) -> Receipt:
+        """Carry out a command; raise ControlError with nothing changed. What it acknowledges is on the disk.
+
+        `if_version` is the registry's version the caller saw: of several at once one wins.
+        """
         async with self._turn:
+            version = self._service.registry.version
+            if if_version is not None and if_version != version:
+                raise conflict(f"The state is at version {version}, not {if_version}.")
             if not dry_run and not self._service.keeper.restored:
                 raise _not_kept()
             work = await self._worked_out(command, actor)
@@ -98,7 +108,11 @@ class Editor:
 
     async def _check_weights(self, edit: Edit) -> None:
         if edit.weights is not None:
-            problem = await asyncio.to_thread(path_problem, *edit.weights, self._service.weights_dir)
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    problem = await asyncio.to_thread(path_problem, *edit.weights, self._service.weights_dir)
+            except TimeoutError:
+                problem = f"Invalid path: {edit.weights[0]!r} cannot be looked at; its disk does not answer."
             if problem is not None:
                 raise refused(problem)
 

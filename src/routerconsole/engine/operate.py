@@ -115,7 +115,7 @@ class Operator:
                     self._service.recorder.clear_failures()
                 return receipt
             case _:
-                return await self._service.editor.do(command, actor=actor, dry_run=dry_run)
+                return await self._service.editor.do(command, actor=actor, dry_run=dry_run, if_version=if_version)
 
     async def _on_target(self, command: _TargetCommand, *, actor: str, dry_run: bool) -> Receipt:
         target = self._known(command.target)

@@ -263,7 +263,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "capability.changed": "what is known of a model's capability is another now",
     "capability.gap_learned": "a model was found to lack a capability",
     "registry.changed": "another registry is in force: models came, went or are described differently",
-    "pool.changed": "a pool gained or lost members",
+    "pool.changed": "a pool gained or lost members, or its pointer moved",
     "discovery.updated": "a provider's listing changed: what is new, changed and missing there, or that it failed",
     "pull.progress": "a download of a model began, went on or ended",
     "pool.exhausted": "a pool has no route left that may be asked",

@@ -86,6 +86,8 @@ async def test_C3_27_stick_stays_where_it_went(make: MakeStand) -> None:
     stand.sims["a"].set("m", Behaviour(statuses=(500, 200)))
     assert names(await several(stand, 1)) == "b"
     assert names(await several(stand, 3)) == "b b b"
+    moved = {"pool": "p", "before": {"pointer": "a/m"}, "after": {"pointer": "b/m"}}
+    await stand.until(lambda: moved in [event.data for event in stand.events("pool.changed")], "the pointer's event")
     assert stand.sims["a"].count("m") == 4
     stand.sims["b"].set("m", Behaviour(statuses=(503, 200)))
     assert names(await several(stand, 2)) == "a a"

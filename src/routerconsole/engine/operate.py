@@ -37,6 +37,7 @@ from routerconsole.storage.state import AuditEntry
 from .discovery import NAMED, receipt
 from .inflight import CancelReason
 from .overlay_records import priority_record
+from .pool_memory import pointer_fact
 from .rotation import rotate, rotation
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class Operator:
         if dry_run:
             return receipt
         rotate(found, self._service)
-        self._service.bus.publish(Fact(EventType.POOL_CHANGED, {"pool": name, "before": before, "after": after}))
+        self._service.bus.publish(pointer_fact(name, found.before, found.after))
         return replace(receipt, persisted=receipt.persisted and bool(found.records))
 
     async def _set_priority(self, command: SetPriority, *, actor: str, dry_run: bool) -> Receipt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.route import Route
 from routerconsole.storage.state import Record
 
@@ -39,10 +40,11 @@ class PoolMemory:
         self._means.meter.follow(registry)
         self._means.pointers.follow(registry, self._clock.monotonic())
 
-    def tick(self) -> None:
-        """Let time take effect: a new UTC day, sessions that were idle too long."""
+    def tick(self) -> list[Fact]:
+        """Let time take effect (a new UTC day, idle sessions) and tell which pointers traffic has moved."""
         self._means.meter.turn(self._clock.wall())
         self._means.pointers.sweep(self._clock.monotonic())
+        return [pointer_fact(*each) for each in self._means.pointers.moved()]
 
     def records(self, *, last: bool = False) -> Iterator[Record]:
         """Yield what changed and is due to be written; everything when it is the last time."""
@@ -75,3 +77,14 @@ class PoolMemory:
             if not current:
                 self._stale.append(Record(key, USAGE, None))
         return strange
+
+
+def pointer_fact(pool: str, before: Route | None, after: Route) -> Fact:
+    """Return the event of a pointer that is elsewhere now."""
+    places = {"before": {"pointer": shown(before)}, "after": {"pointer": shown(after)}}
+    return Fact(EventType.POOL_CHANGED, {"pool": pool, **places})
+
+
+def shown(pointer: Route | None) -> str | None:
+    """Return a pointer as operators know members, `provider/model`."""
+    return None if pointer is None else f"{pointer.provider}/{pointer.model}"

@@ -17,6 +17,8 @@ from routerconsole.domain.route import ModelKey, Route
 from routerconsole.routing.plan import Plan, plan
 from routerconsole.routing.resolution import Resolution, ResolvedKind
 
+from .pool_memory import shown
+
 if TYPE_CHECKING:
     from routerconsole.domain.registry import Registry
     from routerconsole.domain.trace import Candidate
@@ -161,8 +163,3 @@ def pointed(pool: Pool, decision: Plan, service: Service) -> Route | None:
         return sticky.route
     now = service.clock.monotonic()
     return next((route for route in routes if service.board.refusal(route, now) is None), None)
-
-
-def shown(pointer: Route | None) -> str | None:
-    """Return a pointer as operators know members, `provider/model`."""
-    return None if pointer is None else f"{pointer.provider}/{pointer.model}"

@@ -12,8 +12,8 @@ from routerconsole.routing.nobody import listed
 from routerconsole.routing.pointers import POINTING, record
 from routerconsole.storage.state import Record
 
-from .pool_memory import POINTER
-from .pool_views import looked_at, pointed, shown
+from .pool_memory import POINTER, shown
+from .pool_views import looked_at, pointed
 
 if TYPE_CHECKING:
     from .service import Service

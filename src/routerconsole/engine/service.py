@@ -333,7 +333,7 @@ class Service:
         """Let time take effect: gates, TTLs, probes due."""
         now = self.clock.monotonic()
         self.bus.publish_all(self.board.tick(now))
-        self.memory.tick()
+        self.bus.publish_all(self.memory.tick())
         self.prober.tick(now)
         self.discovery.tick(now)
         self.pulls.tick(now)

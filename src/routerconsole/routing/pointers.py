@@ -92,7 +92,7 @@ class Track(NamedTuple):
 class Pointers:
     """The memory of all pools; bounded by pools, their routes and MAX_SESSIONS."""
 
-    __slots__ = ("_count", "_dirty", "_sessions", "_sticky", "_turns")
+    __slots__ = ("_count", "_dirty", "_moved", "_sessions", "_sticky", "_turns")
 
     def __init__(self) -> None:
         self._sticky: dict[str, Sticky] = {}
@@ -100,6 +100,7 @@ class Pointers:
         self._count = 0
         self._sessions: OrderedDict[tuple[str, bytes], tuple[Route, float]] = OrderedDict()  # route, last asked
         self._dirty: set[str] = set()
+        self._moved: dict[str, Route] = {}  # from where, since last told
 
     # --- reading ---
 
@@ -155,6 +156,8 @@ class Pointers:
             before = self._sticky.get(track.pool)
             kept = before is not None and not before.left and track.strategy is _BY_MEMBER
             if before is None or not kept or _member(before.route) != _member(route):
+                if before is not None and _member(before.route) != _member(route):
+                    self._moved.setdefault(track.pool, before.route)
                 self._point(track.pool, route)
 
     def cut(self, pool: str, route: Route) -> None:
@@ -202,6 +205,16 @@ class Pointers:
         """Return the pools whose pointer moved since last asked, as JSON-ready records (None: there is none now)."""
         moved, self._dirty = self._dirty, set()
         return {pool: None if pool not in self._sticky else record(self._sticky[pool].route) for pool in moved}
+
+    def moved(self) -> list[tuple[str, Route, Route]]:
+        """Return the pools whose traffic took the pointer to another member since last asked: from where, to where."""
+        moved, self._moved = self._moved, {}
+        now = ((pool, before, self._sticky.get(pool)) for pool, before in moved.items())
+        return [
+            (pool, before, after.route)
+            for pool, before, after in now
+            if after is not None and _member(after.route) != _member(before)
+        ]
 
     def restore(self, pool: str, found: Mapping[str, Any]) -> None:
         """Point a pool where it pointed before a restart; raise KeyError or ValueError for no record of ours."""

@@ -28,7 +28,7 @@ class BareHost:
     def show_request(self, request_id: str) -> None:
         """Ignore."""
 
-    def operate(self, action_id: str, provider: str) -> None:
+    def operate(self, action_id: str, provider: str, model: str | None = None) -> None:
         """Ignore."""
 
     def propose(self, proposal: Proposal) -> None:

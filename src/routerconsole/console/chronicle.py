@@ -108,17 +108,13 @@ def _moment(event: Event) -> Moment | None:
     """Return an event as a moment, None where it names no provider."""
     data = event.data
     if event.type is EventType.AUDIT:  # an operator's change names its target as people read it
-        provider, _, model = str(data.get("target") or "").partition("/")
-        return Moment(event.at, event.type, provider, model or None, None, data) if provider else None
-    provider = data.get("provider")
-    if not isinstance(provider, str):
+        name, _, rest = str(data.get("target") or "").partition("/")
+        return Moment(event.at, event.type, name, rest or None, None, data) if name else None
+    provider = _text(data.get("provider"))
+    if provider is None:
         return None
-    model, account = data.get("model"), data.get("account")
-    return Moment(
-        event.at,
-        event.type,
-        provider,
-        model if isinstance(model, str) else None,
-        account if isinstance(account, str) else None,
-        data,
-    )
+    return Moment(event.at, event.type, provider, _text(data.get("model")), _text(data.get("account")), data)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -6,17 +6,22 @@ Every key is answered at once and in order, so that keys typed ahead meet the st
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
+
+from routerconsole.control.commands import Target
 
 from .actions import Action, Bindings, Context, shown_key
 from .keymap import resolve_keymap
-from .operate import Question, command_for, explained, needs_asking, quit_question
+from .operate import Question, quit_question
 from .options import ConsoleExit, ConsoleOptions, ExitReason
 from .palette import command_line, palette
+from .prompt import Prompt
 from .render.notes import audit_lines, help_lines
 from .safe_text import visible
 from .sending import Proposal, Sender
 from .state import ConsoleState, LastResult
+from .verbs import asked_first, command_for, explained, needs_asking, problem_of, subject_of
 from .views.base import TextPane, View
 from .views.overview import OverviewView
 from .views.requests import RequestsView
@@ -27,7 +32,6 @@ if TYPE_CHECKING:
     from routerconsole.control.port import Control
 
     from .picker import Picker
-    from .prompt import Prompt
     from .tick import Pulled, Wants
 
 
@@ -83,9 +87,9 @@ class Desk:
         """Take one look at the engine in; False when nothing that is shown can have changed."""
         before = self._stamp
         self.state.apply(pulled, clock)
-        open_for = self.question.provider if self.question is not None and pulled.status is not None else None
-        if open_for is not None and self.state.provider(open_for) is None:
-            self._sender.provider_gone(open_for)
+        open_for = self.question.target if self.question is not None and pulled.status is not None else None
+        if open_for is not None and subject_of(self.state.status, open_for) is None:
+            self._sender.gone()
         try:
             self.view.sync()
         except Exception as error:  # noqa: BLE001 - one view's bug must not end the looks the others live on
@@ -272,16 +276,38 @@ class Desk:
 
     # -- changes -----------------------------------------------------------------------------------------------------
 
-    def operate(self, action_id: str, provider: str) -> None:
-        """Send a provider action, after asking when it touches live traffic."""
-        known, status = self.state.provider(provider), self.state.status
-        if known is None or status is None:
-            self.tell(f"{provider} is gone", ok=False)
+    def operate(self, action_id: str, provider: str, model: str | None = None) -> None:
+        """Act on a provider, or on one model there: ask for a value where it takes one, then whether to do it."""
+        target = Target(provider, model)
+        subject = subject_of(self.state.status, target)
+        asked = asked_first(action_id, subject) if subject is not None else None
+        if asked is None:
+            self._operate(action_id, target, "")
             return
-        command = command_for(action_id, known)
-        title, paragraphs = explained(command, known, status)
+
+        def problem(text: str) -> str:
+            gone = subject_of(self.state.status, target) is None
+            return f"{target.label()} is gone; Esc leaves" if gone else problem_of(action_id, text)
+
+        self.ask_text(Prompt(asked.label, partial(self._operate, action_id, target), text=asked.text, problem=problem))
+
+    def _operate(self, action_id: str, target: Target, value: str) -> None:
+        subject, status = subject_of(self.state.status, target), self.state.status
+        if subject is None or status is None:
+            self.tell(f"{target.label()} is gone", ok=False)
+            return
+        command = command_for(action_id, subject, value)
+        title, paragraphs = explained(command, subject, status)
         self.propose(
-            Proposal(command, provider, title, paragraphs, asks=needs_asking(command, known), provider=provider)
+            Proposal(
+                command,
+                target.label(),
+                title,
+                paragraphs,
+                asks=needs_asking(command, subject),
+                provider=target.provider,
+                model=target.model,
+            )
         )
 
     def propose(self, proposal: Proposal) -> None:

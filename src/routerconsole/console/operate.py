@@ -1,11 +1,11 @@
-"""Provider actions: what a key means for a provider as it stands, the question it asks, and how its receipt reads."""
+"""Questions before a change: what they show, how they are settled or withdrawn, and how a receipt reads."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from routerconsole.control.commands import Command, Disable, Drain, Enable, Probe, Receipt, ResetCircuit, Target
+from routerconsole.control.commands import Target
 
 from .actions import Context
 from .render import quantity
@@ -15,13 +15,12 @@ from .safe_text import visible
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from routerconsole.control.views import ProviderStatus, Status
+    from routerconsole.control.commands import Receipt
 
     from .sending import Proposal
 
 EDITED = ("enabled", "admin", "priority")
 """What of a provider only operators change, here or elsewhere."""
-_OUT = frozenset({"draining", "disabled", "isolated"})
 
 
 @dataclass(slots=True)
@@ -39,92 +38,12 @@ class Question:
     keys: list[tuple[str, str]] = field(default_factory=list)
 
     @property
-    def provider(self) -> str | None:
-        """The provider it touches, if it is about one."""
-        return self.proposal.provider if self.proposal is not None else None
-
-
-def command_for(action_id: str, provider: ProviderStatus) -> Command:
-    """Return the command an action id stands for, given how the provider stands now."""
-    target = Target(provider.name)
-    match action_id:
-        case "provider.probe":
-            return Probe((provider.name,))
-        case "provider.reset":
-            return ResetCircuit(target, gates=True)
-        case "provider.drain":
-            return Enable(target) if provider.status in _OUT or not provider.enabled else Drain(target)
-        case "provider.disable":
-            return Enable(target) if provider.status == "disabled" or not provider.enabled else Disable(target)
-        case _:
-            raise ValueError(f"not a provider action: {action_id}")
-
-
-def needs_asking(command: Command, provider: ProviderStatus) -> bool:
-    """Whether a command touches live traffic: all but a probe, and a reset of something that is in order already."""
-    if isinstance(command, Probe):
-        return False
-    if isinstance(command, ResetCircuit):
-        routes = provider.routes
-        held = provider.gate or provider.fault not in {None, "ok"} or provider.circuit_state != "closed"
-        return bool(held) or any(
-            route.circuit_state != "closed" or route.gate or route.fault not in {None, "ok"} for route in routes
-        )
-    return True
-
-
-def _title(command: Command, name: str) -> str:
-    verbs: Mapping[type, str] = {
-        Drain: "Drain",
-        Disable: "Disable",
-        Enable: "Enable",
-        ResetCircuit: "Reset the breaker of",
-    }
-    return f"{verbs.get(type(command), type(command).__name__)} {name}?"
-
-
-def _effect(command: Command, provider: ProviderStatus) -> str:
-    running = f"{provider.in_flight} in flight there {'runs' if provider.in_flight == 1 else 'run'} to the end"
-    match command:
-        case Drain():
-            return f"no new requests until enabled again or restarted; {running}"
-        case Disable():
-            return f"no new requests, remembered over restarts; {running}"
-        case Enable():
-            return "takes new requests again, at once"
-        case ResetCircuit():
-            return "closes its circuits, clears gates and faults: requests go there at once, broken or not"
-        case _:
-            return ""
-
-
-def blast_radius(command: Command, provider: ProviderStatus, status: Status) -> str:
-    """Return which live traffic a command touches and who would absorb it."""
-    share = f"{quantity.rate(provider.rps)} of {quantity.rate(status.rps)} rps"
-    if isinstance(command, (Enable, ResetCircuit)):
-        return f"up to {share} may go to it"
-    rest = [other for other in status.providers if other.name != provider.name]
-    words = {"healthy", "degraded", "unknown", "recovering"}
-    up = [other for other in rest if other.enabled and other.status in words and other.counts_as != "unhealthy"]
-    elsewhere = {model for other in up for model in other.models}
-    only_here = [model for model in provider.models if model not in elsewhere]
-    parts = [f"{share} now"]
-    if up:
-        parts.append(
-            "next: " + ", ".join(visible(other.name, 30) for other in sorted(up, key=lambda p: p.priority)[:4])
-        )
-    else:
-        parts.append("NO OTHER PROVIDER IS UP: requests will fail")
-    if only_here:
-        more = f" and {len(only_here) - 4} more" if len(only_here) > 4 else ""
-        parts.append("models nobody else serves: " + ", ".join(visible(model, 40) for model in only_here[:4]) + more)
-    return "; ".join(parts)
-
-
-def explained(command: Command, provider: ProviderStatus, status: Status) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return the title and paragraphs that a question about a provider shows."""
-    touches = blast_radius(command, provider, status)
-    return _title(command, visible(provider.name, 40)), (("does", _effect(command, provider)), ("touches", touches))
+    def target(self) -> Target | None:
+        """The provider, or the model there, that it touches, if it is about one."""
+        proposal = self.proposal
+        if proposal is None or proposal.provider is None:
+            return None
+        return Target(proposal.provider, proposal.model)
 
 
 def question_of(proposal: Proposal) -> Question:
@@ -153,11 +72,16 @@ def edited(before: Mapping[str, object], now: Mapping[str, object]) -> str | Non
 
 
 def withdraw(question: Question) -> None:
-    """The provider is gone: say so, leave only the way out."""
-    question.title = f"{visible(question.provider, 40)} is gone"
+    """What it is about is gone: say so, leave only the way out."""
+    target = question.target
+    question.title = f"{visible(target.label() if target is not None else None, 60)} is gone"
     question.gone, question.ready, question.proposal = True, False, None
-    question.paragraphs = [("gone", "the configuration no longer has this provider; nothing was changed")]
+    question.paragraphs = [("gone", f"there is no such {_kind(target)} any more; nothing was changed")]
     question.keys = [("Esc", "close")]
+
+
+def _kind(target: Target | None) -> str:
+    return "model" if target is not None and target.model is not None else "provider"
 
 
 def quit_question(running: int, *, interrupted: bool) -> Question:

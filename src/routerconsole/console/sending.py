@@ -44,7 +44,7 @@ UNDOABLE: Final = frozenset(
 class Proposal:
     """A change to be made. `subject` is what it acts on, as shown; `paragraphs` explain it where it asks first.
 
-    `provider` is the one it touches: should it go meanwhile, the question is withdrawn.
+    `provider` (and `model` there) is what it touches: should that go meanwhile, the question is withdrawn.
     """
 
     command: Command
@@ -53,6 +53,7 @@ class Proposal:
     paragraphs: tuple[tuple[str, str], ...] = ()
     asks: bool = True
     provider: str | None = None
+    model: str | None = None
     done: Callable[[Receipt], None] | None = None
 
 
@@ -115,10 +116,10 @@ class Sender:
         number = self._applied[-1]
         self._send((Proposal(Undo(number), f"change #{number}", done=lambda _: self._forget(number)),))
 
-    def provider_gone(self, provider: str) -> None:
-        """Withdraw a question about a provider that is no more."""
+    def gone(self) -> None:
+        """Withdraw the question that is open: what it is about is no more."""
         question = self.face.question
-        if question is not None and not question.gone and question.provider == provider:
+        if question is not None and not question.gone:
             withdraw(question)
 
     async def _preview(self, question: Question, proposal: Proposal) -> None:

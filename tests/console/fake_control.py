@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from routerconsole.control.commands import (
@@ -45,6 +46,7 @@ from routerconsole.control.views import (
 )
 from routerconsole.domain.events import Event, EventType
 
+NOW = datetime(2026, 3, 1, 12, 0, 42, tzinfo=UTC)
 AT = "2026-03-01T12:{minute:02d}:{second:02d}.000Z"
 
 
@@ -300,8 +302,7 @@ class FakeControl:
             rows = [row for row in rows if row.status == query.status]
         if query.before is not None:
             rows = [row for row in rows if row.id < query.before]
-        if query.text is not None:
-            rows = [row for row in rows if query.text in f"{row.id} {row.model} {row.provider} {row.chain}"]
+        rows = list(filter(query.test(now=NOW.timestamp()), rows))
         page = tuple(rows[: query.limit])
         return RequestPage(page, page[-1].id if len(rows) > query.limit else None)
 

@@ -6,16 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from tests.console.fake_control import FakeControl
+from tests.console.fake_control import NOW, FakeControl
 from textual.pilot import Pilot
 
 from routerconsole.console.app import RouterConsoleApp
 from routerconsole.console.options import ConsoleOptions
 
-NOW = datetime(2026, 3, 1, 12, 0, 42, tzinfo=UTC)
 PATIENCE_S = 10.0
 
 

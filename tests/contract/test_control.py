@@ -117,7 +117,7 @@ async def test_requests_are_paged_newest_first_and_found_by_filters(held: Held) 
     assert seen == ids[::-1]
     assert len((await held.control.requests(RequestQuery(provider="b"))).requests) == 5
     assert (await held.control.requests(RequestQuery(status="failed"))).requests == ()
-    assert [row.id for row in (await held.control.requests(RequestQuery(text=ids[2]))).requests] == [ids[2]]
+    assert [row.id for row in (await held.control.requests(RequestQuery(filter=ids[2]))).requests] == [ids[2]]
     assert len((await held.control.requests(RequestQuery(failed_over=True))).requests) == 5
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routerconsole.domain.query import FilterError, parse_filter
+from routerconsole.domain.query import FilterError, inverted, parse_filter
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,12 @@ class Row:
         ('"groq✗429 › ollama"', True),
         ("fo cap:tools lat>1s -err", True),
         ("unknown:thing", False),
+        ("!", True),
+        ("! fo", False),
+        ("fo !", False),
+        ("! fo err", True),
+        ("! ! fo", True),
+        ("!fo", False),
     ],
 )
 def test_a_term_passes_what_it_says(text: str, passes: bool) -> None:
@@ -107,3 +113,15 @@ def test_any_text_is_a_filter_or_a_filter_error(text: str) -> None:
     except FilterError:
         return
     assert wanted.matches(Row()) in (True, False)
+
+
+@given(st.text(max_size=40))
+def test_a_filter_and_its_opposite_share_no_row(text: str) -> None:
+    """What one passes the other does not, and the opposite of the opposite is the filter again."""
+    try:
+        wanted, opposite = parse_filter(text), parse_filter(inverted(text))
+    except FilterError:
+        return
+    if wanted.terms:
+        assert wanted.matches(Row()) is not opposite.matches(Row())
+        assert parse_filter(inverted(inverted(text))) == wanted

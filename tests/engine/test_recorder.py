@@ -127,7 +127,7 @@ def test_filters() -> None:
     assert ids(provider="a") == ["over"]
     assert ids(provider="b") == ["over", "plain"]
     assert ids(failed_over=True) == ["over"]
-    assert ids(text="PLAIN") == ["plain"]
+    assert ids(filter="PLAIN") == ["plain"]
     assert ids(status="failed") == []
 
 

@@ -164,7 +164,7 @@ async def test_C1_48_there_is_one_record_per_request_under_the_id_of_its_answer(
     """The requested model is what the client wrote."""
     reply = await chat(node.port, {"model": "B/m2", **HELLO})
     request_id = reply.headers["x-router-request-id"]
-    rows = (await admin(node.port, "GET", f"requests?text={request_id}")).json["requests"]
+    rows = (await admin(node.port, "GET", f"requests?filter={request_id}")).json["requests"]
     assert [(row["id"], row["model"]) for row in rows] == [(request_id, "B/m2")]
     detail = (await admin(node.port, "GET", f"requests/{request_id}")).json
     assert detail["candidates"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from routerconsole.domain.query import parse_filter
 from routerconsole.storage.log import LoggedBody, LoggedRequest, RequestLog
 from routerconsole.storage.migrations import LOG
 
@@ -61,17 +62,20 @@ FILTERS: list[tuple[dict[str, object], list[int]]] = [
     ({"provider": "groq"}, [2]),
     ({"status": "failed"}, [3]),
     ({"failed_over": True}, [2]),
-    ({"text": "GROQ✗429"}, [2]),
-    ({"text": "req-3"}, [3]),
-    ({"text": "100%"}, [4]),
-    ({"text": "a_b"}, [4]),
-    ({"text": "\\"}, [4]),
-    ({"text": "%"}, [4]),
-    ({"text": "llama", "status": "ok"}, [1]),
-    ({"text": "' OR 1=1 --"}, []),
+    ({"wanted": "GROQ✗429"}, [2]),
+    ({"wanted": "req-3"}, [3]),
+    ({"wanted": "100%"}, [4]),
+    ({"wanted": "a_b"}, [4]),
+    ({"wanted": "\\"}, [4]),
+    ({"wanted": "%"}, [4]),
+    ({"wanted": "llama", "status": "ok"}, [1]),
+    ({"wanted": "-llama err"}, [3]),
+    ({"wanted": "! -llama err"}, [4, 2, 1]),
+    ({"wanted": "last:1d"}, [4, 3, 2, 1]),
+    ({"wanted": '"\' OR 1=1 --"'}, []),
     ({"provider": "' OR ''='"}, []),
-    ({"text": "\ud800"}, []),
-    ({"text": "\x00"}, []),
+    ({"wanted": "\ud800"}, []),
+    ({"wanted": "\x00"}, []),
     ({}, [4, 3, 2, 1]),
 ]
 
@@ -88,7 +92,17 @@ async def test_D16_filters_match_text_as_it_is(open_db: Open, wanted: dict[str, 
             request(4, provider="x", model="100%a_b\\", chain="-"),
         ]
     )
+    if "wanted" in wanted:
+        wanted = {**wanted, "wanted": parse_filter(str(wanted["wanted"]))}
     assert [seq for seq, _ in await log.page(10, **wanted)] == found  # type: ignore[arg-type]  # from the table
+
+
+async def test_a_page_goes_on_below_a_row(open_db: Open) -> None:
+    """A cursor is a number or a row's id; below a row that is gone there is nothing."""
+    log = await opened(open_db)
+    await log.append([request(n) for n in range(1, 6)])
+    assert [await log.cursor(before) for before in (None, "3", "req-4", "req-99")] == [None, 3, 4, 0]
+    assert [seq for seq, _ in await log.page(2, before_seq=await log.cursor("req-4"))] == [3, 2]
 
 
 async def test_D16_odd_values_are_stored(open_db: Open) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.domain.test_query import Row
 
-from routerconsole.domain.query import FilterError, parse_filter
+from routerconsole.domain.query import FilterError, inverted, parse_filter
 from routerconsole.storage.search import where
 
 _names = st.sampled_from([None, "groq", "Ollama", "llama3.1:8b", "gpt-4o"])
@@ -64,10 +64,11 @@ _terms = st.sampled_from(
 _filters = st.lists(st.tuples(st.booleans(), _terms), max_size=4)
 
 
-@given(st.lists(_rows, min_size=1, max_size=8), _filters, st.integers(0, 900))
-def test_sql_and_memory_agree(rows: list[Row], terms: list[tuple[bool, str]], age_s: int) -> None:
+@given(st.lists(_rows, min_size=1, max_size=8), _filters, st.booleans(), st.integers(0, 900))
+def test_sql_and_memory_agree(rows: list[Row], terms: list[tuple[bool, str]], inverse: bool, age_s: int) -> None:
     """Whatever rows and terms, the same rows pass in both."""
-    wanted = parse_filter(" ".join(("-" if negated else "") + term for negated, term in terms))
+    text = " ".join(("-" if negated else "") + term for negated, term in terms)
+    wanted = parse_filter(inverted(text) if inverse else text)
     conn = sqlite3.connect(":memory:")
     conn.execute("CREATE TABLE requests (seq, id, at, status, provider, model, origin, error_code, chain, row BLOB)")
     for seq, row in enumerate(rows):

@@ -30,13 +30,13 @@ class OfflineReader:
     async def requests(self, query: RequestQuery) -> RequestPage:
         """See Control; raises NewerSchema, StorageUnavailable, EngineUnreachable where there is no log."""
         await self._check(self._log, LOG)
-        before = int(query.before) if query.before and query.before.isdigit() else None
-        rows = await RequestLog(self._log).page(
+        log = RequestLog(self._log)
+        rows = await log.page(
             query.limit,
-            before_seq=before,
+            before_seq=await log.cursor(query.before),
             provider=query.provider,
             status=query.status,
-            text=query.text,
+            wanted=query.wanted(),
             failed_over=query.failed_over,
         )
         more = len(rows) == query.limit

@@ -97,7 +97,11 @@ def _console_flags() -> argparse.ArgumentParser:
 
 
 def _filter() -> argparse.ArgumentParser:
-    return option("--filter", metavar="TEXT", help="only what has TEXT in its id, model, provider or chain")
+    return option(
+        "--filter",
+        metavar="TERMS",
+        help="only what passes, e.g. 'fo prov:groq code:429 lat>2s -cap:tools last:5m some text'; `!` inverts",
+    )
 
 
 def _processes(add: Adder) -> None:

@@ -113,7 +113,7 @@ async def rows_of(
                 before=before,
                 provider=args.provider,
                 status=args.status,
-                text=args.filter,
+                filter=args.filter,
             )
         )
         fresh = [row for row in page.requests if row.id not in seen]
@@ -151,7 +151,8 @@ async def _find(reader: Reader, wanted: str) -> RequestDetail:
     """Return the request of an id, or of a part only one id has."""
     detail = await reader.request(wanted)
     if detail is None and wanted:
-        page = await reader.requests(RequestQuery(limit=20, text=wanted))
+        literal = wanted.replace('"', "")
+        page = await reader.requests(RequestQuery(limit=20, filter=f'"{literal}"'))
         ids = [row.id for row in page.requests if wanted in row.id]
         if len(ids) > 1:
             raise Stop(Exit.USAGE, f"{wanted!r} is in several ids: {', '.join(ids[:5])}")

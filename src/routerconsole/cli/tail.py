@@ -16,6 +16,7 @@ from routerconsole.control.port import RequestQuery
 from routerconsole.control.views import RequestRow
 from routerconsole.control.wire import plain, revive
 from routerconsole.domain.events import EventType
+from routerconsole.engine.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Print requests as they end; ends with Ctrl-C (130) or when the engine goes (4)."""
 
     async def work(control: Control) -> int:
-        query = RequestQuery(limit=args.limit, text=args.filter)
+        query = RequestQuery(limit=args.limit, filter=args.filter)
         cursor = (await control.events(-1)).next  # before the list: what ends in between is seen twice, not never
         page = await control.requests(query)
         shown: set[str] = set()
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
                 row_data = event.data.get("row")
                 if event.type in ENDINGS and row_data and str(row_data.get("id")) not in shown:
                     row = _row(row_data)
-                    if query.matches(row):
+                    if query.test(now=SystemClock.wall())(row):
                         _print(row, args)
             if not events.events:
                 await asyncio.sleep(POLL_S)

@@ -156,7 +156,7 @@ class Puller:
             pulled.audit = await control.audit(200)
         await self._snapshots(pulled, wants)
         if wants.search is not None:
-            pulled.rows.extend((await control.requests(RequestQuery(limit=ROWS_PAGE, text=wants.search))).requests)
+            pulled.rows.extend((await control.requests(RequestQuery(limit=ROWS_PAGE, filter=wants.search))).requests)
 
     async def _snapshots(self, pulled: Pulled, wants: Wants) -> None:
         """Read what views want and is due."""

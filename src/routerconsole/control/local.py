@@ -91,6 +91,7 @@ class LocalControl:
     async def requests(self, query: RequestQuery) -> RequestPage:
         """Rows in memory first, then the log; a cursor is always a sequence number of the log."""
         limit = max(1, min(query.limit, MAX_PAGE))
+        query.wanted()
         recorder, keeper = self._service.recorder, self._service.keeper
         rows = recorder.rows(replace(query, limit=limit)) if query.before is None else []
         if query.status == RequestStatus.IN_FLIGHT:  # nothing in the log is
@@ -245,7 +246,7 @@ class LocalControl:
 
     async def _filled_up(self, query: RequestQuery, rows: list[RequestRow], limit: int) -> RequestPage:
         """Go on in the log where the rows in memory end."""
-        before = int(query.before) if query.before and query.before.isdigit() else None
+        before = await self._service.keeper.log.cursor(query.before)
         stored = await self._stored(query, limit, before=before)
         known = {row.id for row in rows}
         last: int | None = None
@@ -266,7 +267,7 @@ class LocalControl:
             before_seq=before,
             provider=query.provider,
             status=query.status,
-            text=query.text,
+            wanted=query.wanted(),
             failed_over=query.failed_over,
         )
 

@@ -6,12 +6,14 @@ runs over all of them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
 from routerconsole.domain.events import Event
+from routerconsole.domain.query import FilterError, RowFilter, parse_filter
 from routerconsole.domain.request import ChatRequest
 from routerconsole.domain.trace import Trace
 
@@ -65,27 +67,37 @@ class EventPage:
 
 @dataclass(frozen=True, slots=True)
 class RequestQuery:
-    """Which rows of the log: `before` is a cursor from a page, `text` matches id, model, provider and chain."""
+    """Which rows of the log: `before` is a cursor from a page or a request's id, `filter` is in the filter language."""
 
     limit: int = 100
     before: str | None = None
     provider: str | None = None
     status: str | None = None
-    text: str | None = None
+    filter: str | None = None
     failed_over: bool = False
 
-    def matches(self, row: RequestRow) -> bool:
-        """Say whether a row passes the filters (all but the cursor); a provider's rows are also those it failed."""
+    def wanted(self) -> RowFilter:
+        """Return what the filter means; raises ControlError (400) naming the term that means nothing."""
+        try:
+            return parse_filter(self.filter or "")
+        except FilterError as error:
+            raise ControlError("invalid_request", f"filter: {error}") from error
+
+    def test(self, *, now: float) -> Callable[[RequestRow], bool]:
+        """Return what a row must pass (all but the cursor); `now` is UTC epoch seconds; raises as `wanted`."""
+        wanted = self.wanted()
+
+        def passes(row: RequestRow) -> bool:
+            age_s = now - datetime.fromisoformat(row.at).timestamp() if wanted.looks_at_age else 0.0
+            return self._holds(row) and wanted.matches(row, age_s=age_s)
+
+        return passes
+
+    def _holds(self, row: RequestRow) -> bool:
+        """Say whether a row is of the provider, status and kind asked for; a provider's are also those it failed."""
         if self.provider not in (None, row.provider) and f" › {self.provider}✗" not in f" › {row.chain}":
             return False
-        if self.status is not None and row.status != self.status:
-            return False
-        if self.failed_over and row.attempts < 2:
-            return False
-        if self.text:
-            places = (row.id, row.model, row.provider, row.served_model, row.chain)
-            return self.text.casefold() in " ".join(place for place in places if place).casefold()
-        return True
+        return self.status in (None, row.status) and (row.attempts > 1 or not self.failed_over)
 
 
 class ControlError(Exception):

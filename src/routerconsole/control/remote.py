@@ -72,7 +72,7 @@ class RemoteControl:
     async def requests(self, query: RequestQuery) -> RequestPage:
         """See Control."""
         asked: dict[str, str | int] = {"limit": query.limit, "failed_over": "true" if query.failed_over else "false"}
-        for name in ("before", "provider", "status", "text"):
+        for name in ("before", "provider", "status", "filter"):
             value = getattr(query, name)
             if value is not None:
                 asked[name] = value

@@ -2,7 +2,7 @@
 
 Free words are looked for in id, model, provider and chain; `fo`, `err`, `cap:tools`, `prov:groq`, `model:`, `agent:`,
 `code:429`, `status:`, `origin:`, `lat>2s`, `ttft>500ms`, `hops>=2`, `tok>1000`, `cost>0.01`, `last:5m` narrow down.
-`-` in front negates a term, double quotes keep spaces; all terms must hold.
+`-` in front negates a term, double quotes keep spaces; all terms must hold. A lone `!` means the opposite of the whole.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Protocol
 
 MAX_TERMS = 32
 """Terms of one filter; each costs a look at every row."""
+INVERT = "!"
 
 
 class Field(StrEnum):
@@ -109,13 +110,19 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class RowFilter:
-    """All terms of a filter; without any it passes everything."""
+    """All terms of a filter; without any it passes everything. `inverted`: what does not pass them all passes."""
 
     terms: tuple[Term, ...] = ()
+    inverted: bool = False
+
+    @property
+    def looks_at_age(self) -> bool:
+        """Whether a term asks when a row came in."""
+        return any(term.field is Field.LAST for term in self.terms)
 
     def matches(self, row: Row, *, age_s: float = 0.0) -> bool:
         """Say whether a row passes; `age_s` is how long ago it came in."""
-        return all(_holds(term, row, age_s) is not term.negated for term in self.terms)
+        return all(_holds(term, row, age_s) is not term.negated for term in self.terms) is not self.inverted
 
 
 def parse_filter(text: str) -> RowFilter:
@@ -123,7 +130,14 @@ def parse_filter(text: str) -> RowFilter:
     words = [match[0] for match in _WORD.finditer(text)]
     if len(words) > MAX_TERMS:
         raise FilterError(f"a filter has at most {MAX_TERMS} terms, not {len(words)}")
-    return RowFilter(tuple(term for word in words if (term := _term(word)) is not None))
+    terms = tuple(term for word in words if word != INVERT and (term := _term(word)) is not None)
+    return RowFilter(terms, inverted=bool(terms) and words.count(INVERT) % 2 == 1)
+
+
+def inverted(text: str) -> str:
+    """Return the text of the opposite filter."""
+    words = _WORD.findall(text)
+    return " ".join(word for word in words if word != INVERT) if INVERT in words else f"{INVERT} {text}".strip()
 
 
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')

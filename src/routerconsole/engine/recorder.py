@@ -147,9 +147,9 @@ class Recorder:
         return live if live is not None or past is None else past.trace
 
     def rows(self, query: RequestQuery) -> list[RequestRow]:
-        """Return the rows in memory that match, newest first."""
+        """Return the rows in memory that match, newest first; raises ControlError for a filter that means nothing."""
         rows = self._running() if query.status == RequestStatus.IN_FLIGHT else self._newest()
-        return list(islice((row for row in rows if query.matches(row)), query.limit))
+        return list(islice(filter(query.test(now=self._clock.wall()), rows), query.limit))
 
     def failures(self, limit: int) -> tuple[FailureView, ...]:
         """Return recent failed attempts, newest first."""

@@ -102,10 +102,10 @@ class RequestsQuery(Query):
     """Which rows of the request log."""
 
     limit: Limit = 100
-    before: Annotated[str, Field(pattern=r"^[0-9]{1,18}$")] | None = None
+    before: Annotated[str, Field(pattern=r"^([0-9]{1,18}|[0-9a-f]{6}-[0-9a-f]{5,})$", max_length=40)] | None = None
     provider: str | None = None
     status: RequestState | None = None
-    text: str | None = None
+    filter: Annotated[str, Field(max_length=4096)] | None = None
     failed_over: bool = False
 
 

@@ -107,6 +107,10 @@ class Database:
         """Where the file is."""
         return self._spec.path
 
+    def wall(self) -> float:
+        """Return UTC epoch seconds by the clock it was given."""
+        return self._spec.wall()
+
     @property
     def notices(self) -> tuple[Notice, ...]:
         """What happened to the file since it was opened, oldest first."""

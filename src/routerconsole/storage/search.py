@@ -27,7 +27,7 @@ _FIGURES: Final[Mapping[Field, str]] = {
 }
 _NEEDS: Final = "EXISTS (SELECT 1 FROM json_each(CAST(row AS TEXT), '$.needed') WHERE value = ?)"
 _SERVED = _of("served_model")
-_HTTP = _of("http_status")
+_HTTP = f"CAST({_of('http_status')} AS TEXT)"  # a number never equals a text
 
 
 def where(wanted: RowFilter, *, now: float) -> tuple[list[str], list[object]]:
@@ -39,6 +39,8 @@ def where(wanted: RowFilter, *, now: float) -> tuple[list[str], list[object]]:
         # a comparison with NULL is neither true nor false: what is unknown does not match, and its negation does
         clauses.append(f"coalesce({clause}, 0) = {0 if term.negated else 1}")
         values += used
+    if wanted.inverted:
+        return [f"NOT ({' AND '.join(clauses)})"], values
     return clauses, values
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from routerconsole.control.port import Control
     from routerconsole.control.views import ProviderMetrics, ProviderStatus, Status
 
-PLOT_WIDTH, ROWS_PER_PROVIDER = 100, 4
+PLOT_WIDTH = 100
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,21 +89,9 @@ def _show(status: Status, *, sentences: bool) -> None:
 
 def plot(metrics: Sequence[ProviderMetrics]) -> str:
     """Return p50 and p95 per provider as text bars; providers without a success yet are left out."""
-    measured = [
-        (visible(item.name, 24), item.p50_ms, item.p95_ms)
-        for item in reversed(metrics)  # the chart grows upwards
-        if item.p50_ms is not None and item.p95_ms is not None
-    ]
-    if not measured:
-        return "no latencies yet"
-    import plotext
+    from routerconsole.console.render import chart
 
-    names, lower, upper = zip(*measured, strict=True)
-    figure = plotext.figure
-    figure.clear()
     width = min(shutil.get_terminal_size((PLOT_WIDTH, 24)).columns, PLOT_WIDTH)
-    figure.plot_size(width, ROWS_PER_PROVIDER * len(names) + 3)
-    labels = [[f"{value:.0f}" for value in values] for values in (lower, upper)]
-    figure.draw(figure.bar(names, [lower, upper], orientation="h", labeled=labels, marker=["▒", "█"]))
-    chart: str = figure.build().string(True)  # True: without colour
-    return f"latency in ms: ▒ p50, █ p95\n{chart}"
+    names = [visible(item.name, 24) for item in metrics]
+    lines = chart.bars(names, [(item.p50_ms, item.p95_ms) for item in metrics], width=width)
+    return "\n".join(("latency in ms: ▒ p50, █ p95", *lines)) if lines else "no latencies yet"

@@ -29,6 +29,14 @@ class UpdateModel:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplyEdits:
+    """Change fields of several models, each named once, in one swap and as one change: all of it or nothing."""
+
+    edits: tuple[UpdateModel, ...]
+    name: ClassVar[str] = "apply_edits"
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveModel:
     """Take a model out of registry, pools and assignments; a configured or listed one leaves a tombstone."""
 
@@ -168,6 +176,7 @@ class Undo:
 RegistryCommand = (
     RegisterModel
     | UpdateModel
+    | ApplyEdits
     | RemoveModel
     | SetModelActive
     | AcceptModel

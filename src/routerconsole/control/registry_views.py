@@ -168,6 +168,43 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolShift:
+    """Which models a change would bring into a pool and take out of it, as `provider/model`; the first 20 of each."""
+
+    pool: str
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """How many requests would lead with another model; None is nobody. `example` is the newest such request's id."""
+
+    before: str | None
+    after: str | None
+    requests: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What commands would change, tried on the last requests: nothing is sent to a provider, nothing is changed.
+
+    `replayed` requests were planned anew as things are and as they would be; `elsewhere` of them would lead with
+    another model, of which `unserved` with nobody and `served` with somebody where now nobody does. `recorded` are
+    there to be replayed; fewer are where it would have taken too long.
+    """
+
+    replayed: int
+    recorded: int
+    elsewhere: int
+    unserved: int
+    served: int
+    moves: tuple[Move, ...] = ()
+    pools: tuple[PoolShift, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelQuery:
     """Which models of the registry; None asks for all. `capability` is a word, path or unique leaf name."""
 

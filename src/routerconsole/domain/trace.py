@@ -109,6 +109,10 @@ class Trace:
     terminal: Terminal = Terminal.NONE
     client_retry: int = 0
     undelivered: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    session: str | None = None
+    size: int = 0
 
     @property
     def failed_over(self) -> bool:

@@ -6,7 +6,7 @@ One edit at a time; what cannot be written down is refused, and a dry run ends b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from routerconsole.control.commands import Receipt
-from routerconsole.control.registry_commands import ClearGap, RegisterModel, RegistryCommand, Undo
+from routerconsole.control.port import ControlError
+from routerconsole.control.registry_commands import ApplyEdits, ClearGap, RegisterModel, RegistryCommand, Undo
 from routerconsole.domain.assemble import pool_changes
 from routerconsole.domain.capability import NODE_OF, Source, Tri, Word, strongest
 from routerconsole.domain.events import EventType, Fact
@@ -25,10 +26,10 @@ from routerconsole.storage.state import AuditEntry
 
 from .clock import iso
 from .edits import Draft, Edit, conflict, not_found, path_problem, refused, undeclared
+from .several import edits_of, joined, reversed_edits
 from .slots import AGENT, CAPABILITY, FIELD, NODE, Conflict, Parts, reversed_parts
 
 if TYPE_CHECKING:
-    from routerconsole.control.port import ControlError
     from routerconsole.domain.registry import Registry
     from routerconsole.storage.state import AuditRecord
 
@@ -60,6 +61,12 @@ class _Work:
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
     undoes: int | None = None
+    several: tuple[Edit, ...] = ()
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """The edits of single models that it is made of."""
+        return self.several or (self.edit,)
 
 
 class Editor:
@@ -83,7 +90,8 @@ class Editor:
             if not dry_run and not self._service.keeper.restored:
                 raise _not_kept()
             work = await self._worked_out(command, actor)
-            await self._check_weights(work.edit)
+            for edit in work.edits:
+                await self._check_weights(edit)
             before, after = self._told(work)
             if isinstance(command, RegisterModel) and not after["registered"]:
                 raise conflict(f"Model {work.edit.target!r} is another name of one that is registered already.")
@@ -93,9 +101,33 @@ class Editor:
             self._in_force(work)
             return Receipt(command.name, work.edit.target, before, after, audit_id=audit_id)
 
+    async def ahead(self, commands: Sequence[RegistryCommand]) -> tuple[Registry, frozenset[tuple[ModelKey, str]]]:
+        """Return the registry as it would be after commands, and of which nodes gaps would be forgotten.
+
+        Nothing is changed; raise ControlError where one of them would be refused.
+        """
+        service = self._service
+        draft, overlay, registry = self._draft("nobody"), service.overlay, service.registry
+        forgotten: set[tuple[ModelKey, str]] = set()
+        for command in commands:
+            if isinstance(command, ApplyEdits | Undo | ClearGap):
+                work = await self._worked_out(command, "nobody")
+                if work.gaps is not None and not work.gaps.gaps:
+                    forgotten.add((work.gaps.key, NODE_OF[work.gaps.word]))
+                parts = work.edit.parts
+            else:
+                parts = draft.of(command).parts
+            overlay = parts.onto(overlay)
+            registry = service.composed(overlay)
+            draft = Draft(service.base, registry, overlay, at=service.clock.wall(), actor="nobody")
+        return registry, frozenset(forgotten)
+
     # --- working it out ---
 
     async def _worked_out(self, command: RegistryCommand, actor: str) -> _Work:
+        if isinstance(command, ApplyEdits):
+            edits = edits_of(command, self._draft(actor))
+            return _Work(joined(edits), several=edits)
         if isinstance(command, Undo):
             return self._undone(await self._row(command.audit_id), actor)
         if isinstance(command, ClearGap):
@@ -163,6 +195,10 @@ class Editor:
         """Return the change that puts back what a change found; 409 where any of it was changed since."""
         service, entry = self._service, row.entry
         before, after = entry.before[_SLOTS], entry.after[_SLOTS]
+        if entry.command == ApplyEdits.name:
+            found = reversed_edits(before, after, service.overlay, self._draft(actor), key_of=_key_of)
+            told = {"undoes": row.id, "command": entry.command}
+            return _Work(joined(found), after=told, undoes=row.id, several=found)
         about_model = any(name.partition(".")[0] not in (AGENT, NODE) for name in after) or "gaps" in entry.before
         key = _key_of(entry.target) if about_model else None
         draft = self._draft(actor)
@@ -210,6 +246,8 @@ class Editor:
         """Return the state before and after, JSON-ready: what people look at, and the slots an undo needs."""
         service, edit = self._service, work.edit
         old, new = service.registry, service.composed(edit.parts.onto(service.overlay))
+        if work.several:
+            return self._told_together(work, old, new)
         slots = edit.parts.differences(service.overlay)
         before = {**edit.shown, **work.before, **self._picture(old, edit), _SLOTS: slots[0]}
         after = {**edit.shown, **work.after, **self._picture(new, edit), _SLOTS: slots[1]}
@@ -223,6 +261,17 @@ class Editor:
         if edit.key is not None:
             after["pools"] = _pools(old, new, edit.key)
         return _plain(before), _plain(after)
+
+    def _told_together(self, work: _Work, old: Registry, new: Registry) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the state of several models before and after, each under its name."""
+        before, after = dict(work.before), dict(work.after)
+        slots: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+        for edit in work.several:
+            before[edit.target], after[edit.target] = self._picture(old, edit), self._picture(new, edit)
+            if edit.key is not None:
+                after[edit.target]["pools"] = _pools(old, new, edit.key)
+            slots[0][edit.target], slots[1][edit.target] = edit.parts.differences(self._service.overlay)
+        return _plain({**before, _SLOTS: slots[0]}), _plain({**after, _SLOTS: slots[1]})
 
     def _picture(self, registry: Registry, edit: Edit) -> dict[str, Any]:
         """Return what an edit is about as one registry has it."""

@@ -10,7 +10,7 @@ import logging
 import secrets
 from dataclasses import replace
 from itertools import count, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from routerconsole.domain.errors import ErrorCode, RouterError, RoutingFailed
 from routerconsole.domain.outcome import Failure, FaultScope, OutcomeClass
@@ -20,7 +20,7 @@ from routerconsole.routing.cascade import Cascade, Stop, Try, Wait
 from routerconsole.routing.limits import Meter
 from routerconsole.routing.needs import needs_of
 from routerconsole.routing.order import Means
-from routerconsole.routing.plan import AccountTurns, Plan, plan
+from routerconsole.routing.plan import AccountTurns, Plan, RouteFacts, plan
 from routerconsole.routing.pointers import Pointers
 from routerconsole.routing.resolve import resolve
 
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from routerconsole.control.port import Exchange
     from routerconsole.domain.registry import Registry
-    from routerconsole.domain.request import ChatRequest
+    from routerconsole.domain.request import ChatRequest, Needs
+    from routerconsole.domain.route import Route
     from routerconsole.routing.board import Board
     from routerconsole.routing.budget import RetryBudget
 
@@ -48,6 +49,23 @@ if TYPE_CHECKING:
     from .upstreams import Upstreams
 
 log = logging.getLogger(__name__)
+
+
+class Facts(RouteFacts, Protocol):
+    """What a decision reads of the board."""
+
+    def enabled(self, target: Route | str) -> bool:
+        """Say whether a provider or route is not disabled."""
+
+
+class Asked(NamedTuple):
+    """What of a request decides beside its needs."""
+
+    model: str | None
+    agent: str | None
+    tags: tuple[str, ...]
+    session: str | None
+    stream: bool
 
 
 class ChatEngine:
@@ -133,32 +151,20 @@ class ChatEngine:
 
     def decide(self, request: ChatRequest, *, now: float, trace: Trace | None = None) -> Plan:
         """Take the decision of routing.md §2 steps 2 to 11; it changes nothing, so `explain` may ask too."""
-        registry = self.registry
+        registry, hints = self.registry, request.hints
         needs = needs_of(request, registry.tree)
         if trace is not None:
             trace.needed, trace.forced = needs.needed, needs.forced
-            trace.estimate_tokens = needs.estimate_tokens
+            trace.estimate_tokens, trace.size = needs.estimate_tokens, needs.size
+            trace.required, trace.tags, trace.session = needs.required, hints.tags, hints.session
         means = self.means if trace is not None else self.means.peeking()
-        session, stream = request.hints.session, request.stream
-        enabled = self.board.enabled
-        resolution = resolve(
-            request.model, registry, agent=request.hints.agent, tags=request.hints.tags, enabled=enabled
-        )
-        decision = profiles.decided(
-            resolution,
+        decision = self.replanned(
+            Asked(request.model, hints.agent, hints.tags, hints.session, request.stream),
+            needs,
             registry,
-            lambda meant: plan(
-                meant,
-                needs,
-                registry,
-                self.board,
-                now=now,
-                turns=self._turns,
-                means=means,
-                session=session,
-                stream=stream,
-            ),
-            enabled=enabled,
+            self.board,
+            now=now,
+            means=means,
         )
         if trace is not None:
             resolution = decision.resolution
@@ -167,6 +173,29 @@ class ChatEngine:
             if decision.fell_back:
                 trace.flags.append("fallback")
         return decision
+
+    def replanned(
+        self, asked: Asked, needs: Needs, registry: Registry, board: Facts, *, now: float, means: Means
+    ) -> Plan:
+        """Decide as `decide` does on any registry and view of the board; raise what resolving the name raises."""
+        enabled = board.enabled
+        resolution = resolve(asked.model, registry, agent=asked.agent, tags=asked.tags, enabled=enabled)
+        return profiles.decided(
+            resolution,
+            registry,
+            lambda meant: plan(
+                meant,
+                needs,
+                registry,
+                board,
+                now=now,
+                turns=self._turns,
+                means=means,
+                session=asked.session,
+                stream=asked.stream,
+            ),
+            enabled=enabled,
+        )
 
     def redacted(self, failure: Failure) -> Failure:
         """Return a failure without known secrets: an upstream may echo the key it was sent, anywhere."""

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from tests.console.fake_control import FakeControl
 
+from routerconsole.console.options import ConsoleOptions
 from routerconsole.console.state import ConsoleState
 
 if TYPE_CHECKING:
     from routerconsole.console.picker import Picker
     from routerconsole.console.prompt import Prompt
     from routerconsole.console.sending import Proposal
+    from routerconsole.console.views.base import TextPane
 
 
 class BareHost:
@@ -24,6 +26,10 @@ class BareHost:
         self.proposals: list[Proposal] = []
         self.prompt: Prompt | None = None
         self.picker: Picker | None = None
+        self.page: TextPane | None = None
+        self.copied = ""
+        self.options = ConsoleOptions()
+        self.page: TextPane | None = None
 
     def show_request(self, request_id: str) -> None:
         """Ignore."""
@@ -46,6 +52,14 @@ class BareHost:
     def pick(self, picker: Picker) -> None:
         """Keep it."""
         self.picker = picker
+
+    def open_page(self, page: TextPane) -> None:
+        """Keep it."""
+        self.page = page
+
+    def copy(self, text: str, what: str) -> None:
+        """Keep it."""
+        self.copied = text
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Never run it."""

@@ -15,7 +15,12 @@ class Context(StrEnum):
 
     GLOBAL = "global"
     LIST = "list"
+    MARKS = "marks"
+    TREE = "tree"
+    CAPABILITIES = "capabilities"
     PROVIDERS = "providers"
+    HEALTH = "health"
+    ROUTES = "routes"
     REQUESTS = "requests"
     DETAIL = "detail"
     CONFIRM = "confirm"
@@ -26,7 +31,12 @@ class Context(StrEnum):
 LABEL: Final[Mapping[Context, str]] = {
     Context.GLOBAL: "everywhere",
     Context.LIST: "in lists",
-    Context.PROVIDERS: "on a provider",
+    Context.MARKS: "where rows can be marked",
+    Context.TREE: "in the capability tree",
+    Context.CAPABILITIES: "on a capability value",
+    Context.PROVIDERS: "on a provider or route",
+    Context.HEALTH: "in Health",
+    Context.ROUTES: "in the table of providers and routes",
     Context.REQUESTS: "in the request log",
     Context.DETAIL: "in a detail",
     Context.CONFIRM: "when asked",
@@ -50,9 +60,13 @@ class Action:
 
 def _actions() -> tuple[Action, ...]:
     everywhere, lists, providers, requests = Context.GLOBAL, Context.LIST, Context.PROVIDERS, Context.REQUESTS
+    wellness, routes = Context.HEALTH, Context.ROUTES
+    marks, tree, able = Context.MARKS, Context.TREE, Context.CAPABILITIES
     detail, confirm, quitting, note = Context.DETAIL, Context.CONFIRM, Context.QUIT, Context.NOTE
     return (
         Action("view.overview", ("1",), "", "Overview: providers and latest failovers", everywhere),
+        Action("view.health", ("2",), "", "Health: providers and routes, what happened, what to do", everywhere),
+        Action("view.capabilities", ("3",), "", "Capabilities: who can do what, and who says so", everywhere),
         Action("view.requests", ("5",), "", "Requests: the live log", everywhere),
         Action("view.back", ("minus",), "", "back to the view before", everywhere),
         Action("help", ("question_mark", "f1"), "help", "all keys", everywhere),
@@ -60,6 +74,9 @@ def _actions() -> tuple[Action, ...]:
         Action("pane.next", ("tab",), "pane", "next pane", everywhere),
         Action("pane.previous", ("shift+tab",), "", "previous pane", everywhere),
         Action("pop", ("escape",), "", "close the detail, clear the filter", everywhere, fixed=True),
+        Action("zoom.in", ("plus",), "", "the focused pane on the whole screen", everywhere),
+        Action("zoom.out", ("underscore",), "", "list and detail beside each other again", everywhere),
+        Action("menu", ("x",), "menu", "menu: everything to do with what is selected", everywhere),
         Action("palette", ("ctrl+p",), "", "palette: every action and every object by name", everywhere),
         Action("command", ("colon",), "", "command line, Tab completes", everywhere),
         Action(
@@ -83,6 +100,22 @@ def _actions() -> tuple[Action, ...]:
         Action("cursor.page_up", ("ctrl+u", "pageup"), "", "half a page up", lists),
         Action("open", ("enter",), "open", "open the detail", lists),
         Action("into", ("l", "right"), "", "into the detail", lists),
+        Action("mark.toggle", ("space",), "mark", "mark the row, or take its mark away; Esc takes all away", marks),
+        Action("mark.range", ("v",), "range", "begin a range of marks, then end it at the cursor", marks),
+        Action("tree.fold", ("h", "left"), "", "close the node or go to its parent; from the models to the tree", tree),
+        Action("capability.yes", ("y",), "yes", "say yes for the model or all marked ones", able, mutating=True),
+        Action("capability.no", ("n",), "no", "say no for the model or all marked ones", able, mutating=True),
+        Action(
+            "capability.unknown",
+            ("u",),
+            "unknown",
+            "take the operator's word away: the next layer counts again",
+            able,
+            mutating=True,
+        ),
+        Action("capability.accept", ("a",), "accept", "accept the measured value", able, mutating=True),
+        Action("capability.forget", ("F",), "forget gap", "forget what was learned to be missing", able, mutating=True),
+        Action("capability.extend", ("A",), "add node", "add a node to the tree", able, mutating=True),
         Action(
             "provider.probe",
             ("t",),
@@ -108,11 +141,46 @@ def _actions() -> tuple[Action, ...]:
             providers,
             mutating=True,
         ),
+        Action("provider.reset_breaker", ("b",), "", "reset only the breaker; gates stay", providers, mutating=True),
+        Action(
+            "provider.isolate", ("I",), "", "isolate: take it out for a while, back by itself", providers, mutating=True
+        ),
+        Action(
+            "provider.force_close",
+            ("C",),
+            "",
+            "force closed: for a while requests go there whatever the breaker says",
+            providers,
+            mutating=True,
+        ),
+        Action("provider.priority", ("P",), "", "change the priority: lower is tried first", providers, mutating=True),
+        Action("health.latency", ("p",), "latency", "latency history as a chart", wellness),
+        Action("routes.fold", ("h", "left"), "", "fold the provider's routes away; l unfolds them", routes),
+        Action("routes.all", ("full_stop",), "fold", "unfold or fold the routes of all providers", routes),
+        Action("routes.sort", ("o",), "sort", "sort by the next: priority, state, errors, p95, requests…", routes),
+        Action("routes.reverse", ("O",), "", "turn the order round", routes),
         Action("log.freeze", ("f",), "freeze", "freeze the log, or follow it again", requests),
-        Action("log.filter", ("slash",), "filter", "filter by text; '-' before a word excludes it", requests),
+        Action("log.filter", ("slash",), "filter", "filter: words, fo, err, prov:groq, code:429, lat>2s, …", requests),
         Action("log.invert", ("exclamation_mark",), "", "turn the filter into its opposite", requests),
+        Action("log.saved", ("F",), "", "saved filters: take, save or forget one", requests),
+        Action("log.next_match", ("n",), "", "next request that passes the filter", requests),
+        Action("log.previous_match", ("N",), "", "previous request that passes the filter", requests),
         Action("log.next_failure", ("e",), "next fail", "next failed or failed-over request", requests),
         Action("log.previous_failure", ("E",), "", "previous failed or failed-over request", requests),
+        Action("log.next_slow", ("s",), "", "next slow request: over p95 of those shown", requests),
+        Action("log.previous_slow", ("S",), "", "previous slow request", requests),
+        Action("log.sort", ("o",), "", "sort by time, total, ttft, tokens, cost, attempts", requests),
+        Action("log.sort_turn", ("O",), "", "turn the order around", requests),
+        Action("log.later", ("greater_than_sign",), "", "step on through the attempts of the request", requests),
+        Action("log.earlier", ("less_than_sign",), "", "step back through its attempts", requests),
+        Action("log.explain", ("w",), "why now", "why: where it would be routed now, and what differs", requests),
+        Action("log.replay", ("R",), "replay", "send it again, to one or several models", requests, mutating=True),
+        Action("log.cancel", ("X",), "", "cancel it while it is in flight", requests, mutating=True),
+        Action("log.copy_id", ("c",), "", "copy its id", requests),
+        Action("log.copy_text", ("y",), "", "copy it as text", requests),
+        Action("log.copy_json", ("Y",), "", "copy it as JSON", requests),
+        Action("log.copy_curl", (), "", "copy it as a curl line, its text left out", requests),
+        Action("log.export", ("W",), "", "write the shown rows to a new file, JSON lines or CSV", requests),
         Action("detail.down", ("j", "down"), "", "scroll down", detail),
         Action("detail.up", ("k", "up"), "", "scroll up", detail),
         Action("detail.top", ("g", "home"), "", "to the top", detail),
@@ -149,6 +217,11 @@ SHOWN_AS: Final[Mapping[str, str]] = {
     "question_mark": "?",
     "slash": "/",
     "exclamation_mark": "!",
+    "full_stop": ".",
+    "plus": "+",
+    "underscore": "_",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
     "colon": ":",
     "escape": "Esc",
     "enter": "Enter",

@@ -144,6 +144,11 @@ class RouterConsoleApp(App[ConsoleExit]):
         """Draw everything again."""
         self._frames[self.desk.view.mode].repaint_all()
 
+    def copy(self, text: str) -> None:
+        """Hand text to the terminal's clipboard."""
+        if isinstance(self._driver, ConsoleDriver):
+            self._driver.copy(text)
+
     def leave(self, ending: ConsoleExit) -> None:
         """End the console; the first reason counts."""
         if self._ending is None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 from routerconsole.control.commands import Target
 
 from .actions import Action, Bindings, Context, shown_key
+from .clipboard import clipboard_text
 from .keymap import resolve_keymap
 from .operate import Question, quit_question
 from .options import ConsoleExit, ConsoleOptions, ExitReason
-from .palette import command_line, palette
+from .palette import command_line, menu, palette
 from .prompt import Prompt
 from .render.notes import audit_lines, help_lines
 from .safe_text import visible
@@ -23,6 +24,7 @@ from .sending import Proposal, Sender
 from .state import ConsoleState, LastResult
 from .verbs import asked_first, command_for, explained, needs_asking, problem_of, subject_of
 from .views.base import TextPane, View
+from .views.health import HealthView
 from .views.overview import OverviewView
 from .views.requests import RequestsView
 
@@ -50,6 +52,9 @@ class Shell(Protocol):
     def repaint(self) -> None:
         """Draw everything."""
 
+    def copy(self, text: str) -> None:
+        """Hand text to the terminal's clipboard."""
+
     def leave(self, ending: ConsoleExit) -> None:
         """End the console."""
 
@@ -65,8 +70,9 @@ class Desk:
         self.title_text = options.title
         self.read_only = options.read_only
         self.overview = OverviewView(self)
+        self.health = HealthView(self)
         self.requests = RequestsView(self)
-        self.views: dict[str, View] = {view.mode: view for view in (self.overview, self.requests)}
+        self.views: dict[str, View] = {view.mode: view for view in (self.overview, self.health, self.requests)}
         self.view: View = self.overview
         self.question: Question | None = None
         self.page: TextPane | None = None
@@ -198,6 +204,19 @@ class Desk:
         """Open a page to choose from."""
         self.picker = picker
 
+    def open_page(self, page: TextPane) -> None:
+        """Open a page over the view; Esc closes it."""
+        self.page = page
+
+    def copy(self, text: str, what: str) -> None:
+        """Hand text to the terminal's clipboard, harmless and within its size, and tell."""
+        clean, problem = clipboard_text(text)
+        if problem:
+            self.tell(f"{what} not copied: {problem}", ok=False)
+        else:
+            self._shell.copy(clean)
+            self.tell(f"{what} copied ({len(clean.encode())} bytes; the terminal must allow OSC 52)", ok=True)
+
     def perform(self, action_id: str) -> None:
         """Carry out an action as if its key had been pressed."""
         action = next((action for action in self.bindings.actions if action.id == action_id), None)
@@ -220,8 +239,8 @@ class Desk:
                     self._go(self._came_from.pop(), remember=False)
             case ["view", mode] if mode in self.views:
                 self._go(mode)
-            case ["palette"]:
-                self.pick(palette(self))
+            case ["palette" | "menu" as which]:
+                self.pick(palette(self) if which == "palette" else menu(self))
             case ["command"]:
                 self.ask_text(command_line(self, self._typed))
             case ["undo"]:

@@ -12,6 +12,7 @@ import signal
 import sys
 import termios
 import threading
+from base64 import b64encode
 from codecs import getincrementaldecoder
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -230,6 +231,10 @@ class ConsoleDriver(LinuxDriver):
             self._put(data, droppable=False)
         else:
             self._frame.append(data)
+
+    def copy(self, text: str) -> None:
+        """Hand text to the terminal's clipboard (OSC 52): the one OSC there is, asked for by the operator."""
+        self._put(f"\x1b]52;c;{b64encode(text.encode('utf-8', 'replace')).decode('ascii')}\a", droppable=False)
 
     def flush(self) -> None:
         """Seal the collected pieces into one frame."""

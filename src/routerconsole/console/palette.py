@@ -11,7 +11,7 @@ from .prompt import Prompt
 from .safe_text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .state import ConsoleState
     from .views.base import View
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HISTORY: Final = 50
 _UNLISTED: Final = frozenset({Context.CONFIRM, Context.QUIT, Context.NOTE})
 """Contexts whose actions only make sense in answer to what is open."""
+_MOVING: Final = frozenset({Context.GLOBAL, Context.LIST, Context.DETAIL})
 
 
 class Stage(Protocol):
@@ -41,7 +42,14 @@ class Stage(Protocol):
 
 def palette(stage: Stage) -> Picker:
     """Return the page of everything there is to do here and to go to."""
-    return Picker("Palette", [*_actions(stage), *_objects(stage)], empty="no action or object of this name; Esc leaves")
+    entries = [*_actions(stage, stage.view.contexts()), *_objects(stage)]
+    return Picker("Palette", entries, empty="no action or object of this name; Esc leaves")
+
+
+def menu(stage: Stage) -> Picker:
+    """Return the page of what the focused pane can do beside moving about."""
+    here = [context for context in stage.view.contexts() if context not in _MOVING]
+    return Picker("Menu", list(_actions(stage, here)), empty="nothing to do here; Esc leaves")
 
 
 def command_line(stage: Stage, history: list[str]) -> Prompt:
@@ -55,14 +63,13 @@ def command_line(stage: Stage, history: list[str]) -> Prompt:
     return Prompt(":", accept, complete=partial(_completions, stage), history=history)
 
 
-def _available(stage: Stage) -> list[Action]:
-    """Return the actions that mean something where the operator is."""
-    here = stage.view.contexts()
+def _available(stage: Stage, here: Sequence[Context]) -> list[Action]:
+    """Return the actions of some contexts."""
     return [action for action in stage.bindings.actions if action.context in here and action.context not in _UNLISTED]
 
 
-def _actions(stage: Stage) -> Iterator[Entry]:
-    for action in _available(stage):
+def _actions(stage: Stage, here: Sequence[Context]) -> Iterator[Entry]:
+    for action in _available(stage, here):
         if action.id not in {"palette", "command", "pop"}:
             keys = stage.bindings.keys(action.id)
             yield Entry(
@@ -82,7 +89,7 @@ def _objects(stage: Stage) -> Iterator[Entry]:
 def _completions(stage: Stage, text: str) -> list[str]:
     verb, space, rest = text.partition(" ")
     if not space:
-        names = [*stage.views, *(action.id for action in _available(stage))]
+        names = [*stage.views, *(action.id for action in _available(stage, stage.view.contexts()))]
         return [name for name in names if name.startswith(verb)]
     if verb in stage.views:
         return [f"{verb} {key}" for key, _ in stage.views[verb].objects() if key.startswith(rest)]
@@ -96,7 +103,7 @@ def _obey(stage: Stage, text: str) -> None:
             stage.show(verb, rest.strip())
         else:
             stage.perform(f"view.{verb}")
-    elif any(action.id == verb for action in _available(stage)):
+    elif any(action.id == verb for action in _available(stage, stage.view.contexts())):
         stage.perform(verb)
     elif verb in {"q", "quit"}:
         stage.perform("quit")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MIN_WIDTH: Final = 40
 MIN_HEIGHT: Final = 10
+EDGE: Final = 2
+"""Columns of the line between two columns."""
 
 
 class Frame(Screen[None]):
@@ -51,6 +53,8 @@ class Frame(Screen[None]):
         self._keys = self._canvas(self._paint_keys, "bar")
         self._small = self._canvas(self._paint_small, "page")
         self._left = Vertical(*self._lists, classes="left")
+        self._left_layout = "vertical"
+        self._abreast = False
         self._body = Horizontal(self._left, self._detail, classes="body")
 
     def _canvas(self, paint: Callable[[int, int], list[Line]], classes: str, pane: Pane | None = None) -> Canvas:
@@ -64,8 +68,11 @@ class Frame(Screen[None]):
 
     def _pane(self, pane: Pane, classes: str) -> Canvas:
         def paint(width: int, height: int) -> list[Line]:
-            gap = 1 if self.view.wide else 0  # between the last column and the detail's line
-            return pane.paint(max(1, width - gap), height, focused=self.view.focused is pane)
+            gap = 1 if self.view.wide else 0  # between the last column and the line of the next
+            focused = self.view.focused is pane
+            if self._abreast and pane is not self.view.lists[0]:
+                return self._edged(pane, width, height, gap=gap + EDGE)
+            return pane.paint(max(1, width - gap), height, focused=focused)
 
         return self._canvas(paint, classes, pane)
 
@@ -108,7 +115,7 @@ class Frame(Screen[None]):
     def _arrange(self) -> None:
         width, height = self.app.size
         small = width < MIN_WIDTH or height < MIN_HEIGHT
-        wide = width >= SIDE_BY_SIDE
+        wide = width >= SIDE_BY_SIDE and not self.view.zoomed
         self.view.settle(wide=wide)
         page = self._host.page is not None or self._host.picker is not None
         question = self._host.question is not None
@@ -128,11 +135,18 @@ class Frame(Screen[None]):
         if self._left.styles.width is None or self._left.styles.width.value != left:
             self._left.styles.width = left
         room = height - 2 - notices - (sheet if question else 0)
-        for canvas, lines in zip(self._lists, self.view.list_heights(room), strict=True):
-            wanted: int | str = lines if lines is not None else "1fr"
-            if getattr(canvas, "_wanted_height", None) != wanted:
-                canvas._wanted_height = wanted  # type: ignore[attr-defined]  # what was last set, to relayout only on change
-                canvas.styles.height = wanted
+        widths = self.view.abreast(width) if wide else None
+        self._abreast = widths is not None
+        heights = tuple(None for _ in self._lists) if self._abreast else self.view.list_heights(room)
+        for place, (canvas, lines) in enumerate(zip(self._lists, heights, strict=True)):
+            self._show(canvas, lines != 0)
+            wanted = ("1fr" if lines is None else lines, "100%" if widths is None else widths[place])
+            if getattr(canvas, "_wanted", None) != wanted:
+                canvas._wanted = wanted  # type: ignore[attr-defined]  # what was last set, to relayout only on change
+                canvas.styles.height, canvas.styles.width = wanted
+        layout = "horizontal" if self._abreast else "vertical"
+        if self._left_layout != layout:
+            self._left_layout = self._left.styles.layout = layout
 
     @staticmethod
     def _show(canvas: Canvas, shown: bool, height: int | None = None) -> None:
@@ -144,10 +158,13 @@ class Frame(Screen[None]):
                 canvas.styles.height = height
 
     def _paint_detail(self, width: int, height: int) -> list[Line]:
-        focused = self.view.focused is self.view.detail
         if not self.view.wide:
-            return self.view.detail.paint(width, height, focused=focused)
-        lines = self.view.detail.paint(max(1, width - 2), height, focused=focused)
+            return self.view.detail.paint(width, height, focused=self.view.focused is self.view.detail)
+        return self._edged(self.view.detail, width, height, gap=EDGE)
+
+    def _edged(self, pane: Pane, width: int, height: int, *, gap: int) -> list[Line]:
+        """Return a pane with the line that parts it from what stands left of it."""
+        lines = pane.paint(max(1, width - gap), height, focused=self.view.focused is pane)
         lines += [()] * (height - len(lines))
         edge: Line = (("│ ", Role.DIM),)
         return [edge + line for line in lines]

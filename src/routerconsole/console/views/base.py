@@ -12,6 +12,7 @@ from routerconsole.console.table import TableModel
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
+    from routerconsole.console.options import ConsoleOptions
     from routerconsole.console.picker import Picker
     from routerconsole.console.prompt import Prompt
     from routerconsole.console.sending import Proposal
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 SIDE_BY_SIDE: Final = 100
 """Columns from which list and detail stand beside each other."""
+ABREAST: Final = 160
+"""Columns from which a view with two lists may put them side by side, for three columns in all."""
 
 T = TypeVar("T")
 
@@ -29,14 +32,15 @@ class Host(Protocol):
     """What a view asks of the application."""
 
     state: ConsoleState
+    options: ConsoleOptions
 
     def show_request(self, request_id: str) -> None:
         """Go to one request in the request view."""
 
     control: Control
 
-    def operate(self, action_id: str, provider: str) -> None:
-        """Ask for, or carry out, an action on a provider."""
+    def operate(self, action_id: str, provider: str, model: str | None = None) -> None:
+        """Ask for, or carry out, an action on a provider or on one model there."""
 
     def propose(self, proposal: Proposal) -> None:
         """Make a change, after asking where it asks."""
@@ -49,6 +53,12 @@ class Host(Protocol):
 
     def pick(self, picker: Picker) -> None:
         """Open a page to choose from."""
+
+    def open_page(self, page: TextPane) -> None:
+        """Open a page over the view; Esc closes it."""
+
+    def copy(self, text: str, what: str) -> None:
+        """Hand text to the terminal's clipboard, harmless and within its size, and tell."""
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run something that waits."""
@@ -114,23 +124,41 @@ class ListPane(Generic[T]):
             "cursor.bottom": table.to_bottom,
             "cursor.page_down": lambda: table.page(1),
             "cursor.page_up": lambda: table.page(-1),
+            "mark.toggle": table.toggle_mark,
+            "mark.range": table.mark_range,
         }
 
     def paint(self, width: int, height: int, *, focused: bool) -> list[Line]:
-        """Return title, heads and the visible rows; the cursor row carries a mark and one style."""
-        title = pane_title(self.name, self._note(), width, focused=focused)
+        """Return title, heads and the visible rows; the cursor row carries a glyph and one style, marked ones `◆`."""
+        title = pane_title(self.name, self._noted(), width, focused=focused)
         if not self.table.rows:
             return [title, *self._empty()][:height]
         top, rows = self.table.window(height - 2)
-        heads, lines = self._draw(rows, max(0, width - 1))
-        out: list[Line] = [title, ((" ", Role.DIM), *heads)]
-        for place, line in enumerate(lines, start=top):
+        gap = " " if self.markable else ""
+        heads, lines = self._draw(rows, max(0, width - 1 - len(gap)))
+        out: list[Line] = [title, ((" " + gap, Role.DIM), *heads)]
+        for place, (line, marked) in enumerate(zip(lines, self.table.marks(top, len(lines)), strict=True), start=top):
+            mark = "◆" if marked else gap
             if place == self.table.cursor:
                 role = Role.CURSOR if focused else Role.IDLE_CURSOR
-                out.append(((fit("▶" + plain(line), width), role),))
+                out.append(((fit("▶" + mark + plain(line), width), role),))
             else:
-                out.append(((" ", Role.TEXT), *line))
+                out.append(((" " + mark, Role.INFO if marked else Role.TEXT), *line))
         return out[:height]
+
+    @property
+    def markable(self) -> bool:
+        """Whether its rows can be marked."""
+        return Context.MARKS in self.contexts
+
+    def _noted(self) -> str:
+        """Return the note behind the title, with how many rows are marked."""
+        table, note = self.table, self._note()
+        count = len(table.marked) if self.markable else 0
+        if not count:
+            return note
+        marked = f"◆ {count} marked" + (", v ends the range" if table.ranging else "")
+        return f"{marked} · {note}" if note else marked
 
     def scroll(self, by: int) -> None:
         """Move the cursor with the wheel."""
@@ -220,6 +248,7 @@ class View(ABC):
         self.focus = 0
         self.pushed = False
         self.wide = False
+        self.zoomed = False
 
     @property
     def panes(self) -> tuple[Pane, ...]:
@@ -254,12 +283,19 @@ class View(ABC):
         """Return what this view needs read besides status and rows."""
 
     def list_heights(self, height: int) -> tuple[int | None, ...]:
-        """Return the height of each list pane, None for the one that takes the rest."""
+        """Return the height of each list pane, None for the one that takes the rest, 0 for one that is not shown."""
         return tuple(None for _ in self.lists)
 
     def list_width(self, width: int) -> int:
         """Return the columns the lists take beside the detail."""
         return width // 2
+
+    def abreast(self, width: int) -> tuple[int, ...] | None:
+        """Return the columns of each list where they stand side by side, None where they stand one below the other.
+
+        A view of three columns answers from `ABREAST` columns on; together they are `list_width`.
+        """
+        return None
 
     def act(self, action_id: str) -> bool:
         """Carry out an action; False when it is none of this view's."""
@@ -273,6 +309,8 @@ class View(ABC):
                 self._into_detail()
             case "detail.back":
                 self.pop()
+            case "zoom.in" | "zoom.out":
+                self.zoomed = action_id == "zoom.in"
             case "pop":
                 return self.pop()
             case _:
@@ -280,7 +318,9 @@ class View(ABC):
         return True
 
     def pop(self) -> bool:
-        """Leave the detail; False when there was nothing to leave."""
+        """Take marks away, leave the detail; False when there was nothing to leave."""
+        if isinstance(self.focused, ListPane) and self.focused.markable and self.focused.table.clear_marks():
+            return True
         if self.focused is self.detail or self.pushed:
             self.pushed = False
             self.focus = min(self._last_list, len(self.lists) - 1)

@@ -75,6 +75,19 @@ _TOGETHER: Final = (
     frozenset({Context.LIST, Context.REQUESTS}),
     frozenset({Context.DETAIL, Context.REQUESTS}),
     frozenset({Context.DETAIL, Context.PROVIDERS}),
+    frozenset({Context.HEALTH, Context.PROVIDERS}),
+    frozenset({Context.HEALTH, Context.ROUTES}),
+    frozenset({Context.HEALTH, Context.LIST}),
+    frozenset({Context.HEALTH, Context.DETAIL}),
+    frozenset({Context.ROUTES, Context.PROVIDERS}),
+    frozenset({Context.ROUTES, Context.LIST}),
+    frozenset({Context.LIST, Context.MARKS}),
+    frozenset({Context.LIST, Context.TREE}),
+    frozenset({Context.LIST, Context.CAPABILITIES}),
+    frozenset({Context.MARKS, Context.CAPABILITIES}),
+    frozenset({Context.MARKS, Context.TREE}),
+    frozenset({Context.TREE, Context.CAPABILITIES}),
+    frozenset({Context.DETAIL, Context.CAPABILITIES}),
 )
 """Contexts that are live in one focus and so must not share a key."""
 

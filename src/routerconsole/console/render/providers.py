@@ -39,7 +39,7 @@ def health(status: str) -> Run:
     return f"{glyph} {visible(status, 14).replace('_', ' ')}", role
 
 
-def _state(provider: ProviderStatus) -> Run:
+def provider_state(provider: ProviderStatus) -> Run:
     """Return a provider's health word; one that no request vouches for and a check found down is marked as bad."""
     text, role = health(provider.status)
     if provider.counts_as == "unhealthy" and role is Role.DIM and provider.enabled:
@@ -118,7 +118,7 @@ def history(provider: ProviderStatus, width: int) -> str:
 def _columns(strip_width: int) -> tuple[Column[ProviderStatus], ...]:
     return (
         Column("provider", 12, lambda p: (visible(p.name, 40), Role.TEXT), grow=1),
-        Column("state", 14, _state),
+        Column("state", 14, provider_state),
         Column("breaker", 9, breakers),
         Column("left", 4, lambda p: (quantity.count(headroom(p)), Role.TEXT), "right", drop=4),
         Column("rps", 5, lambda p: (quantity.rate(p.rps), Role.TEXT), "right", drop=3),
@@ -167,7 +167,7 @@ def _route_lines(route: RouteStatus, width: int) -> list[Line]:
 
 def provider_detail(provider: ProviderStatus, width: int) -> list[Line]:
     """Return one provider in full: state, why, figures, its last five minutes and every route."""
-    status, role = _state(provider)
+    status, role = provider_state(provider)
     state, state_role = breaker(provider.circuit_state, provider.circuit_open_for_s)
     lines: list[Line] = [
         merge([(f"{status}  ", role), ("breaker ", Role.DIM), (state, state_role)]),

@@ -1,0 +1,323 @@
+"""Health: providers with their routes as a tree beside the selected one in full, and what an operator can do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import TYPE_CHECKING, Final
+
+from routerconsole.console.actions import Context
+from routerconsole.console.latency import SPAN_S, LatencyRecord
+from routerconsole.console.render import health as cells
+from routerconsole.console.render import quantity
+from routerconsole.console.render.cells import Line, Role, fit, wrap
+from routerconsole.console.render.chart import Point, history
+from routerconsole.console.render.health import Row, health_lines
+from routerconsole.console.render.health_detail import Past, health_detail
+from routerconsole.console.safe_text import visible
+from routerconsole.console.snapshots import Read
+from routerconsole.console.state import Link
+from routerconsole.console.table import TableModel
+from routerconsole.console.tick import Wants
+
+from .base import Host, ListPane, TextPane, View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from routerconsole.control.views import ProviderMetrics, ProviderStatus, RouteMetrics, RouteStatus
+
+REDRAW_S: Final = 1.0
+"""Least seconds between two drawings of a chart (console.md §4 rule 7)."""
+_BADNESS: Final = (
+    "config_error", "open", "missing", "quota", "rate_limited", "recovering", "degraded",
+    "isolated", "draining", "disabled", "unknown", "healthy",
+)  # fmt: skip
+"""Health words in the order an operator looks for them."""
+
+_SORTS: Final[tuple[tuple[str, Callable[[Row], tuple[float, str]]], ...]] = (
+    ("priority", lambda row: (cells.priority(row), "")),
+    ("state", lambda row: (_badness(row), "")),
+    ("errors", lambda row: (-cells.errors(row), "")),
+    ("p95", lambda row: (-(cells.percentile(row, "p95") or 0.0), "")),
+    ("requests", lambda row: (-cells.requests(row), "")),
+    ("in flight", lambda row: (-cells.in_flight(row), "")),
+    ("name", lambda row: (0.0, row.key)),
+)
+
+
+def _badness(row: Row) -> int:
+    word = row.provider.status if row.route is None else row.route.status
+    return _BADNESS.index(word) if word in _BADNESS else len(_BADNESS)
+
+
+class HealthView(View):
+    """Who is well, what happened to the others, and the switches."""
+
+    def __init__(self, host: Host) -> None:
+        self.table: TableModel[Row] = TableModel(lambda row: row.key)
+        self.record = LatencyRecord()
+        self._folded: dict[str, bool] = {}
+        self._sort = 0
+        self._reverse = False
+        self._made_of: tuple[object, ...] = ()
+        self._measured: object = None
+        listed = ListPane(
+            "Health",
+            (Context.PROVIDERS, Context.HEALTH, Context.ROUTES, Context.LIST),
+            table=self.table,
+            draw=health_lines,
+            empty=self._nothing,
+            note=self._note,
+        )
+        detail = TextPane("Provider", (Context.PROVIDERS, Context.HEALTH, Context.DETAIL), draw=self._detail)
+        super().__init__("health", host, (listed,), detail)
+
+    # -- what is shown -----------------------------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Take providers and metrics in; rows are made again only when one of what they are made of changed."""
+        state = self.host.state
+        metrics = state.snapshots.metrics
+        made_of = (state.status, metrics, dict(self._folded), self._sort, self._reverse, self.table.height)
+        if made_of != self._made_of:
+            self._made_of = made_of
+            self.table.set(self._rows(metrics or ()))
+        row = self.table.current
+        if metrics is not None and metrics is not self._measured:
+            self._measured = metrics
+            self.record.add(state.clock, _latencies(metrics), looked_at=row.key if row is not None else "")
+        self.detail.about(row.key if row is not None else None)
+        if row is None:
+            self.detail.name = "Provider"
+        elif row.route is None:
+            self.detail.name = f"Provider {visible(row.provider.name, 40)}"
+        else:
+            self.detail.name = f"Route {visible(row.provider.name, 30)}/{cells.route_name(row.route)}"
+
+    def stamp(self) -> object:
+        """Show of all requests none; of events what providers went through."""
+        return self.host.state.chronicle.version
+
+    def wants(self) -> Wants:
+        """Need the metrics beside the status."""
+        return Wants(running=False, unfinished=self.host.state.requests.unfinished(), reads=frozenset({Read.METRICS}))
+
+    def list_width(self, width: int) -> int:
+        """Give the table 60 % beside the detail."""
+        return width * 3 // 5
+
+    def _rows(self, metrics: Sequence[ProviderMetrics]) -> list[Row]:
+        status = self.host.state.status
+        providers = status.providers if status is not None else ()
+        figures = {each.name: each for each in metrics}
+        roomy = sum(1 + len(provider.routes) for provider in providers) <= self.table.height
+        heads = [
+            Row(each.name, each, None, figures.get(each.name), self._fold(each, roomy=roomy)) for each in providers
+        ]
+        rows: list[Row] = []
+        for head in self._sorted(heads):
+            rows.append(head)
+            if head.folded is False:
+                routes = self._sorted(_route_rows(head.provider, figures.get(head.provider.name)))
+                rows.extend(routes[:-1])
+                rows.append(routes[-1]._replace(last=True))
+        return rows
+
+    def _fold(self, provider: ProviderStatus, *, roomy: bool) -> bool | None:
+        """Say whether a provider's routes are hidden: as the operator left it, else when not everything has room."""
+        return self._folded.get(provider.name, not roomy) if provider.routes else None
+
+    def _sorted(self, rows: list[Row]) -> list[Row]:
+        key = _SORTS[self._sort][1]
+        if self._sort == 0 and not self._reverse:  # as the engine has them, which is by priority
+            return rows
+        return sorted(rows, key=key, reverse=self._reverse)
+
+    def _note(self) -> str:
+        status = self.host.state.status
+        if status is None or not status.providers:
+            return ""
+        providers, routes = len(status.providers), sum(len(each.routes) for each in status.providers)
+        count = f"{providers} provider{'' if providers == 1 else 's'}, {routes} route{'' if routes == 1 else 's'}"
+        order = _SORTS[self._sort][0]
+        return f"{count} · by {order}{' reversed' if self._reverse else ''} (o)"
+
+    def _nothing(self) -> Sequence[Line]:
+        state = self.host.state
+        if state.status is None:
+            waiting = state.link in {Link.CONNECTING, Link.LIVE}
+            text = "asking the engine for its providers…" if waiting else "no engine answers yet; see the line above"
+            return wrap(text, 76, indent=2, role=Role.DIM)
+        return wrap(
+            "No providers. Add one under `providers:` in config/providers.yaml (it reloads by itself), "
+            "or run `routerconsole config init`.",
+            76,
+            indent=2,
+        )
+
+    def _detail(self, width: int) -> list[Line]:
+        row, state = self.table.current, self.host.state
+        if row is None:
+            return [(("nothing selected", Role.DIM),)]
+        chronicle = state.chronicle
+        past = Past(
+            chronicle.moments(row.provider.name, row.route.model if row.route is not None else None),
+            chronicle.probes(row.provider.name),
+            chronicle.since,
+            state.now.timestamp(),
+        )
+        return health_detail(row, past, width)
+
+    # -- where one can go --------------------------------------------------------------------------------------------
+
+    def objects(self) -> Iterable[tuple[str, str]]:
+        """Providers and routes live here."""
+        status = self.host.state.status
+        for provider in status.providers if status is not None else ():
+            yield provider.name, provider.name
+            for route in provider.routes:
+                yield _key(provider, route), f"{provider.name}/{cells.route_name(route)}"
+
+    def go(self, key: str) -> bool:
+        """Select a provider or a route, unfolding where it is hidden; of a model its first account will do."""
+        self.focus = 0
+        name = key.partition("/")[0]
+        if name != key and self._folded.get(name) is not False:
+            self._folded[name] = False
+            self.sync()
+        if self.table.go(key):
+            return True
+        return any(self.table.go(row.key) for row in self.table.rows if row.key.startswith(f"{key} #"))
+
+    # -- what one can do ---------------------------------------------------------------------------------------------
+
+    def act(self, action_id: str) -> bool:
+        """Act on the selected provider or route, fold, sort, draw the chart, else move."""
+        row = self.table.current
+        match action_id.split("."):
+            case ["provider", _]:
+                if row is not None:
+                    model = row.route.model if row.route is not None else None
+                    self.host.operate(action_id, row.provider.name, model)
+            case ["into"] if row is not None and row.folded is True:
+                self._folded[row.provider.name] = False
+            case ["routes", "fold"]:
+                self._close(row)
+            case ["routes", "all"]:
+                self._all()
+            case ["routes", "sort"]:
+                self._sort = (self._sort + 1) % len(_SORTS)
+            case ["routes", "reverse"]:
+                self._reverse = not self._reverse
+            case ["health", "latency"]:
+                self._chart(row)
+            case _:
+                return super().act(action_id)
+        self.sync()
+        return True
+
+    def _close(self, row: Row | None) -> None:
+        """Hide the routes of the provider the cursor is on or in, and go to it."""
+        if row is not None and row.provider.routes:
+            self._folded[row.provider.name] = True
+            self.table.go(row.provider.name)
+
+    def _all(self) -> None:
+        """Unfold everything, or fold everything when nothing is folded."""
+        status = self.host.state.status
+        providers = status.providers if status is not None else ()
+        fold = not any(row.folded for row in self.table.rows)
+        self._folded = {provider.name: fold for provider in providers}
+        if fold and (row := self.table.current) is not None:
+            self.table.go(row.provider.name)
+
+    def _chart(self, row: Row | None) -> None:
+        if row is None:
+            self.host.tell("nothing is selected whose latencies could be drawn", ok=False)
+            return
+        pane = LatencyPane(row.key, self.record, lambda: self.host.state.clock)
+        self.host.open_page(pane)
+        self.host.spawn(self._load(pane))
+
+    async def _load(self, pane: LatencyPane) -> None:
+        """Import what draws charts on a thread of its own; that takes longer than a key may."""
+        await asyncio.to_thread(importlib.import_module, "plotext")
+        pane.loaded = True
+        self.host.redraw()
+
+
+class LatencyPane(TextPane):
+    """The latency history of one subject as a page."""
+
+    def __init__(self, key: str, record: LatencyRecord, clock: Callable[[], float]) -> None:
+        super().__init__("Latency", (Context.NOTE,), draw=self._lines, prefix="note")
+        self.name = f"Latency of {visible(key, 60)}"
+        self.loaded = False
+        self._key, self._record, self._clock = key, record, clock
+        self._height = 0
+        self._drawn: tuple[tuple[int, int], float, list[Line]] | None = None
+
+    def paint(self, width: int, height: int, *, focused: bool) -> list[Line]:
+        """Return the page; the chart fills it."""
+        self._height = height - 1
+        return super().paint(width, height, focused=focused)
+
+    def _lines(self, width: int) -> list[Line]:
+        now, size = self._clock(), (width, self._height)
+        if self._drawn is None or self._drawn[0] != size or not 0 <= now - self._drawn[1] < REDRAW_S:
+            self._drawn = (size, now, self._fresh(now, width))
+        return self._drawn[2]
+
+    def _fresh(self, now: float, width: int) -> list[Line]:
+        samples = self._record.of(self._key)
+        newest = next((each for each in reversed(samples) if each.p50_ms is not None), None)
+        legend = (
+            f"  · p50 {quantity.ms(newest.p50_ms if newest else None)}"
+            f"   × p95 {quantity.ms(newest.p95_ms if newest else None)}"
+            "   of successes, as the engine's window has them"
+        )
+        head: list[Line] = [((fit(legend, width), Role.TEXT),)]
+        if not self.loaded:
+            return [*head, (("  loading the chart…", Role.DIM),)]
+        lines: list[list[Point]] = [
+            [(each.at - now, each.p50_ms) for each in samples],
+            [(each.at - now, each.p95_ms) for each in samples],
+        ]
+        rows = history(lines, span_s=SPAN_S, width=width, height=max(0, self._height - 1))
+        if rows:
+            return [*head, *(((text, Role.INFO),) for text in rows)]
+        small = wrap("This window is too small for a chart: enlarge it. Esc closes.", width, indent=2, role=Role.DIM)
+        none = wrap(
+            "No latency measured yet: it takes a request that succeeds. The chart grows while this view is open.",
+            width,
+            indent=2,
+            role=Role.DIM,
+        )
+        return [*head, *(none if newest is None else small)]
+
+
+def _key(provider: ProviderStatus, route: RouteStatus) -> str:
+    account = f" #{route.account}" if route.account else ""
+    return f"{provider.name}/{route.model}{account}"
+
+
+def _route_rows(provider: ProviderStatus, figures: ProviderMetrics | None) -> list[Row]:
+    """Return a provider's routes with their figures, which come from another snapshot."""
+    known: dict[tuple[str, str | None], RouteMetrics] = (
+        {(each.model, each.account): each for each in figures.routes} if figures is not None else {}
+    )
+    return [
+        Row(_key(provider, route), provider, route, known.get((route.model, route.account)))
+        for route in provider.routes
+    ]
+
+
+def _latencies(metrics: Sequence[ProviderMetrics]) -> Iterable[tuple[str, float | None, float | None]]:
+    """Yield the latencies of providers first, then of routes."""
+    for provider in metrics:
+        yield provider.name, provider.p50_ms, provider.p95_ms
+    for provider in metrics:
+        for route in provider.routes:
+            account = f" #{route.account}" if route.account else ""
+            yield f"{provider.name}/{route.model}{account}", route.p50_ms, route.p95_ms

@@ -12,8 +12,8 @@ import pytest
 from tests.cli.stand import COMMAND, environment
 
 from routerconsole.cli.exits import Exit, Stop, explain
-from routerconsole.config.export import ExportRefusedError
 from routerconsole.config.problems import ConfigError, Problem
+from routerconsole.control.new_file import ExportRefusedError
 from routerconsole.control.port import ControlError, EngineUnreachable
 from routerconsole.simulator.script import ScriptError
 from routerconsole.storage.errors import AlreadyRunning, NewerSchema, Reason, StorageUnavailable, UnsafePlace

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routerconsole.cli.export import cell
-from routerconsole.cli.output import changes, fitted, json_text, sentence, table
-from routerconsole.domain.visible import cells
+from routerconsole.cli.output import changes, fitted, sentence, table
+from routerconsole.control.row_text import cell
+from routerconsole.domain.visible import cells, json_text
 
 ANYTHING = st.text(st.characters(codec=None, exclude_categories=()), max_size=60)
 

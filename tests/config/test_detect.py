@@ -10,10 +10,10 @@ import pytest
 
 from routerconsole.config.build import build_registry
 from routerconsole.config.detect import HOSTED, LOCAL, from_answers, listed_ids
-from routerconsole.config.export import ExportRefusedError
 from routerconsole.config.init import starter_text, write_starter
 from routerconsole.config.load import load_text
 from routerconsole.config.models import Settings
+from routerconsole.control.new_file import ExportRefusedError
 from routerconsole.domain.route import ModelKey
 
 

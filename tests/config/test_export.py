@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from routerconsole.config.export import (
-    ExportRefusedError,
     export_anew,
     export_in_place,
-    write_new,
 )
 from routerconsole.config.load import load_text
+from routerconsole.control.new_file import ExportRefusedError, write_new
 from routerconsole.domain.capability import CapabilityTree, Layer, Source, Tri
 from routerconsole.domain.overlay import Entry, Overlay
 from routerconsole.domain.route import ModelKey
@@ -99,7 +98,7 @@ def test_G20_a_kill_at_any_point_of_a_save_leaves_the_whole_file_or_none(tmp_pat
     """Ten writers are killed at different moments: what is there is complete."""
     text = "x" * 200_000
     program = (
-        "import sys; from pathlib import Path; from routerconsole.config.export import write_new\n"
+        "import sys; from pathlib import Path; from routerconsole.control.new_file import write_new\n"
         "print('ready', flush=True)\n"
         f"for n in range(10**6): write_new(Path(sys.argv[1]) / f'{{n}}.yaml', 'x' * {len(text)})\n"
     )

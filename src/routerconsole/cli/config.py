@@ -15,7 +15,7 @@ from routerconsole.cli.exits import Exit, Stop, say
 from routerconsole.cli.output import show_json
 from routerconsole.cli.session import place
 from routerconsole.config.build import build_redactor, build_registry, capability_tree
-from routerconsole.config.export import Exported, export_anew, export_in_place, write_new
+from routerconsole.config.export import Exported, export_anew, export_in_place
 from routerconsole.config.init import Tags, write_starter
 from routerconsole.config.listings import detected
 from routerconsole.config.load import CONFIG_VARIABLE, LoadedConfig, find_config, load, user_config
@@ -24,6 +24,7 @@ from routerconsole.config.problems import SHOWN, ConfigError, Problem, Severity
 from routerconsole.config.show import effective
 from routerconsole.config.yaml_loader import read_config
 from routerconsole.console.keymap import keymap_problems
+from routerconsole.control.new_file import write_new
 from routerconsole.control.wire import plain
 from routerconsole.domain.capability import ANY_OF_ITS_KIND, NODE_OF, Source, Tri
 from routerconsole.domain.route import ModelKey

@@ -5,32 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
 from routerconsole.cli.exits import Exit, Stop
 from routerconsole.cli.output import Item, show_items, show_json, text
 from routerconsole.cli.session import with_control
+from routerconsole.control.sample import Body, add_needs
 from routerconsole.control.wire import plain
 from routerconsole.domain.visible import BLOCK_LIMIT, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from routerconsole.control.port import Control
     from routerconsole.control.views import CandidateView, Explanation
 
-Body = dict[str, Any]
 _MALFORMED = frozenset({"invalid_request", "invalid_json", "model_not_found"})
 """Answers that say something of the question, not of the candidates."""
 
 MAX_BODY = 64 * 1024 * 1024
-_PIXEL = (
-    "data:image/png;base64,"
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="
-)
-_TOOL = {"type": "function", "function": {"name": "any_tool", "parameters": {"type": "object", "properties": {}}}}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,7 +31,10 @@ def run(args: argparse.Namespace) -> int:
     body = read_body(args.body) if args.body is not None else {"messages": [{"role": "user", "content": "Hello"}]}
     if args.model is not None:
         body["model"] = args.model
-    required = add_needs(body, args.needs)
+    try:
+        required = add_needs(body, args.needs)
+    except ValueError as error:
+        raise Stop(Exit.USAGE, str(error)) from error
     headers = {"x-router-require": ",".join(required)} if required else {}
 
     async def work(control: Control) -> int:
@@ -69,40 +65,6 @@ def read_body(source: str) -> Body:
     if not isinstance(body, dict):
         raise Stop(Exit.USAGE, f"{source}: a chat body is a JSON object")
     return body
-
-
-def add_needs(body: Body, needs: Sequence[str]) -> list[str]:
-    """Put needs into the body the way a client would; return those a body cannot say, which become a requirement."""
-    required: list[str] = []
-    for need in needs:
-        match need:
-            case "text":
-                pass
-            case "tools" | "parallel_tools":
-                body.setdefault("tools", [_TOOL])
-                if need == "parallel_tools":
-                    body["parallel_tool_calls"] = True
-            case "vision":
-                part = {"type": "image_url", "image_url": {"url": _PIXEL}}
-                _messages(body).append({"role": "user", "content": [part]})
-            case "json":
-                body["response_format"] = {"type": "json_object"}
-            case "streaming":
-                body["stream"] = True
-            case "system":
-                _messages(body).insert(0, {"role": "system", "content": "Be brief."})
-            case _:
-                if not (need.isascii() and need.isprintable()):
-                    raise Stop(Exit.USAGE, f"{need!r} is no capability")
-                required.append(need)
-    return required
-
-
-def _messages(body: Body) -> list[Any]:
-    messages = body.setdefault("messages", [])
-    if not isinstance(messages, list):
-        raise Stop(Exit.USAGE, "`messages` in the body is not a list")
-    return messages
 
 
 def _show(explanation: Explanation, *, sentences: bool) -> None:

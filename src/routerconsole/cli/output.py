@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from routerconsole.domain.visible import CELL_LIMIT, cells, visible
+from routerconsole.domain.visible import CELL_LIMIT, cells, json_text, visible
 
 Item = Mapping[str, object]
 """One thing with its properties in the order they are shown."""
@@ -22,11 +21,6 @@ _UNKNOWN: tuple[object, ...] = (None, "", ())
 def show_json(document: object) -> None:
     """Print one JSON document, ASCII only, so that nothing in it can act on a terminal."""
     print(json_text(document, indent=2))
-
-
-def json_text(document: object, *, indent: int | None = None) -> str:
-    """Return JSON in ASCII; DEL, which JSON leaves as it is, is escaped too."""
-    return json.dumps(document, ensure_ascii=True, indent=indent).replace("\x7f", "\\u007f")
 
 
 def show_items(items: Iterable[Item], *, plain: bool, empty: str) -> None:

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from routerconsole.cli.exits import say
-from routerconsole.cli.output import json_text, sentence, text
+from routerconsole.cli.output import sentence, text
 from routerconsole.cli.quantity import ms
 from routerconsole.cli.requests import row_item
 from routerconsole.cli.session import with_control
@@ -16,6 +16,7 @@ from routerconsole.control.port import RequestQuery
 from routerconsole.control.views import RequestRow
 from routerconsole.control.wire import plain, revive
 from routerconsole.domain.events import EventType
+from routerconsole.domain.visible import json_text
 from routerconsole.engine.clock import SystemClock
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from routerconsole.control.new_file import write_new
 from routerconsole.domain.route import ModelKey
 
-from .export import write_new
 from .models import ProviderSettings, Settings
 
 _TOP = """\

@@ -5,6 +5,7 @@ Pure and without a terminal library: the console's one door for such text and ev
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import Final
 
@@ -45,6 +46,11 @@ def visible_block(text: str) -> str:
     """Return text of several lines, whole: line ends and tabs stay, everything else as in `visible`."""
     lines = text.replace("\r\n", "\n").split("\n")
     return "\n".join("\t".join(visible(part, len(part) * 12 + 12) for part in line.split("\t")) for line in lines)
+
+
+def json_text(document: object, *, indent: int | None = None) -> str:
+    """Return JSON in ASCII; DEL, which JSON leaves as it is, is escaped too."""
+    return json.dumps(document, ensure_ascii=True, indent=indent).replace("\x7f", "\\u007f")
 
 
 def cells(text: str) -> int:

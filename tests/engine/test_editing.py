@@ -50,7 +50,7 @@ async def pair(tmp_path: Path, *, extra: str = "", text: str | Path = "") -> Asy
     """Providers a (m1, with tools) and b (m2, with tools), nothing happening by itself."""
     async with simulated(m1=Behaviour(), m2=Behaviour()) as sim:
         made = chain(sim, "m1", "m2", capabilities="[text, tools]", extra=extra)
-        quiet = "health: {enabled: false}, discovery: {enabled: false}, models:"
+        quiet = "health: {enabled: false}, models:"
         async with running_engine(text or made.replace("models:", quiet), tmp_path) as node:
             yield node
 

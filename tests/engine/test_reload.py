@@ -29,7 +29,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def quiet(text: str) -> str:
-    return text.replace("models:", "health: {enabled: false}, discovery: {enabled: false}, models:")
+    return text.replace("models:", "health: {enabled: false}, models:")
 
 
 def written(path: Path, text: str) -> Path:

@@ -113,6 +113,7 @@ async def simulated(**behaviours: Behaviour) -> AsyncIterator[Simulator]:
 def chain(simulator: Simulator, *models: str, extra: str = "", **options: object) -> str:
     """Return configuration text: one provider per model (`a`, `b`, … by priority), all on one simulator.
 
+    None is discovered: each would list the others' models as its own.
     `options` are keys of every model; `extra` is appended as it is.
     """
     rows = []
@@ -120,6 +121,6 @@ def chain(simulator: Simulator, *models: str, extra: str = "", **options: object
         keys = "".join(f", {name}: {value}" for name, value in options.items())
         rows.append(
             f'  - {{name: {chr(ord("a") + number)}, kind: openai_compatible, base_url: "{simulator.base_url}", '
-            f"priority: {number + 1}, models: [{{id: {model}{keys}}}]}}"
+            f"priority: {number + 1}, discovery: {{enabled: false}}, models: [{{id: {model}{keys}}}]}}"
         )
     return "version: 1\nproviders:\n" + "\n".join(rows) + "\n" + extra

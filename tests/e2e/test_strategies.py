@@ -434,3 +434,14 @@ async def test_pools_members_come_from_list_and_node_through_the_filter(
     stand = await make("a", "b", "c", models=models, providers=away, pools=hybrid)
     found = await view(stand)
     assert " ".join(f"{each['provider']}/{each['model']}" for each in found["members"]) == members
+
+
+async def test_C3_25_C1_43_a_burst_is_shared_to_the_request(make: MakeStand) -> None:
+    """Forty at once: turns are even, and a limit of ten a minute is not overrun by what is still under way."""
+    roomy = {name: {"max_concurrency": 64} for name in "ab"}
+    pools = [*pool("round_robin", "a", "b"), {"id": "q", "members": ["a/m", "b/m"]}]
+    stand = await make("a", "b", models=limited(a={"rpm": 30}, b={}), providers=roomy, pools=pools)
+    for sim in stand.sims.values():
+        sim.set("m", Behaviour(latency=0.05))
+    assert shares(await stand.many(40, model="p")) == {"a": 50, "b": 50}
+    assert shares(await stand.many(40, model="q")) == {"a": 25, "b": 75}

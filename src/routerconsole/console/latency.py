@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SPAN_S: Final = 600.0
-"""Seconds a chart covers; a snapshot comes every two seconds."""
+SPANS_S: Final = (60.0, 120.0, 300.0, 600.0)
+"""Seconds a chart covers: the least of these that holds what was measured. A snapshot comes every two seconds."""
 MAX_SAMPLES: Final = 320
 MAX_SUBJECTS: Final = 128
 """Subjects whose latencies are kept; with more than that only the first ones, and the one that is looked at."""

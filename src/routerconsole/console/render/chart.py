@@ -81,7 +81,7 @@ def bars(
 
 def _built(figure: object) -> list[str]:
     text: str = figure.build().string(True)  # type: ignore[attr-defined]  # plotext has no types; True: without colour
-    return [line.rstrip() for line in text.split("\n")]
+    return [line.rstrip() for line in text.rstrip().split("\n")]
 
 
 def _scale(largest: float) -> tuple[float, float]:

@@ -122,11 +122,17 @@ def error_text(error: Mapping[str, object], limit: int = 80) -> str:
     return visible(f"{when}{error.get('class', 'error')}: {error.get('detail') or ''}", limit)
 
 
+def _role(item: Row) -> Role:
+    """Return the worst of state, breaker and gate: they are one run of one colour, for a row has three at most."""
+    roles = {state(item)[1], circuit(item)[1], gate(item)[1]}
+    return next((role for role in (Role.BAD, Role.WARN) if role in roles), state(item)[1])
+
+
 _COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column("provider / route", 17, lambda item: (name(item), Role.TEXT), grow=2),
-    Column("state", 14, state),
-    Column("breaker", 9, circuit),
-    Column("gate", 10, gate),
+    Column("state", 14, lambda item: (state(item)[0], _role(item))),
+    Column("breaker", 9, lambda item: (circuit(item)[0], _role(item))),
+    Column("gate", 12, lambda item: (gate(item)[0], _role(item))),
     Column("left", 4, lambda item: (quantity.count(left(item)), Role.TEXT), "right", drop=3),
     Column("run", 3, lambda item: (quantity.count(in_flight(item)), Role.TEXT), "right", drop=6),
     Column("req", 5, lambda item: (quantity.count(requests(item)), Role.TEXT), "right", drop=7),
@@ -134,7 +140,7 @@ _COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column("p50", 5, lambda item: (quantity.ms(percentile(item, "p50")), Role.TEXT), "right", drop=9),
     Column("p95", 5, lambda item: (quantity.ms(percentile(item, "p95")), Role.TEXT), "right", drop=5),
     Column("prio", 4, lambda item: (str(priority(item)), Role.TEXT), "right", drop=8),
-    Column("why / last error", 16, trouble, drop=4, grow=5),
+    Column("why / last error", 13, lambda item: (trouble(item)[0], Role.TEXT), drop=4, grow=5),
 )
 
 

@@ -203,7 +203,7 @@ def _transitions(past: Past, width: int) -> list[Line]:
     for moment, (text, role) in told[:SHOWN_MOMENTS]:
         where = f" {visible(moment.model, 40)}" if moment.model else ""
         key = f" #{visible(moment.account, 20)}" if moment.account else ""
-        line = f"{_moment_clock(moment.at)} {text}{where}{key}"
+        line = f"{_moment_clock(moment.at)} {text[:1]}{where}{key}{':' if where or key else ''}{text[1:]}"
         lines.append(((fit("  " + line, width), role),))
     if len(told) > SHOWN_MOMENTS:
         lines.append(((f"  … {len(told) - SHOWN_MOMENTS} older", Role.DIM),))

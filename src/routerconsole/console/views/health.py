@@ -206,9 +206,9 @@ class HealthView(View):
                 self._close(row)
             case ["routes", "all"]:
                 self._all()
-            case ["routes", "sort"]:
+            case ["sort", "next"]:
                 self._sort = (self._sort + 1) % len(_SORTS)
-            case ["routes", "reverse"]:
+            case ["sort", "turn"]:
                 self._reverse = not self._reverse
             case ["health", "latency"]:
                 self._chart(row)

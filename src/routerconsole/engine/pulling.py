@@ -177,7 +177,9 @@ class Pulls:
         except BaseException:
             self._end(key, state=PullState.FAILED, status="failed", error="it ended by an error of the router")
             raise
-        await self._service.discovery.sync((key.provider,))
+        provider = self._service.registry.providers.get(key.provider)
+        if provider is not None and provider.discovery.enabled:  # a reload may have taken it away, or told us not to
+            await self._service.discovery.sync((key.provider,))
         self._end(key, state=PullState.DONE, status="success")
 
     async def _download(self, key: ModelKey, target: Target) -> None:

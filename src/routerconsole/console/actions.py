@@ -159,6 +159,8 @@ def _actions() -> tuple[Action, ...]:
         Action("provider.priority", ("P",), "", "change the priority: lower is tried first", providers, mutating=True),
         Action("health.latency", ("p",), "latency", "latency history as a chart", wellness),
         Action("routes.fold", ("h", "left"), "", "fold the provider's routes away; l unfolds them", routes),
+        Action("routes.unwell", ("e",), "", "next provider or route that is not well", routes),
+        Action("routes.unwell_before", ("E",), "", "previous one that is not well", routes),
         Action("routes.all", ("full_stop",), "fold", "unfold or fold the routes of all providers", routes),
         Action("log.freeze", ("f",), "freeze", "freeze the log, or follow it again", requests),
         Action("log.filter", ("slash",), "filter", "filter: words, fo, err, prov:groq, code:429, lat>2s, …", requests),

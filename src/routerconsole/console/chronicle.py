@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from routerconsole.domain.events import EventType
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from .render.quantity import moment as moment_of
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from routerconsole.control.views import AuditRow
     from routerconsole.domain.events import Event
 
 MAX_MOMENTS: Final = 200
@@ -102,6 +105,21 @@ class Chronicle:
         """Return a provider's finished probes, newest first."""
         kept = self._kept.get(provider)
         return list(reversed(kept.probes)) if kept is not None else []
+
+
+def audited(rows: Sequence[AuditRow], provider: str, model: str | None, *, seen: Iterable[Moment]) -> list[Moment]:
+    """Return the changes of a subject that the action log has beyond those `seen` as events, newest first."""
+    known = {moment.data.get("id") for moment in seen if moment.type is EventType.AUDIT}
+    found: list[Moment] = []
+    for row in rows:
+        name, _, rest = row.target.partition("/")
+        if name != provider or row.id in known or model not in (None, rest or model):
+            continue
+        when = moment_of(row.at)
+        if when is not None:
+            data = {"id": row.id, "actor": row.actor, "command": row.command, "before": row.before, "after": row.after}
+            found.append(Moment(when.timestamp(), EventType.AUDIT, name, rest or None, None, data))
+    return found
 
 
 def _moment(event: Event) -> Moment | None:

@@ -7,7 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.actions import Context
-from routerconsole.console.latency import SPAN_S, LatencyRecord
+from routerconsole.console.chronicle import audited
+from routerconsole.console.latency import SPANS_S, LatencyRecord
 from routerconsole.console.render import health as cells
 from routerconsole.console.render import quantity
 from routerconsole.console.render.cells import Line, Role, fit, wrap
@@ -25,7 +26,13 @@ from .base import Host, ListPane, TextPane, View
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from routerconsole.control.views import ProviderMetrics, ProviderStatus, RouteMetrics, RouteStatus
+    from routerconsole.control.views import (
+        ProviderMetrics,
+        ProviderStatus,
+        RouteMetrics,
+        RouteStatus,
+        Status,
+    )
 
 REDRAW_S: Final = 1.0
 """Least seconds between two drawings of a chart (console.md §4 rule 7)."""
@@ -60,8 +67,10 @@ class HealthView(View):
         self._folded: dict[str, bool] = {}
         self._sort = 0
         self._reverse = False
+        self._room = 0
         self._made_of: tuple[object, ...] = ()
-        self._measured: object = None
+        self._status: Status | None = None
+        self._metrics: tuple[ProviderMetrics, ...] | None = None
         listed = ListPane(
             "Health",
             (Context.PROVIDERS, Context.HEALTH, Context.ROUTES, Context.LIST),
@@ -78,15 +87,14 @@ class HealthView(View):
     def sync(self) -> None:
         """Take providers and metrics in; rows are made again only when one of what they are made of changed."""
         state = self.host.state
-        metrics = state.snapshots.metrics
-        made_of = (state.status, metrics, dict(self._folded), self._sort, self._reverse, self.table.height)
-        if made_of != self._made_of:
-            self._made_of = made_of
+        status, metrics = state.status, state.snapshots.metrics
+        made_of = (dict(self._folded), self._sort, self._reverse, self._room)
+        if metrics is not None and metrics is not self._metrics:
+            self.record.add(state.clock, _latencies(metrics), looked_at=self.table.current_key or "")
+        if status is not self._status or metrics is not self._metrics or made_of != self._made_of:
+            self._status, self._metrics, self._made_of = status, metrics, made_of
             self.table.set(self._rows(metrics or ()))
         row = self.table.current
-        if metrics is not None and metrics is not self._measured:
-            self._measured = metrics
-            self.record.add(state.clock, _latencies(metrics), looked_at=row.key if row is not None else "")
         self.detail.about(row.key if row is not None else None)
         if row is None:
             self.detail.name = "Provider"
@@ -100,8 +108,21 @@ class HealthView(View):
         return self.host.state.chronicle.version
 
     def wants(self) -> Wants:
-        """Need the metrics beside the status."""
-        return Wants(running=False, unfinished=self.host.state.requests.unfinished(), reads=frozenset({Read.METRICS}))
+        """Need the metrics beside the status, and once what operators changed before the events began."""
+        state = self.host.state
+        return Wants(
+            running=False,
+            unfinished=state.requests.unfinished(),
+            reads=frozenset({Read.METRICS}),
+            audit=state.audit is None,
+        )
+
+    def list_heights(self, height: int) -> tuple[int | None, ...]:
+        """Give the table everything; how much that is decides whether all routes are unfolded."""
+        if self._room != max(1, height - 2):
+            self._room = max(1, height - 2)
+            self.sync()
+        return (None,)
 
     def list_width(self, width: int) -> int:
         """Give the table 60 % beside the detail."""
@@ -111,7 +132,7 @@ class HealthView(View):
         status = self.host.state.status
         providers = status.providers if status is not None else ()
         figures = {each.name: each for each in metrics}
-        roomy = sum(1 + len(provider.routes) for provider in providers) <= self.table.height
+        roomy = sum(1 + len(provider.routes) for provider in providers) <= self._room
         heads = [
             Row(each.name, each, None, figures.get(each.name), self._fold(each, roomy=roomy)) for each in providers
         ]
@@ -160,13 +181,10 @@ class HealthView(View):
         row, state = self.table.current, self.host.state
         if row is None:
             return [(("nothing selected", Role.DIM),)]
-        chronicle = state.chronicle
-        past = Past(
-            chronicle.moments(row.provider.name, row.route.model if row.route is not None else None),
-            chronicle.probes(row.provider.name),
-            chronicle.since,
-            state.now.timestamp(),
-        )
+        chronicle, model = state.chronicle, row.route.model if row.route is not None else None
+        seen = chronicle.moments(row.provider.name, model)
+        before = audited(state.audit or (), row.provider.name, model, seen=seen)
+        past = Past([*seen, *before], chronicle.probes(row.provider.name), chronicle.since, state.now.timestamp())
         return health_detail(row, past, width)
 
     # -- where one can go --------------------------------------------------------------------------------------------
@@ -210,6 +228,8 @@ class HealthView(View):
                 self._sort = (self._sort + 1) % len(_SORTS)
             case ["sort", "turn"]:
                 self._reverse = not self._reverse
+            case ["routes", "unwell" | "unwell_before"]:
+                self._jump(1 if action_id == "routes.unwell" else -1)
             case ["health", "latency"]:
                 self._chart(row)
             case _:
@@ -231,6 +251,16 @@ class HealthView(View):
         self._folded = {provider.name: fold for provider in providers}
         if fold and (row := self.table.current) is not None:
             self.table.go(row.provider.name)
+
+    def _jump(self, direction: int) -> None:
+        rows = self.table.rows
+        place = self.table.cursor + direction
+        while 0 <= place < len(rows):
+            if _badness(rows[place]) < _BADNESS.index("unknown"):
+                self.table.go(rows[place].key)
+                return
+            place += direction
+        self.host.tell(f"none {'below' if direction > 0 else 'above'} is unwell", ok=True)
 
     def _chart(self, row: Row | None) -> None:
         if row is None:
@@ -284,7 +314,9 @@ class LatencyPane(TextPane):
             [(each.at - now, each.p50_ms) for each in samples],
             [(each.at - now, each.p95_ms) for each in samples],
         ]
-        rows = history(lines, span_s=SPAN_S, width=width, height=max(0, self._height - 1))
+        oldest = now - samples[0].at if samples else 0.0
+        span = next((each for each in SPANS_S if each >= oldest), SPANS_S[-1])
+        rows = history(lines, span_s=span, width=width, height=max(0, self._height - 1))
         if rows:
             return [*head, *(((text, Role.INFO),) for text in rows)]
         small = wrap("This window is too small for a chart: enlarge it. Esc closes.", width, indent=2, role=Role.DIM)

@@ -13,15 +13,19 @@ from routerconsole.control.commands import (
     Disable,
     Drain,
     Enable,
+    ForceClose,
+    Isolate,
     Probe,
     Receipt,
     ResetCircuit,
+    SetPriority,
 )
 from routerconsole.control.port import ControlError, EventPage, RequestQuery
 from routerconsole.control.registry_commands import RegistryCommand
 from routerconsole.control.registry_views import (
     Assignment,
     Finding,
+    Impact,
     ModelPage,
     ModelQuery,
     ModelView,
@@ -48,6 +52,16 @@ from routerconsole.domain.events import Event, EventType
 
 NOW = datetime(2026, 3, 1, 12, 0, 42, tzinfo=UTC)
 AT = "2026-03-01T12:{minute:02d}:{second:02d}.000Z"
+
+
+BECOMES: Mapping[type[Command], str] = {
+    Enable: "healthy",
+    Disable: "disabled",
+    Drain: "draining",
+    ResetCircuit: "healthy",
+    Isolate: "isolated",
+}
+"""The health word after a command; others leave it."""
 
 
 def at(number: int) -> str:
@@ -252,10 +266,13 @@ class FakeControl:
         self.dry_runs: list[Command] = []
         self.audit_rows: list[AuditRow] = []
         self.details: dict[str, RequestDetail] = {}
+        self.measured: tuple[ProviderMetrics, ...] = ()
         self.model_page = ModelPage((), 0)
         self.node_views: tuple[NodeView, ...] = ()
         self.pool_views: tuple[PoolView, ...] = ()
         self.profile_views: tuple[ProfileView, ...] = ()
+        self.impact_view = Impact(500, 500, 0, 0, 0)
+        self.tried: list[tuple[Command, ...]] = []
         self.assigned: tuple[Assignment, ...] = ()
         self.fails: Exception | None = None
         self.refuses: ControlError | None = None
@@ -265,9 +282,9 @@ class FakeControl:
         self.do_gate.set()
         self.looks = 0
 
-    def publish(self, kind: EventType, **data: Any) -> None:
-        """Append an event."""
-        self.ring.append(Event(len(self.ring), 0.0, kind, data))
+    def publish(self, kind: EventType, moment: float = 0.0, **data: Any) -> None:
+        """Append an event; `moment` is its UTC epoch seconds."""
+        self.ring.append(Event(len(self.ring), moment, kind, data))
 
     def arrive(self, *rows: RequestRow) -> None:
         """Let requests be logged, with their events."""
@@ -291,8 +308,9 @@ class FakeControl:
         return self.now
 
     async def metrics(self) -> tuple[ProviderMetrics, ...]:
-        """Return nothing: the console does not read it."""
-        return ()
+        """Return the scripted metrics."""
+        await self._answer()
+        return self.measured
 
     async def requests(self, query: RequestQuery) -> RequestPage:
         """Return scripted rows, newest first."""
@@ -375,6 +393,12 @@ class FakeControl:
         """Refuse: the console does not ask."""
         raise ControlError("not_scripted", "not scripted")
 
+    async def impact(self, commands: Sequence[Command]) -> Impact:
+        """Return the scripted impact."""
+        await self.do_gate.wait()
+        self.tried.append(tuple(commands))
+        return self.impact_view
+
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """Return events behind the cursor."""
         await self._answer()
@@ -402,10 +426,14 @@ class FakeControl:
             return Receipt(command.name, command.providers[0], {}, {"providers": [result]})
         if isinstance(command, get_args(RegistryCommand)):
             return self._registered(command, actor=actor, dry_run=dry_run)
-        assert isinstance(command, (Enable, Disable, Drain, ResetCircuit))
+        if isinstance(command, SetPriority):
+            return self._placed(command, actor=actor, dry_run=dry_run)
+        assert isinstance(command, (Enable, Disable, Drain, ResetCircuit, Isolate, ForceClose))
+        if command.target.model is not None:
+            return self._switched(command, actor=actor, dry_run=dry_run)
         name = command.target.provider
         was = next(entry for entry in self.now.providers if entry.name == name)
-        becomes = {Enable: "healthy", Disable: "disabled", Drain: "draining", ResetCircuit: "healthy"}[type(command)]
+        becomes = BECOMES.get(type(command), was.status)
         after = replace(was, status=becomes, enabled=not isinstance(command, Disable))
         if isinstance(command, ResetCircuit):
             after = replace(after, circuit_state="closed", circuit_open_for_s=None)
@@ -425,6 +453,57 @@ class FakeControl:
         number = len(self.audit_rows) + 1
         self.audit_rows.append(AuditRow(number, at(number), actor, command.name, name, shape[0], shape[1]))
         return Receipt(command.name, name, shape[0], shape[1], audit_id=number)
+
+    def _switched(
+        self, command: Enable | Disable | Drain | ResetCircuit | Isolate | ForceClose, *, actor: str, dry_run: bool
+    ) -> Receipt:
+        """Change the routes of one model."""
+        target, label = command.target, command.target.label()
+        owner = next(entry for entry in self.now.providers if entry.name == target.provider)
+        was = next(entry for entry in owner.routes if entry.model == target.model)
+        status_, circuit = BECOMES.get(type(command), was.status), was.circuit_state
+        circuit = "closed" if isinstance(command, ResetCircuit) else circuit
+        before, after = (
+            {"status": was.status, "circuit_state": was.circuit_state},
+            {"status": status_, "circuit_state": circuit},
+        )
+        if dry_run:
+            return Receipt(command.name, label, before, after, dry_run=True)
+        routes = tuple(
+            replace(entry, status=status_, circuit_state=circuit) if entry.model == target.model else entry
+            for entry in owner.routes
+        )
+        others = tuple(replace(owner, routes=routes) if entry is owner else entry for entry in self.now.providers)
+        self.now = replace(self.now, providers=others)
+        return self._noted(command.name, label, before, after, actor=actor)
+
+    def _placed(self, command: SetPriority, *, actor: str, dry_run: bool) -> Receipt:
+        """Change a priority."""
+        owner = next(entry for entry in self.now.providers if entry.name == command.provider)
+        label = command.provider if command.model is None else f"{command.provider}/{command.model}"
+        before, after = {"priority": owner.priority}, {"priority": command.priority}
+        if dry_run:
+            return Receipt(command.name, label, before, after, dry_run=True)
+        if command.model is None:
+            moved = replace(owner, priority=command.priority)
+        else:
+            moved = replace(
+                owner,
+                routes=tuple(
+                    replace(entry, priority=command.priority) if entry.model == command.model else entry
+                    for entry in owner.routes
+                ),
+            )
+        others = tuple(moved if entry is owner else entry for entry in self.now.providers)
+        self.now = replace(self.now, providers=others)
+        return self._noted(command.name, label, before, after, actor=actor)
+
+    def _noted(
+        self, name: str, label: str, before: Mapping[str, Any], after: Mapping[str, Any], *, actor: str
+    ) -> Receipt:
+        number = len(self.audit_rows) + 1
+        self.audit_rows.append(AuditRow(number, at(number), actor, name, label, before, after))
+        return Receipt(name, label, before, after, audit_id=number)
 
     def _registered(self, command: Command, *, actor: str, dry_run: bool) -> Receipt:
         """Say that a registry command was carried out; the views are the test's to change."""

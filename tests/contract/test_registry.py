@@ -10,6 +10,7 @@ from routerconsole.control.commands import Command
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import (
     AcceptModel,
+    ApplyEdits,
     AssignAgent,
     CancelPull,
     ClearCapability,
@@ -180,3 +181,52 @@ async def test_explain_names_the_strategy_of_a_pool(held: Held) -> None:
     """Of the one the name stands for, and none of a single model."""
     assert (await held.control.explain({**HELLO, "model": "auto"}, {})).resolved.strategy == "priority"
     assert (await held.control.explain({**HELLO, "model": f"b/{SERVING}"}, {})).resolved.strategy is None
+
+
+# --- several at once, and what they would mean ---
+async def test_several_edits_are_one_change_and_one_undo(held: Held) -> None:
+    """All of them or none, in one audit row that undoes all; a stale version of one refuses all."""
+    edits = (UpdateModel("a", FAILING, {"tags": ["x"]}, 1), UpdateModel("b", SERVING, {"tier": "deep"}, 1))
+    tried = await held.control.do(ApplyEdits(edits), dry_run=True)
+    assert (tried.after[f"b/{SERVING}"]["tier"], tried.before[f"b/{SERVING}"]["tier"]) == ("deep", "exploratory")
+    receipt = await held.control.do(ApplyEdits(edits))
+    assert receipt.target == f"a/{FAILING}, b/{SERVING}"
+    assert ((await model(held, FAILING, "a")).tags, (await model(held, SERVING)).tier) == (("x",), "deep")
+    with pytest.raises(ControlError) as told:
+        await held.control.do(ApplyEdits((UpdateModel("a", FAILING, {"tags": []}), edits[1])))
+    assert (told.value.status, told.value.message.split(":")[0]) == (409, f"b/{SERVING}")
+    assert (await model(held, FAILING, "a")).tags == ("x",)
+    for odd in ((), (edits[0], UpdateModel("a", FAILING, {"tags": ["y"]}))):
+        with pytest.raises(ControlError) as told:
+            await held.control.do(ApplyEdits(odd))
+        assert told.value.status in (400, 409)
+    assert receipt.audit_id is not None
+    await held.control.do(Undo(receipt.audit_id))
+    assert ((await model(held, FAILING, "a")).tags, (await model(held, SERVING)).tier) == ((), "exploratory")
+
+
+async def test_several_edits_changed_again_are_not_undone(held: Held) -> None:
+    """One model that was changed since keeps the whole change from being undone."""
+    edits = (UpdateModel("a", FAILING, {"tags": ["x"]}), UpdateModel("b", SERVING, {"tags": ["x"]}))
+    receipt = await held.control.do(ApplyEdits(edits))
+    await held.control.do(LabelModel("b", SERVING, add=("y",)))
+    assert receipt.audit_id is not None
+    with pytest.raises(ControlError) as told:
+        await held.control.do(Undo(receipt.audit_id))
+    assert told.value.status == 409
+    assert (await model(held, FAILING, "a")).tags == ("x",)
+
+
+async def test_the_impact_of_a_change_is_told_without_making_it(held: Held) -> None:
+    """The last requests are planned anew; pools shift; a refusal is that of the command."""
+    async with held.client() as client:
+        for _ in range(2):
+            assert (await client.post("/v1/chat/completions", json=HELLO)).status_code == 200
+    told = await held.control.impact([UpdateModel("a", FAILING, {"in_pools": False})])
+    assert (told.replayed, told.elsewhere, told.unserved, told.served) == (2, 2, 0, 0)
+    assert [(move.before, move.after, move.requests) for move in told.moves] == [(f"a/{FAILING}", f"b/{SERVING}", 2)]
+    assert {shift.pool: shift.removed for shift in told.pools}["auto"] == (f"a/{FAILING}",)
+    assert (await model(held, FAILING, "a")).in_pools
+    with pytest.raises(ControlError) as refused:
+        await held.control.impact([RemoveModel("a", "nope")])
+    assert refused.value.status == 404

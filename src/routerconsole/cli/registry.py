@@ -19,7 +19,7 @@ from routerconsole.domain.visible import BLOCK_LIMIT, visible
 if TYPE_CHECKING:
     from routerconsole.control.commands import Command
     from routerconsole.control.port import Control
-    from routerconsole.control.registry_views import Finding
+    from routerconsole.control.registry_views import Finding, Impact
 
 LOOKED_BACK = 1000
 """Changes looked through for the last one that can be undone."""
@@ -47,10 +47,34 @@ def change(args: argparse.Namespace, command: Command) -> int:
     """Carry out a registry command and print what it changed."""
 
     async def work(control: Control) -> int:
-        show_receipt(await control.do(command, actor="cli", dry_run=args.dry_run), as_json=args.json)
+        receipt = await control.do(command, actor="cli", dry_run=args.dry_run)
+        if not args.dry_run:
+            show_receipt(receipt, as_json=args.json)
+            return Exit.OK
+        told = await control.impact((command,))
+        if args.json:
+            show_json({**plain(receipt), "impact": plain(told)})
+        else:
+            show_receipt(receipt, as_json=False)
+            print(visible(impact_text(told), BLOCK_LIMIT))
         return Exit.OK
 
     return with_registry(args, work, edit=not args.dry_run)
+
+
+def impact_text(told: Impact) -> str:
+    """Return what a change would mean for the last requests, a line each for requests and pools."""
+    lines = ["impact: no recorded request to try it on"]
+    if told.recorded:
+        moves = ", ".join(
+            f"{move.requests} {move.before or 'nobody'} -> {move.after or 'nobody'}" for move in told.moves
+        )
+        went = f"{told.elsewhere} of the last {told.replayed} requests would have gone elsewhere"
+        lines = [f"impact: {went}{': ' if moves else ''}{moves}"]
+    for shift in told.pools:
+        signs = [*(f"+{each}" for each in shift.added), *(f"-{each}" for each in shift.removed)]
+        lines.append(f"impact: pool {shift.pool} {' '.join(signs)}")
+    return "\n".join(lines)
 
 
 def undo(args: argparse.Namespace) -> int:

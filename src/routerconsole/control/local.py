@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +14,7 @@ from routerconsole.domain.request import ChatRequest, Endpoint, Origin, deciding
 from routerconsole.domain.trace import RequestStatus
 from routerconsole.engine.cards import card, cards
 from routerconsole.engine.catalogue import Catalogue
+from routerconsole.engine.impact import impact
 from routerconsole.engine.overview import Overview
 from routerconsole.engine.packing import Packer, objected
 from routerconsole.engine.pool_views import pool_views
@@ -26,6 +27,7 @@ from .port import ControlError, EventPage, RequestQuery, Scope
 from .registry_views import (
     Assignment,
     Finding,
+    Impact,
     ModelPage,
     ModelQuery,
     ModelView,
@@ -202,6 +204,10 @@ class LocalControl:
             candidates=candidate_views(decision.candidates),
             error=None if error is None else _told(error),
         )
+
+    async def impact(self, commands: Sequence[Command]) -> Impact:
+        """See Control."""
+        return await impact(self._service, commands)
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """See Control."""

@@ -21,6 +21,7 @@ from .commands import Command, Receipt
 from .registry_views import (
     Assignment,
     Finding,
+    Impact,
     ModelPage,
     ModelQuery,
     ModelView,
@@ -168,6 +169,9 @@ class Control(Protocol):
 
     async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
         """Return the routing decision for a chat body; nothing is sent."""
+
+    async def impact(self, commands: Sequence[Command]) -> Impact:
+        """Return what registry commands would mean for the last requests; raise ControlError where one is refused."""
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """Return events after cursor `after`; `after` -1 means from now on (an empty page with `next`)."""

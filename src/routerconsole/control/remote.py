@@ -5,7 +5,7 @@ A trouble of the connection is EngineUnreachable, a refusal the same ControlErro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from .port import ACTOR_HEADER, Actor, ControlError, EngineUnreachable, EventPag
 from .registry_views import (
     Assignment,
     Finding,
+    Impact,
     ModelPage,
     ModelQuery,
     ModelView,
@@ -139,6 +140,11 @@ class RemoteControl:
         """See Control."""
         hints = {name: value for name, value in headers.items() if name.lower().startswith("x-router-")}
         return revive(Explanation, await self._send("POST", "/api/v1/router/explain", body=dict(body), headers=hints))
+
+    async def impact(self, commands: Sequence[Command]) -> Impact:
+        """See Control."""
+        body = {"commands": [command_json(command) for command in commands]}
+        return revive(Impact, await self._send("POST", "/api/v1/router/impact", body=body))
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """See Control."""

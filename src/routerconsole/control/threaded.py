@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from .commands import Command, Receipt
@@ -12,6 +12,7 @@ from .port import Control, EngineUnreachable, EventPage, RequestQuery, Scope
 from .registry_views import (
     Assignment,
     Finding,
+    Impact,
     ModelPage,
     ModelQuery,
     ModelView,
@@ -110,6 +111,10 @@ class ThreadedControl:
     async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
         """See Control."""
         return await self._over(self._inner.explain(body, headers))
+
+    async def impact(self, commands: Sequence[Command]) -> Impact:
+        """See Control."""
+        return await self._over(self._inner.impact(commands))
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """See Control."""

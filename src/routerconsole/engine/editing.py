@@ -15,7 +15,16 @@ import orjson
 
 from routerconsole.control.commands import Receipt
 from routerconsole.control.port import ControlError
-from routerconsole.control.registry_commands import ApplyEdits, ClearGap, RegisterModel, RegistryCommand, Undo
+from routerconsole.control.registry_commands import (
+    ApplyEdits,
+    AssignAgent,
+    ClearGap,
+    ExtendCapabilities,
+    RegisterModel,
+    RegistryCommand,
+    UnassignAgent,
+    Undo,
+)
 from routerconsole.domain.assemble import pool_changes
 from routerconsole.domain.capability import NODE_OF, Source, Tri, Word, strongest
 from routerconsole.domain.events import EventType, Fact
@@ -30,6 +39,7 @@ from .several import edits_of, joined, reversed_edits
 from .slots import AGENT, CAPABILITY, FIELD, NODE, Conflict, Parts, reversed_parts
 
 if TYPE_CHECKING:
+    from routerconsole.domain.overlay import Overlay
     from routerconsole.domain.registry import Registry
     from routerconsole.storage.state import AuditRecord
 
@@ -107,7 +117,8 @@ class Editor:
         Nothing is changed; raise ControlError where one of them would be refused.
         """
         service = self._service
-        draft, overlay, registry = self._draft("nobody"), service.overlay, service.registry
+        overlay, registry = service.overlay, service.registry
+        touched: set[ModelKey] = set()  # since the registry was composed
         forgotten: set[tuple[ModelKey, str]] = set()
         for command in commands:
             if isinstance(command, ApplyEdits | Undo | ClearGap):
@@ -116,11 +127,19 @@ class Editor:
                     forgotten.add((work.gaps.key, NODE_OF[work.gaps.word]))
                 parts = work.edit.parts
             else:
-                parts = draft.of(command).parts
+                if touched and _about(command) in (None, *touched):  # it may go by what those before it made
+                    registry = await self._composed(overlay)
+                    touched.clear()
+                at = service.clock.wall()
+                parts = Draft(service.base, registry, overlay, at=at, actor="nobody").of(command).parts
             overlay = parts.onto(overlay)
-            registry = service.composed(overlay)
-            draft = Draft(service.base, registry, overlay, at=service.clock.wall(), actor="nobody")
+            touched.update(parts.entries)
+        registry = await self._composed(overlay)
         return registry, frozenset(forgotten)
+
+    async def _composed(self, overlay: Overlay) -> Registry:
+        await self._service.work_out(overlay)
+        return self._service.composed(overlay)
 
     # --- working it out ---
 
@@ -343,6 +362,13 @@ def _pools(before: Registry, after: Registry, key: ModelKey) -> dict[str, list[s
         "added": [pool for pool, (gained, _) in changes.items() if key in gained],
         "removed": [pool for pool, (_, lost) in changes.items() if key in lost],
     }
+
+
+def _about(command: RegistryCommand) -> ModelKey | None:
+    """Return the one model a command is about, None where it may look at others."""
+    if isinstance(command, AssignAgent | UnassignAgent | ExtendCapabilities | ApplyEdits | Undo):
+        return None
+    return ModelKey(command.provider.casefold(), command.model)
 
 
 def _key_of(label: str) -> ModelKey:

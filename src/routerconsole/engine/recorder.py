@@ -146,6 +146,10 @@ class Recorder:
         live, past = self.live.get(request_id), self._recent.get(request_id)
         return live if live is not None or past is None else past.trace
 
+    def finished(self) -> Iterator[Trace]:
+        """Yield the recent requests whose needs are known, newest first."""
+        return (past.trace for past in reversed(self._recent.values()) if past.trace.size)
+
     def rows(self, query: RequestQuery) -> list[RequestRow]:
         """Return the rows in memory that match, newest first; raises ControlError for a filter that means nothing."""
         rows = self._running() if query.status == RequestStatus.IN_FLIGHT else self._newest()

@@ -21,6 +21,7 @@ from routerconsole.control.commands import (
     SetPriority,
     Target,
 )
+from routerconsole.control.registry_views import Impact
 from routerconsole.control.views import Explanation, HealthCheck, ProviderStatus, Status
 from routerconsole.control.wire import command_from_json, members, plain
 from routerconsole.domain.errors import ErrorCode, RequestRejected
@@ -37,6 +38,7 @@ from .schemas import (
     Completed,
     ControlBody,
     HealthCheckBody,
+    ImpactBody,
     JsonObject,
     MetricsList,
     NoQuery,
@@ -100,6 +102,7 @@ class RouterRoutes:
             get("router/config", "The effective configuration, secrets masked", self.config, JsonObject),
             post("router/config/reload", "Read the file again", self.reload, Nothing, Receipt, optional=True),
             post("router/explain", "The routing decision, nothing sent", self.explain, ChatBody, Explanation),
+            post("router/impact", "What registry changes would mean, nothing done", self.impact, ImpactBody, Impact),
             post("router/commands", "Any control command by name", self.command, CommandBody, Receipt),
         )
 
@@ -197,6 +200,11 @@ class RouterRoutes:
             name.decode(): value.decode("latin-1") for name, value in call.headers if name.startswith(b"x-router-")
         }
         return Answer(plain(await self._control.explain(call.json, hints)))
+
+    async def impact(self, call: Call[NoQuery, ImpactBody]) -> Answer:
+        """The last requests planned anew as registry changes would have them."""
+        commands = [command_from_json(item.command, item.args) for item in call.body.commands]
+        return Answer(plain(await self._control.impact(commands)))
 
     async def command(self, call: Call[NoQuery, CommandBody]) -> Answer:
         """Any command, tried out or fenced by a version."""

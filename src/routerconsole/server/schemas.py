@@ -83,6 +83,19 @@ class CommandBody(Body):
     if_version: Annotated[int, Field(ge=0)] | None = None
 
 
+class CommandItem(Body):
+    """One control command by name."""
+
+    command: str
+    args: JsonObject = {}
+
+
+class ImpactBody(Body):
+    """Registry commands to be tried on the last requests, one after the other."""
+
+    commands: Annotated[list[CommandItem], Field(min_length=1, max_length=500)]
+
+
 class ChatBody(BaseModel):
     """A chat request as `/v1/chat/completions` takes it; every key is passed through."""
 

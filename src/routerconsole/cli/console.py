@@ -92,6 +92,7 @@ def console_options(
         title=title,
         theme="routerconsole-dark" if settings is None else settings.theme,
         theme_folder=base / "routerconsole" / "themes",
+        filters_file=base / "routerconsole" / "filters.yaml",
         read_only=args.read_only,
         ascii=args.ascii or wants_ascii(),
         slow=args.slow,

@@ -16,9 +16,9 @@ from .clipboard import clipboard_text
 from .keymap import resolve_keymap
 from .operate import Question, quit_question
 from .options import ConsoleExit, ConsoleOptions, ExitReason
-from .palette import command_line, menu, palette
+from .palette import PALETTE, command_line, manual, menu, palette, palette_entries
 from .prompt import Prompt
-from .render.notes import audit_lines, help_lines
+from .render.notes import audit_lines
 from .safe_text import visible
 from .sending import Proposal, Sender
 from .state import ConsoleState, LastResult
@@ -57,6 +57,12 @@ class Shell(Protocol):
 
     def leave(self, ending: ConsoleExit) -> None:
         """End the console."""
+
+    def theme_names(self) -> Sequence[str]:
+        """Return the themes there are."""
+
+    def use_theme(self, name: str) -> str:
+        """Draw with another theme; return why not, or nothing."""
 
 
 class Desk:
@@ -100,6 +106,8 @@ class Desk:
             self.view.sync()
         except Exception as error:  # noqa: BLE001 - one view's bug must not end the looks the others live on
             self.tell(f"{self.view.mode} failed: {type(error).__name__}: {error}", ok=False)
+        if pulled.snapshots is not None and self.picker is not None and self.picker.title == PALETTE:
+            self.picker.refill(palette_entries(self))
         state = self.state
         self._stamp = (self.view.stamp(), self.view.mode, state.link, state.missed, state.loaded, state.last)
         return pulled.shows or self._stamp != before
@@ -107,7 +115,10 @@ class Desk:
     def wants(self, *, status: bool = True) -> Wants:
         """Return what the open view and page need read, and whether the status is due."""
         audit = self.page is not None and self.page.name == "Action log"
-        return replace(self.view.wants(), status=status, audit=audit)
+        wants = replace(self.view.wants(), status=status, audit=audit)
+        if self.picker is None or self.picker.title != PALETTE:
+            return wants
+        return replace(wants, reads=wants.reads.union(*(view.wants().reads for view in self.views.values())))
 
     def contexts(self) -> tuple[Context, ...]:
         """Return where the next key is looked up."""
@@ -129,7 +140,7 @@ class Desk:
         if self.question is not None:
             return self.question.keys
         if self.picker is not None:
-            return [("Enter", "choose"), ("Esc", "leave")]
+            return self.picker.hints
         if self.view.editing:
             return [("Enter", "keep"), ("Esc", "clear")]
         *near, last = self.contexts()
@@ -239,8 +250,9 @@ class Desk:
                     self._go(self._came_from.pop(), remember=False)
             case ["view", mode] if mode in self.views:
                 self._go(mode)
-            case ["palette" | "menu" as which]:
-                self.pick(palette(self) if which == "palette" else menu(self))
+            case ["palette" | "menu" | "help" as which]:
+                self.pick({"palette": palette, "menu": menu, "help": manual}[which](self))
+                self._shell.look()
             case ["command"]:
                 self.ask_text(command_line(self, self._typed))
             case ["undo"]:
@@ -251,10 +263,6 @@ class Desk:
                     "Action log", (Context.NOTE,), draw=lambda w: audit_lines(self.state.audit, w), prefix="note"
                 )
                 self._shell.look()
-            case ["help"]:
-                self.page = TextPane(
-                    "Keys", (Context.NOTE,), draw=lambda w: help_lines(self.bindings, w), prefix="note"
-                )
             case ["note", "close"]:
                 self.page = None
             case ["note", _] if self.page is not None:
@@ -292,6 +300,14 @@ class Desk:
         if not self.view.go(key):
             self.tell(f"{mode}: there is no {visible(key, 60)}", ok=False)
         self._shell.look()
+
+    def theme_names(self) -> Sequence[str]:
+        """Return the themes there are."""
+        return self._shell.theme_names()
+
+    def use_theme(self, name: str) -> str:
+        """Draw with another theme; return why not, or nothing."""
+        return self._shell.use_theme(name)
 
     # -- changes -----------------------------------------------------------------------------------------------------
 

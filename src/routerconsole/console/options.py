@@ -37,6 +37,7 @@ class ConsoleOptions:
     title: str = "router"
     theme: str = "routerconsole-dark"
     theme_folder: Path | None = None
+    filters_file: Path | None = None
     read_only: bool = False
     ascii: bool = False
     slow: bool = False

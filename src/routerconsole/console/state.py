@@ -183,6 +183,8 @@ class ConsoleState:
     missed: int = 0
     last: LastResult | None = None
     loaded: bool = False
+    restarts: int = 0
+    """Times another engine, or the same one anew, took the place of the one that was shown."""
 
     def apply(self, pulled: Pulled, clock: float) -> None:
         """Take one look at the engine in; `clock` is the loop's monotonic seconds."""
@@ -197,6 +199,7 @@ class ConsoleState:
             elif silent:
                 self.link = Link.STALE
         if pulled.restarted:
+            self.restarts += 1
             self.requests.clear()
             self.details.clear()
             self.snapshots = Snapshots()

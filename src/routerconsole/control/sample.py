@@ -31,6 +31,11 @@ def add_needs(body: Body, needs: Sequence[str]) -> list[str]:
             case "vision":
                 part = {"type": "image_url", "image_url": {"url": _PIXEL}}
                 _messages(body).append({"role": "user", "content": [part]})
+            case "reasoning":
+                body["reasoning_effort"] = "low"
+            case "json_schema":
+                schema = {"name": "any", "schema": {"type": "object"}}
+                body["response_format"] = {"type": "json_schema", "json_schema": schema}
             case "json":
                 body["response_format"] = {"type": "json_object"}
             case "streaming":

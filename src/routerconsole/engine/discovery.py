@@ -141,37 +141,53 @@ class Discovery:
     # --- what an answer does ---
 
     async def _apply(self) -> None:
-        """Lay all answers over at once, keep them, and tell; where nothing changed nothing is written."""
+        """Lay all answers over, keep them, and tell; where nothing changed nothing is written."""
         async with self._applying:
-            answers, self._answers = self._answers, {}
-            service = self._service
-            fresh: dict[str, Listing] = {}
-            outcomes = []
-            for name, answer in answers.items():
-                current = service.registry.providers.get(name)
-                if current is None or _way_to(current) != _way_to(answer.provider):
-                    continue  # a reload took it away or pointed it elsewhere meanwhile
-                listing, outcome = self._merged(answer)
-                self._failures[name] = self._failures.get(name, 0) + 1 if answer.error else 0
-                if answer.error and name in self._due:
-                    self._due[name] = service.clock.monotonic() + self._pause(current)
-                outcomes.append(outcome)
-                if listing is not None and listing is not service.overlay.listings.get(name):
-                    fresh[name] = listing
-            if sum(len(listing.models) for listing in fresh.values()) > IN_THREAD_MODELS:
-                await service.work_out(self._with(fresh))
-            if fresh:
-                service.lay_over(self._with(fresh))
-            now = service.clock.monotonic()
-            for name, answer in answers.items():
-                if answer.page is not None:
-                    service.bus.publish_all(service.board.discovered(name, answer.page.models.keys(), now))
-            for outcome in outcomes:
-                self.last[outcome.provider] = outcome
-                if outcome.provider in fresh:
-                    service.keeper.keep(listing_record(fresh[outcome.provider]))
-                    told = _told(outcome, fresh[outcome.provider])
-                    service.bus.publish(Fact(EventType.DISCOVERY_UPDATED, told))
+            while self._answers:
+                await self._lay_over(self._batch())
+                await asyncio.sleep(0)  # others have their turn between two batches
+
+    def _batch(self) -> dict[str, _Answer]:
+        """Take as many answers as make a short piece of work, one at least."""
+        batch: dict[str, _Answer] = {}
+        models = 0
+        for name, answer in list(self._answers.items()):
+            models += 0 if answer.page is None else len(answer.page.models)
+            if batch and models > IN_THREAD_MODELS:
+                break
+            batch[name] = self._answers.pop(name)
+        return batch
+
+    async def _lay_over(self, answers: Mapping[str, _Answer]) -> None:
+        """Lay these answers over at once."""
+        service = self._service
+        fresh: dict[str, Listing] = {}
+        outcomes = []
+        for name, answer in answers.items():
+            current = service.registry.providers.get(name)
+            if current is None or _way_to(current) != _way_to(answer.provider):
+                continue  # a reload took it away or pointed it elsewhere meanwhile
+            listing, outcome = self._merged(answer)
+            self._failures[name] = self._failures.get(name, 0) + 1 if answer.error else 0
+            if answer.error and name in self._due:
+                self._due[name] = service.clock.monotonic() + self._pause(current)
+            outcomes.append(outcome)
+            if listing is not None and listing is not service.overlay.listings.get(name):
+                fresh[name] = listing
+        if sum(len(listing.models) for listing in fresh.values()) > IN_THREAD_MODELS:
+            await service.work_out(self._with(fresh))
+        if fresh:
+            service.lay_over(self._with(fresh))
+        now = service.clock.monotonic()
+        for name, answer in answers.items():
+            if answer.page is not None:
+                service.bus.publish_all(service.board.discovered(name, answer.page.models.keys(), now))
+        for outcome in outcomes:
+            self.last[outcome.provider] = outcome
+            if outcome.provider in fresh:
+                service.keeper.keep(listing_record(fresh[outcome.provider]))
+                told = _told(outcome, fresh[outcome.provider])
+                service.bus.publish(Fact(EventType.DISCOVERY_UPDATED, told))
 
     def _with(self, fresh: Mapping[str, Listing]) -> Overlay:
         """Return the overlay in force with these listings."""

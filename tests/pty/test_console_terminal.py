@@ -196,7 +196,7 @@ def test_T04_everything_sent_to_the_terminal_is_on_the_allow_list() -> None:
             ("\x1b", "▶ Requests"),
             ("/zzz\r", "[zzz]"),
             ("\x1b", "FROZEN"),
-            ("?", "Everywhere"),
+            ("?", "▶ Keys"),
             ("\x1b", "▶ Requests"),
             ("@", "No operator"),
             ("\x1b", "▶ Requests"),
@@ -255,7 +255,7 @@ def test_partial_updates_come_to_the_same_as_a_repaint(tmp_path: Path) -> None:
         for keys, shown in (("jjk", "▶ Overview"), ("5", "▶ Requests"), ("jjjkE", "Why"), ("/groq\r", "[groq]")):
             on.send(keys)
             on.sees(shown)
-        for keys, shown in (("\x1b", "FROZEN"), ("?", "Everywhere"), ("\x1b", "▶ Requests"), ("1", "▶ Overview")):
+        for keys, shown in (("\x1b", "FROZEN"), ("?", "▶ Keys"), ("\x1b", "▶ Requests"), ("1", "▶ Overview")):
             on.send(keys)
             on.sees(shown)
         bytes_per_second(on, 2, report)

@@ -41,7 +41,7 @@ LABEL: Final[Mapping[Context, str]] = {
     Context.DETAIL: "in a detail",
     Context.CONFIRM: "when asked",
     Context.QUIT: "when quitting",
-    Context.NOTE: "in help and action log",
+    Context.NOTE: "in the action log and other pages",
 }
 
 
@@ -69,7 +69,7 @@ def _actions() -> tuple[Action, ...]:
         Action("view.capabilities", ("3",), "", "Capabilities: who can do what, and who says so", everywhere),
         Action("view.requests", ("5",), "", "Requests: the live log", everywhere),
         Action("view.back", ("minus",), "", "back to the view before", everywhere),
-        Action("help", ("question_mark", "f1"), "help", "all keys", everywhere),
+        Action("help", ("question_mark", "f1"), "help", "all keys; typing narrows, Enter does it", everywhere),
         Action("quit", ("q", "ctrl+q"), "quit", "quit; asks when requests are in flight", everywhere),
         Action("pane.next", ("tab",), "pane", "next pane", everywhere),
         Action("pane.previous", ("shift+tab",), "", "previous pane", everywhere),
@@ -100,7 +100,7 @@ def _actions() -> tuple[Action, ...]:
         Action("cursor.page_up", ("ctrl+u", "pageup"), "", "half a page up", lists),
         Action("open", ("enter",), "open", "open the detail", lists),
         Action("into", ("l", "right"), "", "into the detail", lists),
-        # For every list: `TableModel.orders` names what it can be sorted by; a view that sorts itself answers these two.
+        # `TableModel.orders` names what a list can be sorted by; a view that sorts itself answers these two.
         Action("sort.next", ("o",), "", "sort by the next column; after the last one as the rows came", lists),
         Action("sort.turn", ("O",), "", "turn the order round", lists),
         Action("mark.toggle", ("space",), "mark", "mark the row, or take its mark away; Esc takes all away", marks),
@@ -277,14 +277,4 @@ class Bindings:
             for context in contexts
             for action in self.actions
             if action.context is context and action.hint and self._keys[action.id]
-        ]
-
-    def listing(self) -> list[tuple[Context, list[tuple[str, str]]]]:
-        """Return per context the (keys, help) pairs of everything available, for the help page."""
-        return [
-            (
-                context,
-                [(" ".join(map(shown_key, self._keys[a.id])), a.help) for a in self.actions if a.context is context],
-            )
-            for context in Context
         ]

@@ -59,8 +59,8 @@ class RouterConsoleApp(App[ConsoleExit]):
     BINDINGS: ClassVar[list[BindingType]] = []
 
     def __init__(self, control: Control, options: ConsoleOptions) -> None:
-        themes, problems = load_themes(options.theme_folder)
-        self._theme = _chosen(themes, options, problems)
+        self._themes, problems = load_themes(options.theme_folder)
+        self._theme = _chosen(self._themes, options, problems)
         super().__init__(driver_class=ConsoleDriver, ansi_color=self._theme.ansi)
         self._palette = self._theme.palette(colour=not options.no_color)
         self.register_theme(self._theme.textual())
@@ -82,6 +82,25 @@ class RouterConsoleApp(App[ConsoleExit]):
     def palette(self) -> Palette:
         """Return the styles in force."""
         return self._palette
+
+    def theme_names(self) -> Sequence[str]:
+        """Return the themes there are."""
+        return sorted(self._themes)
+
+    def use_theme(self, name: str) -> str:
+        """Draw with another theme from now on; return why not, or nothing."""
+        if self.options.no_color:
+            return "NO_COLOR is set: there is no colour to choose"
+        if name not in self._themes:
+            return f"no theme {visible(name, 40)}; there are {', '.join(self.theme_names())}"
+        self._theme = self._themes[name]
+        self._palette = self._theme.palette()
+        self.register_theme(self._theme.textual())
+        self.ansi_color = self._theme.ansi
+        self.theme = name
+        for frame in self._frames.values():
+            frame.repaint_all()
+        return ""
 
     # -- start and ticks ---------------------------------------------------------------------------------------------
 

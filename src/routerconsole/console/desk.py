@@ -146,17 +146,9 @@ class Desk:
         *near, last = self.contexts()
         if self.page is not None:
             return self.bindings.hints((last,))
-        return [*self.bindings.hints(near), *self._mode_hints(), *self.bindings.hints((last,))]
-
-    def _mode_hints(self) -> list[tuple[str, str]]:
-        """Return the keys of the other views, the neighbours first."""
-        modes = list(self.views)
-        at = modes.index(self.view.mode)
-        return [
-            (shown_key(keys[0]), mode)
-            for mode in (*modes[at + 1 :], *modes[:at])
-            if (keys := self.bindings.keys(f"view.{mode}"))
-        ]
+        ends = [self.bindings.keys(f"view.{mode}")[:1] for mode in (*self.views,)[:: max(1, len(self.views) - 1)]]
+        numbers = "-".join(shown_key(key) for keys in ends for key in keys)
+        return [*self.bindings.hints(near), (numbers, "views"), *self.bindings.hints((last,))]
 
     def tell(self, text: str, *, ok: bool) -> None:
         """Show a result in the bottom line."""

@@ -1,4 +1,4 @@
-"""`ctrl+p` and `:`: every action and every object by name, from the one action registry. No Textual here."""
+"""`ctrl+p`, `x`, `:` and `?`: every action and object by name, from the one action registry. No Textual here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from .state import ConsoleState
     from .views.base import View
 
+PALETTE: Final = "Palette"
+MANUAL: Final = "Keys"
 HISTORY: Final = 50
+MIN_OBJECT: Final = 2
+"""Letters after which `:` also completes names of objects."""
 _UNLISTED: Final = frozenset({Context.CONFIRM, Context.QUIT, Context.NOTE})
 """Contexts whose actions only make sense in answer to what is open."""
 _MOVING: Final = frozenset({Context.GLOBAL, Context.LIST, Context.DETAIL})
@@ -39,11 +43,48 @@ class Stage(Protocol):
     def tell(self, text: str, *, ok: bool) -> None:
         """Show a result in the bottom line."""
 
+    def theme_names(self) -> Sequence[str]:
+        """Return the themes there are."""
+
+    def use_theme(self, name: str) -> str:
+        """Draw with another theme; return why not, or nothing."""
+
 
 def palette(stage: Stage) -> Picker:
     """Return the page of everything there is to do here and to go to."""
-    entries = [*_actions(stage, stage.view.contexts()), *_objects(stage)]
-    return Picker("Palette", entries, empty="no action or object of this name; Esc leaves")
+    return Picker(PALETTE, palette_entries(stage), empty="no action or object of this name; Esc leaves")
+
+
+def palette_entries(stage: Stage) -> list[Entry]:
+    """Return what the palette lists, as far as it is known by now."""
+    return [*_actions(stage, stage.view.contexts()), *_objects(stage)]
+
+
+def manual(stage: Stage) -> Picker:
+    """Return the page of all keys by where they work, those of the focused pane first."""
+    here = stage.view.contexts()
+    places = dict.fromkeys((*here, *Context))
+    entries = [
+        Entry(
+            action.help,
+            partial(_do_or_say, stage, action),
+            note=action.id,
+            key=" ".join(map(shown_key, stage.bindings.keys(action.id))),
+            section=LABEL[place].capitalize(),
+        )
+        for place in places
+        for action in stage.bindings.actions
+        if action.context is place
+    ]
+    return Picker(MANUAL, entries, empty="no key for this; Esc leaves")
+
+
+def _do_or_say(stage: Stage, action: Action) -> None:
+    """Carry out an action picked in the manual, or say where it works."""
+    if action.context in stage.view.contexts():
+        stage.perform(action.id)
+    else:
+        stage.tell(f"{action.id} works {LABEL[action.context]}", ok=False)
 
 
 def menu(stage: Stage) -> Picker:
@@ -89,8 +130,13 @@ def _objects(stage: Stage) -> Iterator[Entry]:
 def _completions(stage: Stage, text: str) -> list[str]:
     verb, space, rest = text.partition(" ")
     if not space:
-        names = [*stage.views, *(action.id for action in _available(stage, stage.view.contexts()))]
-        return [name for name in names if name.startswith(verb)]
+        words = ("filter ", "help", "quit", "theme ")
+        names = [*stage.views, *words, *(action.id for action in _available(stage, stage.view.contexts()))]
+        if len(verb) >= MIN_OBJECT:
+            names.extend(key for view in stage.views.values() for key, _ in view.objects())
+        return [name for name in dict.fromkeys(names) if name.startswith(verb)]
+    if verb == "theme":
+        return [f"theme {name}" for name in stage.theme_names() if name.startswith(rest)]
     if verb in stage.views:
         return [f"{verb} {key}" for key, _ in stage.views[verb].objects() if key.startswith(rest)]
     return []
@@ -98,14 +144,31 @@ def _completions(stage: Stage, text: str) -> list[str]:
 
 def _obey(stage: Stage, text: str) -> None:
     verb, _, rest = text.partition(" ")
+    rest = rest.strip()
+    home = next((mode for mode, view in stage.views.items() for key, _ in view.objects() if key == text), None)
     if verb in stage.views:
-        if rest.strip():
-            stage.show(verb, rest.strip())
+        if rest:
+            stage.show(verb, rest)
         else:
             stage.perform(f"view.{verb}")
-    elif any(action.id == verb for action in _available(stage, stage.view.contexts())):
+    elif verb == "theme":
+        _theme(stage, rest)
+    elif verb == "filter":
+        if not stage.view.narrow(rest):
+            stage.tell(f"{stage.view.mode} has no filter", ok=False)
+    elif not rest and any(action.id == verb for action in _available(stage, stage.view.contexts())):
         stage.perform(verb)
-    elif verb in {"q", "quit"}:
+    elif text in {"q", "quit"}:
         stage.perform("quit")
+    elif home is not None:
+        stage.show(home, text)
     else:
         stage.tell(f"no command {visible(verb, 40)!r} here; Tab completes, ctrl+p lists all", ok=False)
+
+
+def _theme(stage: Stage, name: str) -> None:
+    if not name:
+        stage.tell(f"themes: {', '.join(stage.theme_names())}", ok=True)
+        return
+    problem = stage.use_theme(name)
+    stage.tell(problem or f"theme {name}", ok=not problem)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from routerconsole.console.state import ConsoleState
 
+HELP: Final = "help"
+"""The footer's word for the one key that leads to all others."""
 _LINK_ROLE: Final = {
     Link.LIVE: Role.BAR,
     Link.CONNECTING: Role.BAR,
@@ -88,18 +90,29 @@ def prompt_line(text: str, width: int) -> Line:
 
 
 def bottom_line(state: ConsoleState, hints: Sequence[tuple[str, str]], width: int) -> Line:
-    """Return the keys of the focused pane at the left and, at the right, what the last action came to."""
+    """Return the keys of the focused pane at the left and, at the right, what the last action came to.
+
+    The key of the help stays in sight however little room there is.
+    """
     result: Run | None = None
     if state.last is not None:
         mark = "✓" if state.last.ok else "✗"
         text = f" {mark} {state.last.text} "
         result = (fit(text, min(width_of(text), max(20, width * 3 // 5))), Role.OK if state.last.ok else Role.BAD)
     room = width - (width_of(result[0]) if result else 0)
+    kept = [_hint(key, word) for key, word in hints if word == HELP]
     runs: list[Run] = []
     for key, word in hints:
-        piece: list[Run] = [(f" {key}", Role.TITLE), (f" {word} ", Role.DIM)]
-        if line_width((*runs, *piece)) > room:
-            break
+        piece = _hint(key, word)
+        if word == HELP or line_width((*runs, *piece, *(run for one in kept for run in one))) > room:
+            continue
         runs.extend(piece)
+    for piece in kept:
+        if line_width((*runs, *piece)) <= room:
+            runs.extend(piece)
     runs.append((" " * max(0, room - line_width(tuple(runs))), Role.DIM))
     return merge([*runs, *([result] if result else [])])
+
+
+def _hint(key: str, word: str) -> list[Run]:
+    return [(f" {key}", Role.TITLE), (f" {word} ", Role.DIM)]

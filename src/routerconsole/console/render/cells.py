@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from rich.cells import cell_len, set_cell_size
+
+from routerconsole.console.table import Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,6 +37,8 @@ Run = tuple[str, Role]
 Line = tuple[Run, ...]
 Align = Literal["left", "right"]
 
+CLICK_REACH: Final = 6
+"""Cells beside a column's title that still count as it when clicked."""
 BLANK: Final[Line] = ()
 SPARKS: Final = "▁▂▃▄▅▆▇█"
 
@@ -153,7 +158,10 @@ def labelled(label: str, text: str, width: int, *, role: Role = Role.TEXT, pad: 
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
-    """One column: `cell` gives text and role; `drop` says in which order columns go when space is short (0 never)."""
+    """One column: `cell` gives text and role; `drop` says in which order columns go when space is short (0 never).
+
+    `by` is what rows are sorted by where the column can be sorted by.
+    """
 
     title: str
     width: int
@@ -161,6 +169,7 @@ class Column(Generic[T]):
     align: Align = "left"
     drop: int = 0
     grow: int = 0
+    by: Callable[[T], float | str | None] | None = None
 
 
 def lay_out(columns: Sequence[Column[T]], width: int) -> list[tuple[Column[T], int]]:
@@ -181,6 +190,44 @@ def lay_out(columns: Sequence[Column[T]], width: int) -> list[tuple[Column[T], i
 def header(laid: Sequence[tuple[Column[T], int]]) -> Line:
     """Return the title line of laid-out columns."""
     return ((" ".join(fit(column.title, width, column.align) for column, width in laid), Role.DIM),)
+
+
+def orders(columns: Iterable[Column[T]]) -> list[Order[T]]:
+    """Return the orders of the columns that can be sorted by: words from the first, figures from the largest."""
+    return [
+        Order(column.title, column.by, largest_first=column.align == "right")
+        for column in columns
+        if column.by is not None
+    ]
+
+
+def head_at(heads: Line, titles: Iterable[str], cell: int) -> str | None:
+    """Return the column title nearest to a cell of the title line, None where none is near."""
+    text = plain(heads)
+    spans = [(found.span(), title) for title in titles if (found := _found(text, title)) is not None]
+    near = [(max(start - cell, cell - end + 1, 0), title) for (start, end), title in spans]
+    distance, title = min(near, default=(CLICK_REACH + 1, None))
+    return title if distance <= CLICK_REACH else None
+
+
+def marked_head(heads: Line, title: str, *, largest_first: bool) -> Line | None:
+    """Return the title line with an arrow at the sorted column, None where that column is not shown."""
+    text, arrow = plain(heads), "▼" if largest_first else "▲"
+    found = _found(text, title)
+    if found is None:
+        return None
+    start, end = found.span()
+    if start >= 2 and text[start - 2 : start].isspace():
+        text = text[: start - 1] + arrow + text[start:]
+    elif end < len(text):
+        text = text[:end] + arrow + text[end + 1 :]
+    elif start:
+        text = text[: start - 1] + arrow + text[start:]
+    return ((text, heads[0][1]),)
+
+
+def _found(text: str, title: str) -> re.Match[str] | None:
+    return re.search(rf"(?<!\S){re.escape(title)}(?!\S)", text)
 
 
 def row(record: T, laid: Sequence[tuple[Column[T], int]]) -> Line:

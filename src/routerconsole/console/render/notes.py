@@ -1,19 +1,17 @@
-"""Pages and questions: help, the action log, the confirmation of an action, the quit question."""
+"""Pages and questions: the action log, the confirmation of an action, the quit question."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from routerconsole.console.actions import LABEL
 from routerconsole.console.safe_text import visible
 
 from . import quantity
-from .cells import Line, Role, fit, labelled, merge, wrap
+from .cells import Line, Role, fit, labelled, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from routerconsole.console.actions import Bindings, Context
     from routerconsole.control.views import AuditRow
 
 
@@ -31,23 +29,6 @@ def _word(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def help_lines(bindings: Bindings, width: int) -> list[Line]:
-    """Return every available key by where it works."""
-    lines: list[Line] = []
-    for context, entries in bindings.listing():
-        if entries:
-            lines.extend(_help_section(context, entries, width))
-    return lines
-
-
-def _help_section(context: Context, entries: Sequence[tuple[str, str]], width: int) -> list[Line]:
-    lines: list[Line] = [((LABEL[context].capitalize(), Role.TITLE),)]
-    for keys, text in entries:
-        lines.append(merge([("  " + fit(keys, 18), Role.INFO), (fit(text, max(8, width - 20)), Role.TEXT)]))
-    lines.append(())
-    return lines
 
 
 def audit_lines(rows: Sequence[AuditRow] | None, width: int) -> list[Line]:

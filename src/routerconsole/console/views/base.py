@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from routerconsole.console.actions import Context
-from routerconsole.console.render.cells import Line, Role, cut, fit, merge, plain
+from routerconsole.console.render.cells import Line, Role, cut, fit, head_at, marked_head, merge, plain
 from routerconsole.console.table import TableModel
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class ListPane(Generic[T]):
         self._draw = draw
         self._empty = empty
         self._note = note
+        self._heads: Line = ()
         self._moves: dict[str, Callable[[], None]] = {
             "cursor.down": lambda: table.move(1),
             "cursor.up": lambda: table.move(-1),
@@ -126,6 +127,8 @@ class ListPane(Generic[T]):
             "cursor.page_up": lambda: table.page(-1),
             "mark.toggle": table.toggle_mark,
             "mark.range": table.mark_range,
+            "sort.next": table.sort_next,
+            "sort.turn": table.sort_turn,
         }
 
     def paint(self, width: int, height: int, *, focused: bool) -> list[Line]:
@@ -136,7 +139,8 @@ class ListPane(Generic[T]):
         top, rows = self.table.window(height - 2)
         gap = " " if self.markable else ""
         heads, lines = self._draw(rows, max(0, width - 1 - len(gap)))
-        out: list[Line] = [title, ((" " + gap, Role.DIM), *heads)]
+        self._heads = ((" " + gap, Role.DIM), *heads)
+        out: list[Line] = [title, self._sorted_heads()]
         for place, (line, marked) in enumerate(zip(lines, self.table.marks(top, len(lines)), strict=True), start=top):
             mark = "◆" if marked else gap
             if place == self.table.cursor:
@@ -159,6 +163,20 @@ class ListPane(Generic[T]):
             return note
         marked = f"◆ {count} marked" + (", v ends the range" if table.ranging else "")
         return f"{marked} · {note}" if note else marked
+
+    def _sorted_heads(self) -> Line:
+        """Return the column titles, the sorted one with an arrow."""
+        by = self.table.sorted_by
+        marked = marked_head(self._heads, by[0], largest_first=by[1]) if by is not None else None
+        return self._heads if marked is None else marked
+
+    def sort_at(self, cell: int) -> bool:
+        """Sort by the column whose title is at a cell of the title line; False when it cannot be sorted by."""
+        title = head_at(self._heads, [order.title for order in self.table.orders], cell)
+        if title is None:
+            return False
+        self.table.sort_by(title)
+        return True
 
     def scroll(self, by: int) -> None:
         """Move the cursor with the wheel."""
@@ -307,6 +325,8 @@ class View(ABC):
                 self._cycle(1 if action_id == "pane.next" else -1)
             case "open" | "into":
                 self._into_detail()
+            case "detail.next" | "detail.previous":
+                self._neighbour(1 if action_id == "detail.next" else -1)
             case "detail.back":
                 self.pop()
             case "zoom.in" | "zoom.out":
@@ -335,6 +355,10 @@ class View(ABC):
         """Select one of this view's objects; False when there is no such."""
         return False
 
+    def narrow(self, text: str) -> bool:
+        """Filter by a text, none takes the filter away; False when nothing here can be filtered."""
+        return False
+
     def focus_pane(self, pane: Pane) -> None:
         """Give a pane the focus (mouse)."""
         self.focus = self.panes.index(pane)
@@ -348,6 +372,14 @@ class View(ABC):
         self.focus = len(self.panes) - 1
         self.sync()
         self.host.look_soon()
+
+    def _neighbour(self, by: int) -> None:
+        """Show the next or previous object of the list the detail was opened from."""
+        pane = self.lists[min(self._last_list, len(self.lists) - 1)]
+        if isinstance(pane, ListPane):
+            pane.table.move(by)
+            self.sync()
+            self.host.look_soon()
 
     def _cycle(self, by: int) -> None:
         count = len(self.panes) if self.wide else len(self.lists)

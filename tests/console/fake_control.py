@@ -437,6 +437,7 @@ class FakeControl:
         after = replace(was, status=becomes, enabled=not isinstance(command, Disable))
         if isinstance(command, ResetCircuit):
             after = replace(after, circuit_state="closed", circuit_open_for_s=None)
+        admin = {ForceClose: "forced_closed", Isolate: "isolated"}.get(type(command))
         shape = [
             {
                 "status": entry.status,
@@ -446,6 +447,8 @@ class FakeControl:
             }
             for entry in (was, after)
         ]
+        if admin is not None:
+            shape[1]["admin"] = admin
         if dry_run:
             return Receipt(command.name, name, shape[0], shape[1], dry_run=True)
         others = tuple(after if entry.name == name else entry for entry in self.now.providers)
@@ -463,9 +466,10 @@ class FakeControl:
         was = next(entry for entry in owner.routes if entry.model == target.model)
         status_, circuit = BECOMES.get(type(command), was.status), was.circuit_state
         circuit = "closed" if isinstance(command, ResetCircuit) else circuit
+        admin = "forced_closed" if isinstance(command, ForceClose) else status_
         before, after = (
-            {"status": was.status, "circuit_state": was.circuit_state},
-            {"status": status_, "circuit_state": circuit},
+            {"status": was.status, "admin": was.status, "circuit_state": was.circuit_state},
+            {"status": status_, "admin": admin, "circuit_state": circuit},
         )
         if dry_run:
             return Receipt(command.name, label, before, after, dry_run=True)

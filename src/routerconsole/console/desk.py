@@ -114,8 +114,9 @@ class Desk:
 
     def wants(self, *, status: bool = True) -> Wants:
         """Return what the open view and page need read, and whether the status is due."""
-        audit = self.page is not None and self.page.name == "Action log"
-        wants = replace(self.view.wants(), status=status, audit=audit)
+        wanted = self.view.wants()
+        audit = wanted.audit or (self.page is not None and self.page.name == "Action log")
+        wants = replace(wanted, status=status, audit=audit)
         if self.picker is None or self.picker.title != PALETTE:
             return wants
         return replace(wants, reads=wants.reads.union(*(view.wants().reads for view in self.views.values())))

@@ -171,12 +171,12 @@ _RANK: Final = {
 
 def timeline(item: Row, past: Past, width: int) -> list[Line]:
     """Return the last five minutes: traffic with its failures, and the states gone through, on one axis."""
-    strip = min(STRIP_BUCKETS, max(10, width - PAD))
-    cells = -(-STRIP_BUCKETS // -(-STRIP_BUCKETS // strip))
+    together = -(-STRIP_BUCKETS // min(STRIP_BUCKETS, max(10, width - PAD)))  # buckets in one cell
+    strip = -(-STRIP_BUCKETS // together)
     route = item.route
     model, account = (None, None) if route is None else (route.model, route.account)
     current = item.provider.status if route is None else route.status
-    words = states(past, model=model, account=account, current=current, cells=cells)
+    words = states(past, model=model, account=account, current=current, cells=strip)
     role = Role.BAD if "✗" in track(words) else Role.TEXT
     axis = "-5 min" + "now".rjust(max(0, strip - 6))
     whose = "5 min" if route is None else "provider"

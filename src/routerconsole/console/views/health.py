@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         Status,
     )
 
+TIMELINE: Final = 73
+"""Columns in which a detail shows five minutes, a bucket a cell."""
 REDRAW_S: Final = 1.0
 """Least seconds between two drawings of a chart (console.md §4 rule 7)."""
 _BADNESS: Final = (
@@ -125,8 +127,8 @@ class HealthView(View):
         return (None,)
 
     def list_width(self, width: int) -> int:
-        """Give the table 60 % beside the detail."""
-        return width * 3 // 5
+        """Give the table 60 % beside the detail, more where the detail's timeline has room all the same."""
+        return max(width * 3 // 5, min(width * 2 // 3, width - TIMELINE))
 
     def _rows(self, metrics: Sequence[ProviderMetrics]) -> list[Row]:
         status = self.host.state.status

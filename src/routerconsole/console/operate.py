@@ -58,9 +58,11 @@ def question_of(proposal: Proposal) -> Question:
     )
 
 
-def settle(question: Question, receipt: Receipt) -> None:
-    """Put the dry run's before → after into a question and let it be answered."""
+def settle(question: Question, receipt: Receipt, *, impact: str | None = None) -> None:
+    """Put the dry run's before → after, and the impact where it was asked for, into a question; it may be answered."""
     question.paragraphs[-1] = ("changes", changes(receipt.before, receipt.after))
+    if impact is not None:
+        question.paragraphs.append(("impact", impact))
     question.ready, question.before = True, receipt.before
     question.keys = [("y", "yes, do it"), ("n", "no")]
 

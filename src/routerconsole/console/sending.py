@@ -6,13 +6,14 @@ One command per subject at a time; what would change comes from the engine's own
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import Undo
 
 from .operate import EDITED, Question, edited, question_of, result_text, settle, withdraw
+from .render.impact import impact_text
 from .safe_text import visible
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ UNDOABLE: Final = frozenset(
     {
         "register_model",
         "update_model",
+        "apply_edits",
         "remove_model",
         "set_model_active",
         "accept_model",
@@ -44,7 +46,9 @@ UNDOABLE: Final = frozenset(
 class Proposal:
     """A change to be made. `subject` is what it acts on, as shown; `paragraphs` explain it where it asks first.
 
-    `provider` (and `model` there) is what it touches: should that go meanwhile, the question is withdrawn.
+    `provider` (and `model` there) is what it touches: should that go meanwhile, the question is withdrawn. With
+    `impact` the question says what it would have meant for the last requests. `more` are made after the same yes.
+    `refused` hears why it was not made and says whether it told that itself.
     """
 
     command: Command
@@ -55,6 +59,9 @@ class Proposal:
     provider: str | None = None
     model: str | None = None
     done: Callable[[Receipt], None] | None = None
+    impact: bool = False
+    more: tuple[Command, ...] = ()
+    refused: Callable[[ControlError], bool] | None = None
 
 
 class Face(Protocol):
@@ -104,7 +111,9 @@ class Sender:
             return
         self.face.question = None
         if yes and question.proposal is not None:
-            self._send((question.proposal,), shown=question.before)
+            first = replace(question.proposal, more=())
+            also = tuple(replace(first, command=command) for command in question.proposal.more)
+            self._send((first, *also), shown=None if also else question.before)
         elif not question.gone:
             self.face.tell("nothing was changed", ok=True)
 
@@ -125,13 +134,15 @@ class Sender:
     async def _preview(self, question: Question, proposal: Proposal) -> None:
         try:
             receipt = await self.control.do(proposal.command, actor="console", dry_run=True)
+            told = await self.control.impact((proposal.command, *proposal.more)) if proposal.impact else None
         except ControlError as error:
             if self.face.question is question:
                 self.face.question = None
-            self.face.tell(error.message, ok=False)
+            if proposal.refused is None or not proposal.refused(error):
+                self.face.tell(error.message, ok=False)
         else:
             if not question.gone:
-                settle(question, receipt)
+                settle(question, receipt, impact=None if told is None else impact_text(told))
         self.face.redraw()
 
     def _send(self, proposals: Sequence[Proposal], *, shown: Mapping[str, object] | None = None) -> None:
@@ -157,6 +168,8 @@ class Sender:
                         return
                     receipt = await self.control.do(proposal.command, actor="console")
                 except ControlError as error:
+                    if proposal.refused is not None and proposal.refused(error):
+                        continue
                     refused.append(f"{visible(proposal.subject, 60)}: {error.message}")
                     continue
                 receipts.append(receipt)

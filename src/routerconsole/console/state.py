@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from routerconsole.control.views import AuditRow, ProviderStatus, RequestDetail, RequestRow, Status
 
 from .chronicle import Chronicle
+from .downloads import Downloads
 from .snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ class ConsoleState:
     audit: tuple[AuditRow, ...] | None = None
     snapshots: Snapshots = field(default_factory=Snapshots)
     chronicle: Chronicle = field(default_factory=Chronicle)
+    downloads: Downloads = field(default_factory=Downloads)
     link: Link = Link.CONNECTING
     problem: str = ""
     heard_at: float | None = None
@@ -204,11 +206,13 @@ class ConsoleState:
             self.details.clear()
             self.snapshots = Snapshots()
             self.chronicle.forget()
+            self.downloads.forget()
         if pulled.status is not None:
             self.status = pulled.status
         self.requests.merge(pulled.rows)
         self.missed += pulled.missed
         self.chronicle.take(pulled.news)
+        self.downloads.take(pulled.news)
         if pulled.loaded or pulled.missed:
             self.chronicle.begin(self.now.timestamp())
         self.loaded = self.loaded or pulled.loaded

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.safe_text import visible
 
@@ -10,24 +11,50 @@ from . import quantity
 from .cells import Line, Role, fit, labelled, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from routerconsole.control.views import AuditRow
 
 
+_SILENT: Final = frozenset({"operator", "version"})
+"""What a receipt keeps for undo and for conflicts; people are told the rest."""
+
+
 def changes(before: Mapping[str, object], after: Mapping[str, object]) -> str:
-    """Return what differs between two states as `status healthy → draining, enabled true → false`."""
-    keys = [key for key in dict.fromkeys((*before, *after)) if before.get(key) != after.get(key)]
-    if not keys:
-        return "nothing changes"
-    return visible(", ".join(f"{key} {_word(before.get(key))} → {_word(after.get(key))}" for key in keys), 600)
+    """Return what differs between two states as `status healthy → draining, pools +vision -tools`."""
+    was, now = dict(_flat(before)), dict(_flat(after))
+    differing = [key for key in dict.fromkeys((*was, *now)) if was.get(key) != now.get(key)]
+    parts = []
+    for key in differing:
+        name, _, last = key.rpartition(".")
+        if name.rpartition(".")[2] == "pools" and last in _SIGNS:  # only told of what comes after
+            pools = now.get(key)
+            if isinstance(pools, (list, tuple)) and pools:
+                parts.append(f"{name} {' '.join(f'{_SIGNS[last]}{pool}' for pool in pools)}")
+        else:
+            parts.append(f"{key} {_word(was.get(key))} → {_word(now.get(key))}")
+    return visible(", ".join(parts), 600) if parts else "nothing changes"
+
+
+_SIGNS: Final = {"added": "+", "removed": "-"}
+
+
+def _flat(told: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the values of a picture under dotted names."""
+    for name, value in told.items():
+        if isinstance(value, Mapping) and name not in _SILENT:
+            yield from _flat(value, f"{prefix}{name}.")
+        elif name not in _SILENT:
+            yield f"{prefix}{name}", value
 
 
 def _word(value: object) -> str:
-    if value is None:
+    if value is None or value in ([], ()):
         return "–"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

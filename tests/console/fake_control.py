@@ -319,7 +319,8 @@ class FakeControl:
         if query.status is not None:
             rows = [row for row in rows if row.status == query.status]
         if query.before is not None:
-            rows = [row for row in rows if row.id < query.before]
+            below = self.rows[query.before]
+            rows = [row for row in rows if (row.at, row.id) < (below.at, below.id)]
         rows = list(filter(query.test(now=NOW.timestamp()), rows))
         page = tuple(rows[: query.limit])
         return RequestPage(page, page[-1].id if len(rows) > query.limit else None)

@@ -26,10 +26,10 @@ from textual import events
 
 from routerconsole.console.actions import Context
 from routerconsole.console.driver import PASTE_LIMIT
+from routerconsole.console.log_window import FILTER_LIMIT
 from routerconsole.console.options import ConsoleExit, ExitReason
 from routerconsole.console.render import waterfall
 from routerconsole.console.state import MAX_ROWS
-from routerconsole.console.views.requests import FILTER_LIMIT
 from routerconsole.console.widgets.canvas import Canvas
 from routerconsole.control.commands import Disable, Drain, Enable, Probe, ResetCircuit, Target
 from routerconsole.control.port import ControlError, EngineUnreachable

@@ -1,4 +1,4 @@
-"""Which rows of the log are shown and in which order: the filter, rows older than the live ones, the sort. Pure."""
+"""Which rows of the log are shown: the filter, rows older than the live ones, what counts as slow. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .safe_text import visible
 from .state import MAX_ROWS, in_flight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from routerconsole.control.views import RequestPage, RequestRow
@@ -108,51 +108,6 @@ class Older:
         return len(self.rows) - before
 
 
-SORTS: Final[tuple[tuple[str, Callable[[RequestRow], float | None] | None], ...]] = (
-    ("time", None),
-    ("total", lambda row: row.total_ms),
-    ("ttft", lambda row: row.ttft_ms),
-    ("tokens", lambda row: _sum(row.prompt_tokens, row.completion_tokens)),
-    ("cost", lambda row: row.cost_usd),
-    ("attempts", lambda row: row.attempts),
-)
-"""What the log can be ordered by, the largest first; `time` is the log's own order, the newest last."""
-
-
-@dataclass(slots=True)
-class Order:
-    """How the rows are ordered."""
-
-    by: int = 0
-    turned: bool = False
-
-    @property
-    def natural(self) -> bool:
-        """Whether it is the log's own, in which the newest come last."""
-        return self.by == 0 and not self.turned
-
-    def following(self) -> None:
-        """Order by the next thing."""
-        self.by, self.turned = (self.by + 1) % len(SORTS), False
-
-    def apply(self, rows: list[RequestRow]) -> list[RequestRow]:
-        """Return rows, given in the log's order, in this one; those without a figure come last."""
-        value = SORTS[self.by][1]
-        if value is None:
-            return rows[::-1] if self.turned else rows
-        known = [(number, row) for row in rows if (number := _finite(value(row))) is not None]
-        known.sort(key=lambda pair: pair[0], reverse=not self.turned)
-        have = {row.id for _, row in known}
-        return [row for _, row in known] + [row for row in rows if row.id not in have]
-
-    def text(self) -> str:
-        """Return it as shown, empty where it is natural."""
-        if self.natural:
-            return ""
-        falls = (self.by != 0) is not self.turned
-        return f"by {SORTS[self.by][0]} {'▼' if falls else '▲'}"
-
-
 def together(live: Sequence[RequestRow], older: Sequence[RequestRow], *, newest: bool) -> tuple[list[RequestRow], bool]:
     """Return both in the log's order, at most MAX_ROWS of them, and whether newer ones had to be left out."""
     if not older:
@@ -172,7 +127,3 @@ def slow_from(rows: Sequence[RequestRow]) -> float | None:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) and value >= 0 else None
-
-
-def _sum(one: int | None, other: int | None) -> int | None:
-    return None if one is None and other is None else (one or 0) + (other or 0)

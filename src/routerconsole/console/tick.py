@@ -57,7 +57,6 @@ class Wants:
     detail: str | None = None
     audit: bool = False
     unfinished: frozenset[str] = frozenset()
-    search: str | None = None
     reads: frozenset[Read] = frozenset()
 
 
@@ -155,8 +154,6 @@ class Puller:
         if wants.audit:
             pulled.audit = await control.audit(200)
         await self._snapshots(pulled, wants)
-        if wants.search is not None:
-            pulled.rows.extend((await control.requests(RequestQuery(limit=ROWS_PAGE, filter=wants.search))).requests)
 
     async def _snapshots(self, pulled: Pulled, wants: Wants) -> None:
         """Read what views want and is due."""

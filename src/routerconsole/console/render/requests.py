@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 from routerconsole.console.safe_text import visible
 
 from . import quantity
-from .cells import Column, Line, Role, Run, header, lay_out, row
+from .cells import Column, Line, Role, Run, header, lay_out, orders, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from routerconsole.console.table import Order
     from routerconsole.control.views import RequestRow
 
 _CHAIN_ROLE: Final = {
@@ -85,6 +86,16 @@ def _http(record: RequestRow) -> Run:
     return str(record.http_status or STATUS_GLYPH.get(record.status, "?")), Role.TEXT
 
 
+def _used(record: RequestRow) -> float | None:
+    known = [count for count in (record.prompt_tokens, record.completion_tokens) if count is not None]
+    return sum(known) if known else None
+
+
+def request_orders(elapsed: Callable[[RequestRow], float | None]) -> list[Order[RequestRow]]:
+    """Return what the log can be sorted by; `elapsed` gives milliseconds so far."""
+    return orders(_columns(elapsed))
+
+
 def _columns(elapsed: Callable[[RequestRow], float | None]) -> tuple[Column[RequestRow], ...]:
     return (
         Column("time", 8, lambda r: (quantity.clock(r.at), Role.TEXT)),
@@ -94,10 +105,10 @@ def _columns(elapsed: Callable[[RequestRow], float | None]) -> tuple[Column[Requ
         Column("model", 10, lambda r: (visible(r.model or r.resolved, 60), Role.TEXT), drop=8, grow=1),
         Column("chain", 28, chain, grow=4),
         Column("http", 4, _http, "right", drop=4),
-        Column("total", 6, lambda r: (quantity.ms(elapsed(r)), Role.TEXT), "right"),
-        Column("ttft", 6, lambda r: (quantity.ms(r.ttft_ms), Role.TEXT), "right", drop=7),
-        Column("tokens", 9, lambda r: (tokens(r), Role.TEXT), "right", drop=9),
-        Column("cost", 8, lambda r: (quantity.cost(r.cost_usd), Role.TEXT), "right", drop=10),
+        Column("total", 6, lambda r: (quantity.ms(elapsed(r)), Role.TEXT), "right", by=elapsed),
+        Column("ttft", 6, lambda r: (quantity.ms(r.ttft_ms), Role.TEXT), "right", drop=7, by=lambda r: r.ttft_ms),
+        Column("tokens", 9, lambda r: (tokens(r), Role.TEXT), "right", drop=9, by=_used),
+        Column("cost", 8, lambda r: (quantity.cost(r.cost_usd), Role.TEXT), "right", drop=10, by=lambda r: r.cost_usd),
         Column("flags", 14, lambda r: (flags(r), Role.WARN), drop=11, grow=1),
     )
 

@@ -63,6 +63,35 @@ def _finite(*values: float | None) -> list[float]:
     return [value for value in values if value is not None and math.isfinite(value) and value >= 0]
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Something that happened `at_ms` after the request began, in words."""
+
+    at_ms: float
+    text: str
+    role: Role
+
+
+def moments(detail: RequestDetail) -> list[Moment]:
+    """Return what happened to a request's attempts, in order."""
+    found: list[Moment] = []
+    for attempt in detail.attempts_detail:
+        who = f"{attempt.n} {visible(attempt.provider, 40)}"
+        told = (
+            (attempt.started_ms, f"asked for {visible(attempt.model, 80)}, circuit {visible(attempt.circuit_before)}"),
+            (attempt.connect_ms, "connected"),
+            (attempt.first_byte_ms, "first byte"),
+            (attempt.first_token_ms, "first token"),
+        )
+        found.extend(Moment(at, f"{who}: {text}", Role.INFO) for at, text in told if at is not None)
+        if attempt.ended_ms is not None:
+            outcome, role = _outcome(attempt)
+            said = f": {visible(attempt.detail, 2000)}" if attempt.detail else ""
+            ended = "served" if attempt.class_ == "ok" else "failed"
+            found.append(Moment(attempt.ended_ms, f"{who}: {ended}, {outcome}{said}", role))
+    return sorted((moment for moment in found if _finite(moment.at_ms)), key=lambda moment: moment.at_ms)
+
+
 def title(detail: RequestDetail, elapsed_ms: float | None, width: int) -> list[Line]:
     """Return what was asked and how it stands."""
     record = detail.row
@@ -83,7 +112,8 @@ def title(detail: RequestDetail, elapsed_ms: float | None, width: int) -> list[L
     return [*wrap(asked, width, role=Role.TITLE), *wrap(ended, width, role=role)]
 
 
-def _candidate_word(candidate: CandidateView) -> str:
+def candidate_word(candidate: CandidateView) -> str:
+    """Return a candidate as it stands in a plan: its name, and why it is out or behind."""
     name = f"{visible(candidate.provider, 40)}" + (f"#{visible(candidate.account, 20)}" if candidate.account else "")
     if candidate.decision == "eligible":
         return name
@@ -95,7 +125,7 @@ def _candidate_word(candidate: CandidateView) -> str:
 
 def plan(detail: RequestDetail, width: int) -> list[Line]:
     """Return how the model name resolved and why, and the candidates in order, with why some were out."""
-    words = " > ".join(_candidate_word(candidate) for candidate in detail.candidates)
+    words = " > ".join(candidate_word(candidate) for candidate in detail.candidates)
     text = (
         f"{visible(detail.row.resolved, 80)}: {words}" if words else f"{visible(detail.row.resolved, 80)}: no candidate"
     )
@@ -163,8 +193,8 @@ def _outcome(attempt: AttemptView) -> Run:
     return f"{took}{status}" + (f" {cause}" if cause != str(attempt.status) else ""), Role.BAD
 
 
-def bars(detail: RequestDetail, elapsed_ms: float | None, width: int) -> list[Line]:
-    """Return the time axis and one bar per attempt; the right edge is the end, or now."""
+def bars(detail: RequestDetail, elapsed_ms: float | None, width: int, *, moment: Moment | None = None) -> list[Line]:
+    """Return the time axis and one bar per attempt; the right edge is the end, or now; a moment is pointed at."""
     attempts = detail.attempts_detail
     if not attempts:
         text = "no upstream was asked" if detail.row.status != "in_flight" else "no upstream asked yet"
@@ -174,13 +204,11 @@ def bars(detail: RequestDetail, elapsed_ms: float | None, width: int) -> list[Li
     info_width = min(22, max(12, width // 4))
     indent = 3 + name_width + 1
     bar_width = max(8, width - indent - info_width - 1)
-    moments = [
-        moment
-        for attempt in attempts
-        for moment in _finite(attempt.started_ms, attempt.ended_ms, attempt.first_token_ms)
+    ends = [
+        end for attempt in attempts for end in _finite(attempt.started_ms, attempt.ended_ms, attempt.first_token_ms)
     ]
     total = detail.row.total_ms if detail.row.total_ms is not None else elapsed_ms
-    scale = _Scale(max([1.0, *moments, *_finite(total)]), bar_width)
+    scale = _Scale(max([1.0, *ends, *_finite(total)]), bar_width)
     lines = [_axis(scale, indent)]
     previous: float | None = None
     for attempt in attempts:
@@ -190,6 +218,10 @@ def bars(detail: RequestDetail, elapsed_ms: float | None, width: int) -> list[Li
             merge([(head, Role.TEXT), (_bar(attempt, previous, scale) + " ", role), (fit(outcome, info_width), role)])
         )
         previous = attempt.ended_ms
+    if moment is not None:
+        cell = scale.cell(moment.at_ms)
+        lines.append(((" " * (indent + cell) + "▲", Role.INFO),))
+        lines.extend(labelled("at", f"{quantity.ms(moment.at_ms)}  {moment.text}", width, role=moment.role, pad=PAD))
     return lines
 
 
@@ -216,12 +248,12 @@ def _attempt_lines(attempt: AttemptView, width: int) -> list[Line]:
     circuit = visible(attempt.circuit_before, 12)
     if attempt.circuit_after != attempt.circuit_before:
         circuit += f" → {visible(attempt.circuit_after, 12)}"
-    moments = (
+    reached = (
         ("connect", attempt.connect_ms),
         ("first byte", attempt.first_byte_ms),
         ("first token", attempt.first_token_ms),
     )
-    times = "".join(f"{word} {quantity.ms(at - attempt.started_ms)} · " for word, at in moments if at is not None)
+    times = "".join(f"{word} {quantity.ms(at - attempt.started_ms)} · " for word, at in reached if at is not None)
     other = f"answered as {visible(attempt.served_as, 120)}, asked for {visible(attempt.model, 120)}"
     return [
         *wrap(f"{glyph} {outcome}{named}{said}", width, indent=4, role=role),
@@ -277,13 +309,15 @@ def ending(detail: RequestDetail, width: int) -> list[Line]:
     return labelled("end", text, width, pad=PAD)
 
 
-def request_detail(detail: RequestDetail, elapsed_ms: float | None, width: int) -> list[Line]:
+def request_detail(
+    detail: RequestDetail, elapsed_ms: float | None, width: int, *, moment: Moment | None = None
+) -> list[Line]:
     """Return the whole request as lines of `width` cells."""
     return [
         *title(detail, elapsed_ms, width),
         *plan(detail, width),
         (),
-        *bars(detail, elapsed_ms, width),
+        *bars(detail, elapsed_ms, width, moment=moment),
         (),
         *why(detail, width),
         *ending(detail, width),

@@ -24,6 +24,7 @@ from .sending import Proposal, Sender
 from .state import ConsoleState, LastResult
 from .verbs import asked_first, command_for, explained, needs_asking, problem_of, subject_of
 from .views.base import TextPane, View
+from .views.capabilities import CapabilitiesView
 from .views.health import HealthView
 from .views.overview import OverviewView
 from .views.requests import RequestsView
@@ -77,8 +78,10 @@ class Desk:
         self.read_only = options.read_only
         self.overview = OverviewView(self)
         self.health = HealthView(self)
+        self.capabilities = CapabilitiesView(self)
         self.requests = RequestsView(self)
-        self.views: dict[str, View] = {view.mode: view for view in (self.overview, self.health, self.requests)}
+        views = (self.overview, self.health, self.capabilities, self.requests)
+        self.views: dict[str, View] = {view.mode: view for view in views}
         self.view: View = self.overview
         self.question: Question | None = None
         self.page: TextPane | None = None

@@ -78,7 +78,7 @@ FOCUSES: Final[tuple[tuple[Context, ...], ...]] = (
     (Context.HEALTH, Context.PROVIDERS, Context.ROUTES, Context.LIST),
     (Context.HEALTH, Context.PROVIDERS, Context.DETAIL),
     (Context.CAPABILITIES, Context.TREE, Context.LIST),
-    (Context.CAPABILITIES, Context.MARKS, Context.LIST),
+    (Context.CAPABILITIES, Context.TREE, Context.MARKS, Context.LIST),
     (Context.CAPABILITIES, Context.DETAIL),
     (Context.REQUESTS, Context.LIST),
     (Context.DETAIL, Context.REQUESTS),

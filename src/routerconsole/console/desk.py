@@ -146,7 +146,7 @@ class Desk:
         if self.picker is not None:
             return self.picker.hints
         if self.view.editing:
-            return [("Enter", "keep"), ("Esc", "clear")]
+            return self.view.typing_hints
         *near, last = self.contexts()
         if self.page is not None:
             return self.bindings.hints((last,))

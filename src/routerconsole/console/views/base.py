@@ -214,6 +214,8 @@ class TextPane:
         self._length = 0
         self._prefix = prefix
         self._subject: str | None = None
+        self.watch: int | None = None
+        """The line that stays in sight, if one has to."""
 
     def about(self, subject: str | None) -> None:
         """Say what the page is about; another subject starts at its top."""
@@ -224,6 +226,8 @@ class TextPane:
         """Return the title and the visible part of the page."""
         lines = self._draw(width)
         self._length, self._room = len(lines), max(1, height - 1)
+        if self.watch is not None:
+            self._top = min(max(self._top, self.watch - self._room + 1), self.watch)
         self._top = min(self._top, max(0, self._length - self._room))
         below = self._length - self._top - self._room
         note = f"▼ {below} more lines" if below > 0 else ("▲ end" if self._top else "")
@@ -282,6 +286,15 @@ class View(ABC):
     def editing(self) -> bool:
         """Whether typed characters are text."""
         return False
+
+    @property
+    def typing_hints(self) -> list[tuple[str, str]]:
+        """The footer's keys while typed characters are text."""
+        return [("Enter", "keep"), ("Esc", "clear")]
+
+    def shows(self, pane: Pane) -> bool:
+        """Say whether a pane is there to be gone to; one without lines is not."""
+        return True
 
     def contexts(self) -> tuple[Context, ...]:
         """Return where keys are looked up, the nearest first."""
@@ -385,7 +398,8 @@ class View(ABC):
         count = len(self.panes) if self.wide else len(self.lists)
         if self.pushed and not self.wide:
             return
-        self.focus = (self.focus + by) % count
+        places = [(self.focus + by * step) % count for step in range(1, count + 1)]
+        self.focus = next((place for place in places if self.shows(self.panes[place])), self.focus)
         if self.focus < len(self.lists):
             self._last_list = self.focus
             self.pushed = False

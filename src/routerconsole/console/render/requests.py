@@ -100,16 +100,16 @@ def _columns(elapsed: Callable[[RequestRow], float | None]) -> tuple[Column[Requ
     return (
         Column("time", 8, lambda r: (quantity.clock(r.at), Role.TEXT)),
         Column("id", 6, lambda r: (short_id(r.id), Role.TEXT), drop=3),
-        Column("need", 13, lambda r: (needs(r), Role.TEXT), drop=5),
-        Column("client", 7, lambda r: (client(r), Role.TEXT), drop=6),
-        Column("model", 10, lambda r: (visible(r.model or r.resolved, 60), Role.TEXT), drop=8, grow=1),
+        Column("need", 13, lambda r: (needs(r), Role.TEXT), drop=4),
+        Column("client", 7, lambda r: (client(r), Role.TEXT), drop=5),
+        Column("model", 10, lambda r: (visible(r.model or r.resolved, 60), Role.TEXT), drop=12, grow=1),
         Column("chain", 28, chain, grow=4),
-        Column("http", 4, _http, "right", drop=4),
+        Column("http", 4, _http, "right", drop=10),
         Column("total", 6, lambda r: (quantity.ms(elapsed(r)), Role.TEXT), "right", by=elapsed),
-        Column("ttft", 6, lambda r: (quantity.ms(r.ttft_ms), Role.TEXT), "right", drop=7, by=lambda r: r.ttft_ms),
-        Column("tokens", 9, lambda r: (tokens(r), Role.TEXT), "right", drop=9, by=_used),
-        Column("cost", 8, lambda r: (quantity.cost(r.cost_usd), Role.TEXT), "right", drop=10, by=lambda r: r.cost_usd),
-        Column("flags", 14, lambda r: (flags(r), Role.WARN), drop=11, grow=1),
+        Column("ttft", 6, lambda r: (quantity.ms(r.ttft_ms), Role.TEXT), "right", drop=6, by=lambda r: r.ttft_ms),
+        Column("tokens", 9, lambda r: (tokens(r), Role.TEXT), "right", drop=7, by=_used),
+        Column("cost", 8, lambda r: (quantity.cost(r.cost_usd), Role.TEXT), "right", drop=8, by=lambda r: r.cost_usd),
+        Column("flags", 14, lambda r: (flags(r), Role.WARN), drop=9, grow=1),
     )
 
 

@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.safe_text import visible
 
 from . import quantity
-from .cells import Line, Role, Run, fit, labelled, merge, plain, width_of, wrap
+from .cells import Line, Role, Run, cut, fit, labelled, line_width, merge, plain, width_of, wrap
 from .requests import client, needs, short_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from routerconsole.control.views import AttemptView, CandidateView, RequestDetail
 
 _PATH: Final = {"chat": "/v1/chat/completions", "completions": "/v1/completions", "embeddings": "/v1/embeddings"}
@@ -43,6 +47,12 @@ _TICKS: Final = (
     5000.0,
 )
 PAD: Final = 7
+TWO_COLUMNS: Final = 92
+"""Columns from which the reasons stand beside the waterfall instead of below it."""
+MAX_ASKED: Final = 6
+MAX_OUT: Final = 4
+"""Candidates the plan names; the reasons below it name all."""
+_OUT: Final = frozenset({"skipped", "dropped"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +122,34 @@ def title(detail: RequestDetail, elapsed_ms: float | None, width: int) -> list[L
     return [*wrap(asked, width, role=Role.TITLE), *wrap(ended, width, role=role)]
 
 
-def candidate_word(candidate: CandidateView) -> str:
-    """Return a candidate as it stands in a plan: its name, and why it is out or behind."""
-    name = f"{visible(candidate.provider, 40)}" + (f"#{visible(candidate.account, 20)}" if candidate.account else "")
+def plan_words(candidates: Sequence[CandidateView]) -> str:
+    """Return candidates in order: who is asked first and next, then who is out and why; the rest as a number."""
+    counts = Counter(candidate.provider for candidate in candidates)
+    asked = [_candidate_word(each, whole=counts[each.provider] > 1) for each in candidates if each.decision not in _OUT]
+    out = [_candidate_word(each, whole=counts[each.provider] > 1) for each in candidates if each.decision in _OUT]
+    shown = [
+        *asked[:MAX_ASKED],
+        *([f"{len(asked) - MAX_ASKED} more"] if len(asked) > MAX_ASKED else ()),
+        *out[:MAX_OUT],
+        *([f"{len(out) - MAX_OUT} more out"] if len(out) > MAX_OUT else ()),
+    ]
+    return " > ".join(shown) or "no candidate"
+
+
+def _candidate_word(candidate: CandidateView, *, whole: bool) -> str:
+    """Return a candidate's name, with its model where the provider alone does not tell it, and why it is out."""
+    name = visible(candidate.provider, 40) + (f"/{visible(candidate.model, 40)}" if whole else "")
+    name += f"#{visible(candidate.account, 20)}" if candidate.account else ""
+    reason = visible(candidate.reasons[0], 60) if candidate.reasons else ""
     if candidate.decision == "eligible":
         return name
-    reason = visible(candidate.reasons[0], 60) if candidate.reasons else ""
-    if candidate.decision == "demoted":
-        return f"{name}▼{reason}"
-    return f"{name}⊘{reason}"
+    return f"{name}{'▼' if candidate.decision == 'demoted' else '⊘'}{reason}"
 
 
 def plan(detail: RequestDetail, width: int) -> list[Line]:
     """Return how the model name resolved and why, and the candidates in order, with why some were out."""
-    words = " > ".join(candidate_word(candidate) for candidate in detail.candidates)
-    text = (
-        f"{visible(detail.row.resolved, 80)}: {words}" if words else f"{visible(detail.row.resolved, 80)}: no candidate"
-    )
+    count = f"({len(detail.candidates)})" if len(detail.candidates) > 1 else ""
+    text = f"{visible(detail.row.resolved, 80)}{count}: {plan_words(detail.candidates)}"
     why = "; ".join(visible(line, 200) for line in detail.because)
     return [*(labelled("why", why, width, pad=PAD) if why else ()), *labelled("plan", text, width, pad=PAD)]
 
@@ -312,13 +333,33 @@ def ending(detail: RequestDetail, width: int) -> list[Line]:
 def request_detail(
     detail: RequestDetail, elapsed_ms: float | None, width: int, *, moment: Moment | None = None
 ) -> list[Line]:
-    """Return the whole request as lines of `width` cells."""
-    return [
-        *title(detail, elapsed_ms, width),
-        *plan(detail, width),
+    """Return the whole request as lines of `width` cells, in two columns where there is room."""
+    if width < TWO_COLUMNS:
+        return [
+            *title(detail, elapsed_ms, width),
+            *plan(detail, width),
+            (),
+            *bars(detail, elapsed_ms, width, moment=moment),
+            (),
+            *why(detail, width),
+            *ending(detail, width),
+        ]
+    left = width * 11 // 20
+    drawn = [
+        *title(detail, elapsed_ms, left),
+        *plan(detail, left),
         (),
-        *bars(detail, elapsed_ms, width, moment=moment),
+        *bars(detail, elapsed_ms, left, moment=moment),
         (),
-        *why(detail, width),
-        *ending(detail, width),
+        *ending(detail, left),
     ]
+    return abreast(drawn, why(detail, width - left - 3), left)
+
+
+def abreast(left: Sequence[Line], right: Sequence[Line], width: int) -> list[Line]:
+    """Return two pages beside each other, the left one `width` cells wide."""
+    lines: list[Line] = []
+    for one, other in zip_longest(left, right, fillvalue=()):
+        shown = cut(one, width)
+        lines.append(merge([*shown, (" " * (width - line_width(shown)) + " │ ", Role.DIM), *other]))
+    return lines

@@ -8,7 +8,7 @@ from routerconsole.console.safe_text import visible
 
 from .cells import Line, Role, labelled, wrap
 from .requests import needs, short_id
-from .waterfall import PAD, candidate_word
+from .waterfall import PAD, plan_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,19 +33,15 @@ def why_now(detail: RequestDetail, now: Explanation, width: int) -> list[Line]:
             role=Role.DIM,
         ),
         (),
-        *labelled("then", f"{visible(row.resolved, 80)}: {_plan(detail.candidates)}", width, pad=PAD),
+        *labelled("then", f"{visible(row.resolved, 80)}: {plan_words(detail.candidates)}", width, pad=PAD),
         *labelled("", f"it went {visible(row.chain, 300)}", width, role=Role.DIM, pad=PAD),
-        *labelled("now", f"{pool}: {_plan(now.candidates)}", width, pad=PAD),
+        *labelled("now", f"{pool}: {plan_words(now.candidates)}", width, pad=PAD),
         *(labelled("why", because, width, role=Role.DIM, pad=PAD) if because else ()),
         *(labelled("error", refused, width, role=Role.BAD, pad=PAD) if now.error else ()),
         (),
         (("What differs", Role.TITLE),),
         *_differences(detail, now, width),
     ]
-
-
-def _plan(candidates: Sequence[CandidateView]) -> str:
-    return " > ".join(candidate_word(candidate) for candidate in candidates) or "no candidate"
 
 
 def _key(candidate: CandidateView) -> tuple[str, str, str | None]:

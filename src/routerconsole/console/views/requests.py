@@ -19,7 +19,7 @@ from routerconsole.console.tick import Wants
 from routerconsole.control.port import ControlError, RequestQuery
 
 from . import request_actions as actions
-from .base import Host, ListPane, TextPane, View
+from .base import ABREAST, Host, ListPane, TextPane, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -31,8 +31,8 @@ PASSING_S: Final = 1.0
 OLDER_PAGE: Final = 200
 LISTED: Final = 200
 """Newest requests the palette knows by name."""
-WIDE_LIST: Final = 160
-"""Columns from which the log takes more than half: its last columns have room there."""
+THREE_COLUMNS: Final = 104
+"""Columns waterfall and reasons have room in beside each other."""
 
 
 class RequestsView(View):
@@ -129,8 +129,8 @@ class RequestsView(View):
         return row.id
 
     def list_width(self, width: int) -> int:
-        """Give the log half, and more where its last columns gain by it."""
-        return width * 11 // 20 if width >= WIDE_LIST else width // 2
+        """Give the log half; in three columns what waterfall and reasons leave."""
+        return max(width * 2 // 5, width - THREE_COLUMNS) if width >= ABREAST else width // 2
 
     def objects(self) -> Iterable[tuple[str, str]]:
         """The newest requests live here."""
@@ -357,8 +357,6 @@ class RequestsView(View):
         state = self.host.state
         total, shown = max(len(state.requests), len(self.table.rows)), len(self.table.rows)
         parts = [f"{shown} of {total}" if shown != total else f"{total}"]
-        if self.filter.active:
-            parts.append(f"filter {self.filter.chips()} (Esc clears)")
         if self.older.reading:
             parts.append("▲ reading older ones…")
         elif self.older.ended and self.table.cursor == 0 and not self.table.following:
@@ -370,6 +368,8 @@ class RequestsView(View):
         elif not self.table.following:
             arrived = self.table.arrived
             parts.append("FROZEN" + (f" ▼ {arrived} new" if arrived else "") + " (f follows)")
+        if self.filter.active:
+            parts.append(f"filter {self.filter.chips()} (Esc clears)")
         return " · ".join(parts)
 
     def _nothing(self) -> Sequence[Line]:

@@ -130,7 +130,10 @@ def _tree_columns(demand: Callable[[str], Figure]) -> tuple[Column[TreeRow], ...
 
 @dataclass(frozen=True, slots=True)
 class AtNode:
-    """What the models of a node are drawn from: who says yes or no, and where they stand in its pool."""
+    """What the models of a node are drawn from: who says yes or no, and where they stand in its pool.
+
+    A node without a `pool` of its own has the places of the pool of all, for whether they can be asked.
+    """
 
     node: NodeView
     said: Mapping[tuple[str, str], NodeModel]
@@ -143,7 +146,7 @@ class AtNode:
         return "unknown" if found is None else found.value
 
     def place(self, model: ModelView) -> Place | None:
-        """Return where a model stands in the node's pool, None where it is no member or there is none."""
+        """Return where a model stands, None where it is in no pool."""
         return self.places.get((model.provider, model.upstream_id))
 
     def source(self, model: ModelView) -> str:
@@ -182,7 +185,7 @@ def model_lines(rows: Sequence[ModelView], width: int, at: AtNode) -> tuple[Line
 def _model_columns(at: AtNode) -> tuple[Column[ModelView], ...]:
     def number(model: ModelView) -> Run:
         place = at.place(model)
-        return (str(place.number) if place is not None else ""), Role.TEXT
+        return (str(place.number) if place is not None and at.pool is not None else ""), Role.TEXT
 
     def now(model: ModelView) -> Run:
         place = at.place(model)
@@ -238,7 +241,8 @@ def model_detail(at: AtNode, model: ModelView, width: int, now: datetime) -> lis
     lines = labelled("value", text + says, width, role=role, pad=8)
     if place is not None:
         stands = "can be asked" if place.admissible else visible(place.reason, 200)
-        lines += labelled("asked", f"{place.number}. of {len(at.places)}: {stands}", width, pad=8)
+        order = f"{place.number}. of {len(at.places)}: " if at.pool is not None else ""
+        lines += labelled("asked", order + stands, width, pad=8)
     if not model.enabled:
         lines += labelled("", "switched off in the registry: in no pool", width, role=Role.WARN, pad=8)
     own = model.capabilities.get(path)

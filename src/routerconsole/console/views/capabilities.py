@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.actions import Context
 from routerconsole.console.demand import Demand
-from routerconsole.console.foliage import Foliage, extension_problem
+from routerconsole.console.foliage import Foliage
 from routerconsole.console.prompt import Prompt
 from routerconsole.console.render.capabilities import (
     AtNode,
@@ -24,31 +24,20 @@ from routerconsole.console.render.capabilities import (
 )
 from routerconsole.console.render.cells import Line, Role, wrap
 from routerconsole.console.safe_text import visible
-from routerconsole.console.sending import Proposal
 from routerconsole.console.snapshots import Read
 from routerconsole.console.state import MAX_ROWS, Link
 from routerconsole.console.table import TableModel
 from routerconsole.console.tick import Wants
-from routerconsole.control.port import ControlError
-from routerconsole.control.registry_commands import (
-    ClearCapability,
-    ClearGap,
-    ExtendCapabilities,
-    SetCapability,
-    Undo,
-)
 
 from .base import ABREAST, Host, ListPane, TextPane, View
+from .capability_edits import CapabilityEdits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from routerconsole.control.commands import Command, Receipt
     from routerconsole.control.registry_views import ModelView, NodeView
 
 READS: Final = frozenset({Read.NODES, Read.MODELS, Read.POOLS})
-NAMED: Final = 6
-"""Marked models a question names; the others are counted."""
 TREE, MODELS = 0, 1
 
 
@@ -63,8 +52,7 @@ class CapabilitiesView(View):
         self._at: AtNode | None = None
         self._taken: tuple[object, ...] = ()
         self._filter = ""
-        self._change: tuple[str, str, Receipt, str] | None = None
-        self._goes_to: str | None = None
+        self._edits = CapabilityEdits(host, unmark=self.models.clear_marks)
         tree = ListPane(
             "Capabilities",
             (Context.CAPABILITIES, Context.TREE, Context.LIST),
@@ -93,7 +81,10 @@ class CapabilitiesView(View):
         if snapshots.nodes is not None and self._foliage.take(snapshots.nodes):
             self._demand.name({word: node.path for node in snapshots.nodes for word in node.aliases})
         if self._foliage.rows is not self.tree.rows:
+            first = not self.tree.rows
             self.tree.set(self._foliage.rows)
+            if first and (used := next((row for row in self.tree.rows if row.node.total), None)) is not None:
+                self.tree.go(used.node.path)
         self._go_to_added()
         full = len(state.requests) >= MAX_ROWS
         self._demand.refresh(state.requests, now=state.now, clock=state.clock, full=full)
@@ -121,10 +112,11 @@ class CapabilitiesView(View):
             self.models.set(())
             return
         node = row.node
-        pool = next((pool for pool in snapshots.pools or () if pool.node == node.path and pool.automatic), None)
-        pool = pool or next((pool for pool in snapshots.pools or () if pool.node == node.path), None)
+        pools = [pool for pool in snapshots.pools or () if pool.node == node.path]
+        pool = next((pool for pool in pools if pool.automatic), next(iter(pools), None))
+        everybody = next((pool for pool in snapshots.pools or () if pool.id == "auto"), None)
         said = {(each.provider, each.model): each for each in node.models}
-        self._at = AtNode(node, said, places(pool), pool)
+        self._at = AtNode(node, said, places(pool or everybody), pool)
         self.models.set(_in_order(self._at, self._passing(snapshots.models.models)))
         if moved and not self.models.marked:
             self.models.to_top()
@@ -194,16 +186,10 @@ class CapabilitiesView(View):
                 self._deeper(unfolds=action_id == "into")
             case "tree.fold":
                 self._out()
-            case "capability.yes" | "capability.no":
-                self._say(action_id == "capability.yes")
-            case "capability.unknown":
-                self._unsay()
-            case "capability.accept":
-                self.host.tell(f"nothing to accept: no evaluation has measured {self._leaf} yet", ok=True)
-            case "capability.forget":
-                self._forget()
-            case "capability.extend":
-                self._extend()
+            case "capability.filter":
+                self._filter_line()
+            case _ if action_id.startswith("capability."):
+                self._edit(action_id)
             case _:
                 return super().act(action_id)
         self.sync()
@@ -235,8 +221,6 @@ class CapabilitiesView(View):
             self.tree.set(self._foliage.rows)
             self.tree.go(path)
 
-    # -- changes -----------------------------------------------------------------------------------------------------
-
     def _meant(self) -> Sequence[ModelView]:
         """Return whom a key is for: the marked models, else the selected one; nobody while the tree has the focus."""
         if self.models.marked:
@@ -247,124 +231,29 @@ class CapabilitiesView(View):
             return ()
         return (model,)
 
-    def _say(self, able: bool) -> None:
-        node, models = self.tree.current_key, self._meant()
-        if node is not None and models:
-            value = "yes" if able else "no"
-            new = [model for model in models if self._operator(model, node) != value]
-            if not new:
-                self.host.tell(f"an operator said {value} of {self._leaf} already", ok=True)
-                return
-            self._change_all(
-                [SetCapability(model.provider, model.upstream_id, node, "yes" if able else "no") for model in new],
-                new,
-                f"Say {value} of {self._leaf} for",
-            )
-
-    def _unsay(self) -> None:
-        node, models = self.tree.current_key, self._meant()
-        if node is not None and models:
-            said = [model for model in models if self._operator(model, node) is not None]
-            if not said:
-                self.host.tell(
-                    f"no operator said anything of {self._leaf} here: there is nothing to take away", ok=True
-                )
-                return
-            commands = [ClearCapability(model.provider, model.upstream_id, node) for model in said]
-            self._change_all(commands, said, f"Take the operator's word on {self._leaf} away for")
-
-    def _forget(self) -> None:
-        node, models = self.tree.current_key, self._meant()
-        if node is not None and models:
-            lacking = [
-                model
-                for model in models
-                if (value := model.capabilities.get(node)) and any(layer.source == "gap" for layer in value.layers)
-            ]
-            if not lacking:
-                self.host.tell(f"no gap was learned of {self._leaf} here", ok=True)
-                return
-            commands = [ClearGap(model.provider, model.upstream_id, node) for model in lacking]
-            self._change_all(commands, lacking, f"Forget what was learned to lack {self._leaf} of")
-
-    @staticmethod
-    def _operator(model: ModelView, node: str) -> str | None:
-        """Return what an operator said of a model at a node itself."""
-        value = model.capabilities.get(node)
-        layers = value.layers if value is not None else ()
-        return next((layer.value for layer in layers if layer.source == "operator"), None)
-
-    def _change_all(self, commands: Sequence[Command], models: Sequence[ModelView], title: str) -> None:
-        """Send one change at once, ask for several together."""
-        first, *rest = commands
-        if not rest:
-            self.host.send_all([Proposal(first, models[0].id, done=self._changed)])
-            return
-        more = f" and {len(models) - NAMED} more" if len(models) > NAMED else ""
-        names = ", ".join(visible(model.id, 40) for model in models[:NAMED]) + more
-        self.host.propose(
-            Proposal(
-                first,
-                f"{len(models)} models",
-                f"{title} {len(models)} models?",
-                (("models", names),),
-                more=tuple(rest),
-                impact=True,
-                done=self._done_with_marks,
-            )
-        )
-
-    def _done_with_marks(self, receipt: Receipt) -> None:
-        self.models.clear_marks()
-        self._changed(receipt)
-
-    def _changed(self, receipt: Receipt) -> None:
-        """Remember what changed, and ask what it would have meant for the last requests: taken back, the other way."""
-        node = str(receipt.after.get("node") or self.tree.current_key)
-        self._change = (node, receipt.target, receipt, "")
-        if receipt.audit_id is not None:
-            self.host.spawn(self._weigh(receipt, receipt.audit_id))
-
-    async def _weigh(self, receipt: Receipt, number: int) -> None:
-        try:
-            told = await self.host.control.impact((Undo(number),))
-        except ControlError:
-            return  # undone or changed meanwhile, or a receipt that cannot be: then the line is left out
-        change = self._change
-        if change is not None and change[2] is receipt and told.replayed:
-            last = f"the last {told.replayed} requests"
-            count = told.elsewhere or "none"
-            self._change = (*change[:3], f"{count} of {last} would have gone elsewhere")
-            self.host.redraw()
-
-    def _extend(self) -> None:
-        nodes = self.host.state.snapshots.nodes
-        if nodes is None:
+    def _edit(self, action_id: str) -> None:
+        """Change what is said of the models that are meant, at the selected node."""
+        node, nodes = self.tree.current_key, self.host.state.snapshots.nodes
+        if node is None or nodes is None:
             self.host.tell("the tree is not read yet", ok=False)
-            return
-        under = f"{self.tree.current_key}." if self.tree.current_key else ""
+        elif action_id == "capability.extend":
+            self._edits.extend(node, nodes)
+        elif models := self._meant():
+            self._edits.change(action_id, node, models)
 
-        def complete(text: str) -> Sequence[str]:
-            return [f"{node.path}." for node in nodes if text and node.path.startswith(text)]
-
-        def accept(path: str) -> None:
-            self._goes_to = path
-            self.host.send_all([Proposal(ExtendCapabilities(path), path)])
-
+    def _filter_line(self) -> None:
         self.host.ask_text(
-            Prompt(
-                "new node: ",
-                accept,
-                text=under,
-                complete=complete,
-                problem=lambda text: extension_problem(text, nodes),
-            )
+            Prompt("/", self._narrowed, text=self._filter, changed=self._narrowed, cancelled=lambda: self._narrowed(""))
         )
+
+    def _narrowed(self, text: str) -> None:
+        self.narrow(text)
 
     def _go_to_added(self) -> None:
         """Select a node that was added here once the tree has it."""
-        if self._goes_to is not None and self._foliage.node(self._goes_to) is not None:
-            path, self._goes_to = self._goes_to, None
+        path = self._edits.added
+        if path is not None and self._foliage.node(path) is not None:
+            self._edits.added = None
             self._foliage.reveal(path)
             self.tree.set(self._foliage.rows)
             self.tree.go(path)
@@ -401,8 +290,9 @@ class CapabilitiesView(View):
         model = self.models.current
         if model is not None:
             lines += [(), ((visible(model.id, 200), Role.TITLE),), *model_detail(at, model, width, state.now)]
-        if self._change is not None and model is not None and self._change[:2] == (at.node.path, model.id):
-            lines += [(), *change_lines(self._change[2], self._change[3], width)]
+            last = self._edits.last
+            if last is not None and (last.node, last.model) == (at.node.path, model.id):
+                lines += [(), *change_lines(last.receipt, last.weight, width)]
         return lines
 
     def _no_tree(self) -> Sequence[Line]:

@@ -1,0 +1,1 @@
+"""Evaluations: scenarios, pure graders, honest statistics and reports; never imports the engine."""

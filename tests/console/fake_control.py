@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from routerconsole.control.commands import (
+    CancelRequest,
     Command,
     Disable,
     Drain,
@@ -17,6 +18,7 @@ from routerconsole.control.commands import (
     Isolate,
     Probe,
     Receipt,
+    ReplayRequest,
     ResetCircuit,
     SetPriority,
 )
@@ -274,6 +276,8 @@ class FakeControl:
         self.impact_view = Impact(500, 500, 0, 0, 0)
         self.tried: list[tuple[Command, ...]] = []
         self.assigned: tuple[Assignment, ...] = ()
+        self.explanation: Explanation | None = None
+        self.asked: list[tuple[Mapping[str, Any], Mapping[str, str]]] = []
         self.fails: Exception | None = None
         self.refuses: ControlError | None = None
         self.gate = asyncio.Event()
@@ -391,8 +395,12 @@ class FakeControl:
         return ()
 
     async def explain(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Explanation:
-        """Refuse: the console does not ask."""
-        raise ControlError("not_scripted", "not scripted")
+        """Return the scripted decision, or refuse."""
+        await self._answer()
+        self.asked.append((body, headers))
+        if self.explanation is None:
+            raise ControlError("not_scripted", "not scripted")
+        return self.explanation
 
     async def impact(self, commands: Sequence[Command]) -> Impact:
         """Return the scripted impact."""
@@ -427,6 +435,8 @@ class FakeControl:
             return Receipt(command.name, command.providers[0], {}, {"providers": [result]})
         if isinstance(command, get_args(RegistryCommand)):
             return self._registered(command, actor=actor, dry_run=dry_run)
+        if isinstance(command, (CancelRequest, ReplayRequest)):
+            return self._on_request(command, actor=actor, dry_run=dry_run)
         if isinstance(command, SetPriority):
             return self._placed(command, actor=actor, dry_run=dry_run)
         assert isinstance(command, (Enable, Disable, Drain, ResetCircuit, Isolate, ForceClose))
@@ -517,6 +527,27 @@ class FakeControl:
         number = len(self.audit_rows) + 1
         self.audit_rows.append(AuditRow(number, at(number), actor, command.name, str(command), {}, {"value": "new"}))
         return Receipt(command.name, str(command), {"value": "old"}, {"value": "new"}, audit_id=number)
+
+    def _on_request(self, command: CancelRequest | ReplayRequest, *, actor: str, dry_run: bool) -> Receipt:
+        """End a running request, or let new ones run: one per model, with ids of their own."""
+        row = self.rows.get(command.request_id)
+        if row is None or (isinstance(command, CancelRequest) and row.status != "in_flight"):
+            raise ControlError("not_found", f"Request {command.request_id!r} is not in flight.", status=404)
+        before: dict[str, Any] = {}
+        if isinstance(command, CancelRequest):
+            before, after = {"status": "in_flight"}, {"status": "cancelled"}
+        else:
+            count = max(1, len(command.models))
+            after = {"requests": [f"req_ff{len(self.rows) + number:04x}" for number in range(count)]}
+        if dry_run:
+            return Receipt(command.name, command.request_id, before, after, dry_run=True)
+        if isinstance(command, CancelRequest):
+            self.arrive(replace(row, status="cancelled", total_ms=900.0))
+        else:
+            self.arrive(*(request(59, id=each, origin="console") for each in after["requests"]))
+        number = len(self.audit_rows) + 1
+        self.audit_rows.append(AuditRow(number, at(number), actor, command.name, command.request_id, before, after))
+        return Receipt(command.name, command.request_id, before, after, audit_id=number)
 
     async def aclose(self) -> None:
         """Nothing to let go of."""

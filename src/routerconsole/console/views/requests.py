@@ -296,7 +296,11 @@ class RequestsView(View):
             self.older.forget()
             if self.table.following:
                 self.table.to_bottom()
-        self.sync()
+            self.sync()
+            if not self.table.following:
+                self.table.freeze()  # what came since counts from here: the row it counted from may be filtered out
+        else:
+            self.sync()
 
     def _narrow_and_search(self, text: str) -> None:
         """Narrow, and look in the log for what is not in memory."""

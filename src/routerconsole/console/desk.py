@@ -152,7 +152,8 @@ class Desk:
             return self.bindings.hints((last,))
         ends = [self.bindings.keys(f"view.{mode}")[:1] for mode in (*self.views,)[:: max(1, len(self.views) - 1)]]
         numbers = "-".join(shown_key(key) for keys in ends for key in keys)
-        return [*self.bindings.hints(near), (numbers, "views"), *self.bindings.hints((last,))]
+        zoomed = [(shown_key(key), "unzoom") for key in self.bindings.keys("zoom.out")[:1] if self.view.zoomed]
+        return [*zoomed, *self.bindings.hints(near), (numbers, "views"), *self.bindings.hints((last,))]
 
     def tell(self, text: str, *, ok: bool) -> None:
         """Show a result in the bottom line."""

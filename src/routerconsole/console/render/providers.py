@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from routerconsole.console.safe_text import visible
 
 from . import quantity
-from .cells import Column, Line, Role, Run, fit, header, labelled, lay_out, merge, row, spark, wrap
+from .cells import Column, Line, Role, Run, fit, header, labelled, lay_out, merge, orders, row, spark, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,17 +117,23 @@ def history(provider: ProviderStatus, width: int) -> str:
 
 def _columns(strip_width: int) -> tuple[Column[ProviderStatus], ...]:
     return (
-        Column("provider", 12, lambda p: (visible(p.name, 40), Role.TEXT), grow=1),
+        Column("provider", 12, lambda p: (visible(p.name, 40), Role.TEXT), grow=1, by=lambda p: p.name),
         Column("state", 14, provider_state),
         Column("breaker", 9, breakers),
-        Column("left", 4, lambda p: (quantity.count(headroom(p)), Role.TEXT), "right", drop=4),
-        Column("rps", 5, lambda p: (quantity.rate(p.rps), Role.TEXT), "right", drop=3),
-        Column("p95", 6, lambda p: (quantity.ms(p.p95_ms), Role.TEXT), "right", drop=5),
-        Column("err", 5, lambda p: (quantity.percent(p.error_rate), Role.TEXT), "right", drop=6),
-        Column("run", 3, lambda p: (quantity.count(p.in_flight), Role.TEXT), "right", drop=7),
+        Column("left", 4, lambda p: (quantity.count(headroom(p)), Role.TEXT), "right", drop=4, by=headroom),
+        Column("rps", 5, lambda p: (quantity.rate(p.rps), Role.TEXT), "right", drop=3, by=lambda p: p.rps),
+        Column("p95", 6, lambda p: (quantity.ms(p.p95_ms), Role.TEXT), "right", drop=5, by=lambda p: p.p95_ms),
+        Column(
+            "err", 5, lambda p: (quantity.percent(p.error_rate), Role.TEXT), "right", drop=6, by=lambda p: p.error_rate
+        ),
+        Column("run", 3, lambda p: (quantity.count(p.in_flight), Role.TEXT), "right", drop=7, by=lambda p: p.in_flight),
         Column("5 min", strip_width, lambda p: (history(p, strip_width), Role.INFO), drop=8),
         Column("why", 16, cause, drop=1, grow=2),
     )
+
+
+PROVIDER_ORDERS: Final = orders(_columns(0))
+"""What a list of providers can be sorted by."""
 
 
 def provider_lines(providers: Sequence[ProviderStatus], width: int) -> tuple[Line, list[Line]]:

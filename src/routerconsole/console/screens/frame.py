@@ -11,7 +11,7 @@ from routerconsole.console.compositor import CellCompositor
 from routerconsole.console.render.bars import bottom_line, notice_lines, prompt_line, top_bar
 from routerconsole.console.render.cells import Line, Role, fit
 from routerconsole.console.render.notes import question as question_lines
-from routerconsole.console.views.base import SIDE_BY_SIDE
+from routerconsole.console.views.base import SIDE_BY_SIDE, ListPane
 from routerconsole.console.widgets.canvas import Canvas
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MIN_WIDTH: Final = 40
 MIN_HEIGHT: Final = 10
+HEADS: Final = 1
+"""The line of a list that has the column titles."""
 EDGE: Final = 2
 """Columns of the line between two columns."""
 
@@ -48,7 +50,13 @@ class Frame(Screen[None]):
         self._notices = self._canvas(lambda w, _h: notice_lines(host.state, w), "notices")
         self._lists = [self._pane(pane, "list") for pane in view.lists]
         self._detail = self._canvas(self._paint_detail, "detail", view.detail)
-        self._page = self._canvas(self._paint_page, "page")
+        self._page = Canvas(
+            self._paint_page,
+            palette=palette,
+            classes="page",
+            on_line=self._clicked_page,
+            on_wheel=self._wheeled_page,
+        )
         self._sheet = self._canvas(self._paint_question, "sheet")
         self._keys = self._canvas(self._paint_keys, "bar")
         self._small = self._canvas(self._paint_small, "page")
@@ -62,7 +70,7 @@ class Frame(Screen[None]):
             paint,
             palette=self._palette,
             classes=classes,
-            on_line=(lambda line: self._clicked(pane, line)) if pane is not None else None,
+            on_line=(lambda line, cell: self._clicked(pane, line, cell)) if pane is not None else None,
             on_wheel=(lambda by: self._wheeled(pane, by)) if pane is not None else self._wheeled_page,
         )
 
@@ -137,7 +145,7 @@ class Frame(Screen[None]):
         room = height - 2 - notices - (sheet if question else 0)
         widths = self.view.abreast(width) if wide else None
         self._abreast = widths is not None
-        heights = tuple(None for _ in self._lists) if self._abreast else self.view.list_heights(room)
+        heights = self._heights(room)
         for place, (canvas, lines) in enumerate(zip(self._lists, heights, strict=True)):
             self._show(canvas, lines != 0)
             wanted = ("1fr" if lines is None else lines, "100%" if widths is None else widths[place])
@@ -147,6 +155,13 @@ class Frame(Screen[None]):
         layout = "horizontal" if self._abreast else "vertical"
         if self._left_layout != layout:
             self._left_layout = self._left.styles.layout = layout
+
+    def _heights(self, room: int) -> tuple[int | None, ...]:
+        """Return the height of each list, None for the rest, 0 for one that is not shown; zoomed, one has it all."""
+        view = self.view
+        if view.zoomed and view.focus < len(view.lists):
+            return tuple(None if pane is view.focused else 0 for pane in view.lists)
+        return tuple(None for _ in self._lists) if self._abreast else view.list_heights(room)
 
     @staticmethod
     def _show(canvas: Canvas, shown: bool, height: int | None = None) -> None:
@@ -193,21 +208,36 @@ class Frame(Screen[None]):
 
     # -- mouse -------------------------------------------------------------------------------------------------------
 
-    def _clicked(self, pane: Pane, line: int) -> None:
-        if self._host.question is not None or self._host.page is not None:
+    def _clicked(self, pane: Pane, line: int, cell: int) -> None:
+        """Give the pane the focus; a title sorts, a row is selected, the selected one opened."""
+        if self._covered():
             return
         self.view.focus_pane(pane)
-        if pane.click(line):
+        if line == HEADS and isinstance(pane, ListPane):
+            pane.sort_at(cell - (EDGE if self._abreast and pane is not self.view.lists[0] else 0))
+        elif pane.click(line):
             self._host.perform("open")
         self.view.sync()
         self._synced()
 
+    def _covered(self) -> bool:
+        """Whether a question, a page or a line to type into waits for an answer first."""
+        host = self._host
+        return any(each is not None for each in (host.question, host.page, host.picker, host.prompt))
+
+    def _clicked_page(self, line: int, _cell: int) -> None:
+        picker = self._host.picker
+        if picker is not None and self._host.question is None and picker.click(line):
+            self._host.key("enter", None)
+
     def _wheeled(self, pane: Pane, by: int) -> None:
-        pane.scroll(by)
-        self.view.sync()
-        self._synced()
+        if not self._covered():
+            pane.scroll(by)
+            self.view.sync()
+            self._synced()
 
     def _wheeled_page(self, by: int) -> None:
-        if self._host.page is not None:
-            self._host.page.scroll(by)
+        page = self._host.picker or self._host.page
+        if page is not None and self._host.question is None:
+            page.scroll(by)
             self._synced()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.actions import Context
 from routerconsole.console.render.cells import Line, Role, wrap
-from routerconsole.console.render.providers import provider_detail, provider_lines
+from routerconsole.console.render.providers import PROVIDER_ORDERS, provider_detail, provider_lines
 from routerconsole.console.render.requests import RequestLines
 from routerconsole.console.safe_text import visible
 from routerconsole.console.state import Link, noteworthy
@@ -30,6 +30,7 @@ class OverviewView(View):
 
     def __init__(self, host: Host) -> None:
         self.providers: TableModel[ProviderStatus] = TableModel(lambda provider: provider.name)
+        self.providers.orders = PROVIDER_ORDERS
         self.latest: TableModel[RequestRow] = TableModel(lambda row: row.id)
         self._lines = RequestLines(brief=True)
         providers = ListPane(

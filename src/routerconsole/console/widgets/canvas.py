@@ -38,7 +38,7 @@ class Canvas(ScrollView):
         *,
         palette: Callable[[], Palette],
         classes: str = "",
-        on_line: Callable[[int], None] | None = None,
+        on_line: Callable[[int, int], None] | None = None,
         on_wheel: Callable[[int], None] | None = None,
     ) -> None:
         super().__init__(classes=f"canvas {classes}")
@@ -114,10 +114,10 @@ class Canvas(ScrollView):
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """Report the clicked line."""
+        """Report the clicked line and cell."""
         event.stop()
         if self._on_line is not None:
-            self._on_line(event.y)
+            self._on_line(event.y, event.x)
 
     def _wheel(self, event: events.MouseEvent, by: int) -> None:
         event.stop()

@@ -126,11 +126,11 @@ async def test_table_has_provider_and_route_with_every_figure() -> None:
         await on.sees("anthropic", "claude-x", "p95")
         await on.until(lambda: on.desk.state.snapshots.metrics, "metrics")
         await on.looked()
-        rows = [line.partition("│")[0] for line in on.lines()]
-        owner = next(line for line in rows if "- openai" in line)
+        rows = [line[:127] for line in on.lines()]
+        owner = next(line for line in rows if "▾ openai" in line)
         for part in ("✗ open", "OPEN 14s", "41%", "5 consecutive failu"):
             assert part in owner
-        of_route = next(line for line in rows if "└ gpt-x" in line)
+        of_route = next(line for line in rows if "│ gpt-x" in line)
         for part in ("✗ open", "OPEN 14s", " 0 ", "120", "41%", "420ms", "1.90s", " 40 ", "503 upstream"):
             assert part in of_route
         assert "rate 12s" in next(line for line in rows if "anthropic" in line)
@@ -209,29 +209,29 @@ async def test_routes_fold_and_unfold_and_the_cursor_stays_on_its_record() -> No
     """`h` hides a provider's routes and goes to it, `l` shows them again, `.` does it for all."""
     async with stage(pair(), size=(120, 40)) as on:
         await on.press("2")
-        await on.sees("├ shared", "└ other")
+        await on.sees("│ shared", "│ other")
         await select(on, "spare/other")
         await on.press("h")
         assert on.desk.health.table.current_key == "spare"
-        await on.loses("└ other")
-        assert "├ shared" in on.text()
+        await on.loses("│ other")
+        assert "│ shared" in on.text()
         await on.press("l")
-        await on.sees("└ other")
+        await on.sees("│ other")
         await on.press("full_stop")
-        await on.loses("├")
+        await on.loses("│ shared")
         await on.press("full_stop")
-        await on.sees("├ shared", "└ other")
+        await on.sees("│ shared", "│ other")
 
 
 async def test_routes_are_folded_where_not_everything_has_room() -> None:
-    """With more rows than lines the providers come first; a link to a route unfolds its provider."""
+    """With more rows than lines every provider is seen, and the first ones' routes; a link unfolds its own."""
     crowd = [provider(f"p{number}", models=tuple(f"m{number}-{each}" for each in range(6))) for number in range(6)]
     async with stage(FakeControl(*crowd)) as on:
         await on.press("2")
-        await on.sees("+ p0", "+ p5")
-        assert "m0-0" not in on.text()
+        await on.sees("▾ p0", "│ m1-5", "▸ p2", "▸ p5")
+        assert "m2-0" not in on.text()
         await select(on, "p5/m5-3")
-        await on.sees("m5-3", "+ p0")
+        await on.sees("m5-3", "▸ p4")
 
 
 async def test_sorting_keeps_routes_with_their_provider() -> None:

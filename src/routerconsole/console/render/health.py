@@ -8,7 +8,7 @@ from routerconsole.console.safe_text import visible
 
 from . import quantity
 from .cells import Column, Line, Role, Run, header, lay_out, row
-from .providers import breaker, breakers, cause, headroom, health, note, provider_state
+from .providers import breaker, breakers, headroom, health, note, provider_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,15 +24,14 @@ class Row(NamedTuple):
     route: RouteStatus | None = None
     figures: ProviderMetrics | RouteMetrics | None = None
     folded: bool | None = None
-    last: bool = False
 
 
 def name(item: Row) -> str:
     """Return what a row is called, as in a tree."""
     if item.route is None:
-        fold = {True: "+ ", False: "- ", None: "  "}[item.folded]
+        fold = {True: "▸ ", False: "▾ ", None: "  "}[item.folded]
         return fold + visible(item.provider.name, 60)
-    return f"{'└' if item.last else '├'} {route_name(item.route)}"
+    return f"│ {route_name(item.route)}"
 
 
 def route_name(route: RouteStatus) -> str:
@@ -96,20 +95,19 @@ def priority(item: Row) -> int:
 
 
 def trouble(item: Row) -> Run:
-    """Return why it is not simply healthy, else its last error."""
-    if item.route is None:
-        text, role = cause(item.provider)
-        error = newesterror_text(item.provider.routes)
-    else:
-        route = item.route
-        text, role = note(None, None, route.fault, route.reason)
-        error = route.last_error
+    """Return why it is not simply healthy where no other column says so, else its last error."""
+    own = item.provider if item.route is None else item.route
+    told = bool(own.gate) or (item.route is not None and own.circuit_state != "closed")
+    text, role = note(None, None, own.fault, None if told and own.status != "config_error" else own.reason)
     if text:
         return text, role
-    return (error_text(error), Role.DIM) if error else ("", Role.DIM)
+    error = newest_error(item.provider.routes) if item.route is None else item.route.last_error
+    if error is None:
+        return "", Role.DIM
+    return visible(f"{error.get('class', 'error')}: {error.get('detail') or ''}", 80), Role.DIM
 
 
-def newesterror_text(routes: Sequence[RouteStatus]) -> Mapping[str, object] | None:
+def newest_error(routes: Sequence[RouteStatus]) -> Mapping[str, object] | None:
     """Return the latest of the routes' last errors."""
     found = [error for route in routes if (error := route.last_error)]
     return max(found, key=lambda error: str(error.get("at", "")), default=None)
@@ -140,7 +138,7 @@ _COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column("p50", 5, lambda item: (quantity.ms(percentile(item, "p50")), Role.TEXT), "right", drop=9),
     Column("p95", 5, lambda item: (quantity.ms(percentile(item, "p95")), Role.TEXT), "right", drop=5),
     Column("prio", 4, lambda item: (str(priority(item)), Role.TEXT), "right", drop=8),
-    Column("why / last error", 13, lambda item: (trouble(item)[0], Role.TEXT), drop=4, grow=5),
+    Column("why / error", 13, lambda item: (trouble(item)[0], Role.TEXT), drop=4, grow=5),
 )
 
 

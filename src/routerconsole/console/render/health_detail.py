@@ -80,7 +80,7 @@ def _now(item: Row, width: int) -> list[Line]:
         speed += f" · first token {quantity.ms(figures.ttft_p50_ms)}"
         if figures.tokens_per_s is not None:
             speed += f" · {quantity.rate(figures.tokens_per_s)} tok/s"
-    lines.extend(labelled("latency", f"{speed}  (p: chart)", width, pad=PAD))
+    lines.extend(labelled("latency", speed, width, pad=PAD))
     return lines
 
 

@@ -134,22 +134,26 @@ class HealthView(View):
         status = self.host.state.status
         providers = status.providers if status is not None else ()
         figures = {each.name: each for each in metrics}
-        roomy = sum(1 + len(provider.routes) for provider in providers) <= self._room
-        heads = [
-            Row(each.name, each, None, figures.get(each.name), self._fold(each, roomy=roomy)) for each in providers
-        ]
+        folded = self._folds(providers)
+        heads = [Row(each.name, each, None, figures.get(each.name), folded.get(each.name)) for each in providers]
         rows: list[Row] = []
         for head in self._sorted(heads):
             rows.append(head)
             if head.folded is False:
                 routes = self._sorted(_route_rows(head.provider, figures.get(head.provider.name)))
-                rows.extend(routes[:-1])
-                rows.append(routes[-1]._replace(last=True))
+                rows.extend(routes)
         return rows
 
-    def _fold(self, provider: ProviderStatus, *, roomy: bool) -> bool | None:
-        """Say whether a provider's routes are hidden: as the operator left it, else when not everything has room."""
-        return self._folded.get(provider.name, not roomy) if provider.routes else None
+    def _folds(self, providers: Sequence[ProviderStatus]) -> dict[str, bool]:
+        """Say whose routes are hidden: as the operator left them, else where the first ones took the room."""
+        left = self._room - len(providers)
+        folded: dict[str, bool] = {}
+        for provider in providers:
+            if provider.routes:
+                need = len(provider.routes)
+                folded[provider.name] = self._folded.get(provider.name, need > left)
+                left -= 0 if folded[provider.name] else need
+        return folded
 
     def _sorted(self, rows: list[Row]) -> list[Row]:
         key = _SORTS[self._sort][1]

@@ -21,6 +21,7 @@ class Context(StrEnum):
     PROVIDERS = "providers"
     HEALTH = "health"
     ROUTES = "routes"
+    REGISTRY = "registry"
     REQUESTS = "requests"
     DETAIL = "detail"
     CONFIRM = "confirm"
@@ -37,6 +38,7 @@ LABEL: Final[Mapping[Context, str]] = {
     Context.PROVIDERS: "on a provider or route",
     Context.HEALTH: "in Health",
     Context.ROUTES: "in the table of providers and routes",
+    Context.REGISTRY: "in the registry",
     Context.REQUESTS: "in the request log",
     Context.DETAIL: "in a detail",
     Context.CONFIRM: "when asked",
@@ -60,13 +62,14 @@ class Action:
 
 def _actions() -> tuple[Action, ...]:
     everywhere, lists, providers, requests = Context.GLOBAL, Context.LIST, Context.PROVIDERS, Context.REQUESTS
-    wellness, routes = Context.HEALTH, Context.ROUTES
+    wellness, routes, book = Context.HEALTH, Context.ROUTES, Context.REGISTRY
     marks, tree, able = Context.MARKS, Context.TREE, Context.CAPABILITIES
     detail, confirm, quitting, note = Context.DETAIL, Context.CONFIRM, Context.QUIT, Context.NOTE
     return (
         Action("view.overview", ("1",), "", "Overview: providers and latest failovers", everywhere),
         Action("view.health", ("2",), "", "Health: providers and routes, what happened, what to do", everywhere),
         Action("view.capabilities", ("3",), "", "Capabilities: who can do what, and who says so", everywhere),
+        Action("view.registry", ("4",), "", "Registry: models, their fields, staged edits", everywhere),
         Action("view.requests", ("5",), "", "Requests: the live log", everywhere),
         Action("view.back", ("minus",), "", "back to the view before", everywhere),
         Action("help", ("question_mark", "f1"), "help", "all keys; typing narrows, Enter does it", everywhere),
@@ -163,6 +166,36 @@ def _actions() -> tuple[Action, ...]:
         Action("routes.unwell", ("e",), "", "next provider or route that is not well", routes),
         Action("routes.unwell_before", ("E",), "", "previous one that is not well", routes),
         Action("routes.all", ("full_stop",), "fold", "unfold or fold the routes of all providers", routes),
+        Action(
+            "registry.edit", ("i",), "edit", "edit the model in a form; what is changed is staged", book, mutating=True
+        ),
+        Action(
+            "registry.tags",
+            ("t",),
+            "tags",
+            "add and take away tags of the model or all marked ones",
+            book,
+            mutating=True,
+        ),
+        Action("registry.apply", ("a",), "apply", "apply everything staged, after a preview", book, mutating=True),
+        Action(
+            "registry.unstage", ("u",), "unstage", "unstage: of this model, or the chosen change", book, mutating=True
+        ),
+        Action("registry.switch", ("d",), "on/off", "switch off, or on again", book, mutating=True),
+        Action(
+            "registry.remove", ("D",), "remove", "remove from the registry; names who loses it", book, mutating=True
+        ),
+        Action("registry.accept", ("A",), "", "accept a discovered model: let it join pools", book, mutating=True),
+        Action("registry.assign", ("b",), "", "assign an agent to the model", book, mutating=True),
+        Action("registry.unassign", ("B",), "", "unassign an agent of the model", book, mutating=True),
+        Action("registry.register", ("R",), "", "register a model nobody listed", book, mutating=True),
+        Action("registry.pull", ("P",), "", "pull: have an Ollama server download a model", book, mutating=True),
+        Action("registry.cancel", ("X",), "", "stop a download", book, mutating=True),
+        Action("registry.sync", ("S",), "sync", "sync: ask all providers what they serve now", book, mutating=True),
+        Action(
+            "registry.filter", ("slash",), "filter", "filter: words in id, tags, pools, agents, …; '-' excludes", book
+        ),
+        Action("registry.copy", ("c",), "", "copy the model's id", book),
         Action("log.freeze", ("f",), "freeze", "freeze the log, or follow it again", requests),
         Action("log.filter", ("slash",), "filter", "filter: words, fo, err, prov:groq, code:429, lat>2s, …", requests),
         Action("log.invert", ("exclamation_mark",), "", "turn the filter into its opposite", requests),

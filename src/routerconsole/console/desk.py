@@ -27,6 +27,7 @@ from .views.base import TextPane, View
 from .views.capabilities import CapabilitiesView
 from .views.health import HealthView
 from .views.overview import OverviewView
+from .views.registry import RegistryView
 from .views.requests import RequestsView
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class Desk:
         self.health = HealthView(self)
         self.capabilities = CapabilitiesView(self)
         self.requests = RequestsView(self)
-        views = (self.overview, self.health, self.capabilities, self.requests)
+        self.registry = RegistryView(self)
+        views = (self.overview, self.health, self.capabilities, self.registry, self.requests)
         self.views: dict[str, View] = {view.mode: view for view in views}
         self.view: View = self.overview
         self.question: Question | None = None

@@ -80,6 +80,9 @@ FOCUSES: Final[tuple[tuple[Context, ...], ...]] = (
     (Context.CAPABILITIES, Context.TREE, Context.LIST),
     (Context.CAPABILITIES, Context.TREE, Context.MARKS, Context.LIST),
     (Context.CAPABILITIES, Context.DETAIL),
+    (Context.REGISTRY, Context.MARKS, Context.LIST),
+    (Context.REGISTRY, Context.LIST),
+    (Context.REGISTRY, Context.DETAIL),
     (Context.REQUESTS, Context.LIST),
     (Context.DETAIL, Context.REQUESTS),
 )

@@ -1,0 +1,566 @@
+"""Registry: every model beside the selected one in full; edits are staged, tried, applied together and undone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from routerconsole.console.actions import Context
+from routerconsole.console.forms import Form, Step
+from routerconsole.console.model_form import edit_form, register_command, register_form, update_command
+from routerconsole.console.prompt import Prompt
+from routerconsole.console.render.cells import Line, Role, orders, wrap
+from routerconsole.console.render.form import HEAD, form_lines
+from routerconsole.console.render.registry import change_lines, columns, download_lines, model_detail, model_lines
+from routerconsole.console.safe_text import visible
+from routerconsole.console.sending import Proposal
+from routerconsole.console.snapshots import Read
+from routerconsole.console.staging import Change, Staging
+from routerconsole.console.state import Link
+from routerconsole.console.table import TableModel
+from routerconsole.console.tick import Wants
+from routerconsole.control.port import ControlError
+from routerconsole.control.registry_commands import ApplyEdits, UpdateModel
+
+from . import registry_actions as doing
+from .base import Host, ListPane, Pane, TextPane, View
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from routerconsole.console.downloads import Download
+    from routerconsole.control.commands import Receipt
+    from routerconsole.control.registry_views import ModelPage, ModelView
+
+CHECK_S: Final = 0.25
+"""Seconds without a key until the engine is asked whether what is typed is allowed."""
+PANE_ROWS: Final = 6
+"""Rows of staged changes and of downloads that are shown at once."""
+_FORM_KEYS: Final = [
+    ("Enter", "stage"),
+    ("Esc", "leave"),
+    ("Up/Down", "field"),
+    ("Left/Right", "choose"),
+    ("^r", "restore"),
+]
+
+
+class RegistryView(View):
+    """The models, what is staged of them, and what is being downloaded."""
+
+    def __init__(self, host: Host) -> None:
+        self.table: TableModel[ModelView] = TableModel(lambda model: model.id)
+        self.table.orders = orders(columns(frozenset()))
+        self.staging = Staging()
+        self.form: Form | None = None
+        self._edited: ModelView | None = None
+        self._staged: TableModel[Change] = TableModel(lambda change: change.key)
+        self._loads: TableModel[Download] = TableModel(lambda download: download.key)
+        self._page: ModelPage | None = None
+        self._by_id: dict[str, ModelView] = {}
+        self._hay: list[tuple[str, ModelView]] = []
+        self._words: tuple[str, ...] = ()
+        self._made_of: tuple[object, ...] = ()
+        self._heads: dict[str, tuple[int, Mapping[str, str | int | None] | None]] = {}
+        models = ListPane(
+            "Registry",
+            (Context.REGISTRY, Context.MARKS, Context.LIST),
+            table=self.table,
+            draw=lambda rows, width: model_lines(rows, width, frozenset(self.staging.models)),
+            empty=self._nothing,
+            note=self._note,
+        )
+        loads = ListPane(
+            "Downloads",
+            (Context.REGISTRY, Context.LIST),
+            table=self._loads,
+            draw=download_lines,
+            empty=list,
+            note=lambda: "X stops one",
+        )
+        staged = ListPane(
+            "Staged",
+            (Context.REGISTRY, Context.LIST),
+            table=self._staged,
+            draw=lambda rows, width: change_lines(rows, width, self._overtaken()),
+            empty=list,
+            note=lambda: f"{len(self._staged.rows)} not applied · a applies, u unstages",
+        )
+        detail = TextPane("Model", (Context.REGISTRY, Context.DETAIL), draw=self._detail)
+        super().__init__("registry", host, (models, loads, staged), detail)
+
+    # -- what is shown -----------------------------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Take the models in; rows are made again only when models, filter or what is staged changed."""
+        state = self.host.state
+        page = state.snapshots.models
+        if page is not None and page is not self._page:
+            self._page = page
+            self._by_id = {model.id: model for model in page.models}
+            self._hay = []
+        made_of = (self._page, self._words)
+        if made_of != self._made_of:
+            self._made_of = made_of
+            self.table.set(self._selected())
+        self._staged.set(self.staging.changes)
+        self._loads.set(state.downloads.all())
+        if not self.shows(self.focused):
+            self.focus = self._last_list = 0
+        self._about()
+
+    def _about(self) -> None:
+        """Say what the detail is about, and read the header of its weights where that is wanted and unknown."""
+        if self.form is not None:
+            self.detail.about(self.form.title)
+            self.detail.name, self.detail.watch = self.form.title, HEAD + self.form.cursor
+            return
+        model = self.subject
+        self.detail.watch = None
+        self.detail.about(model.id if model is not None else None)
+        self.detail.name = f"Model {visible(model.id, 80)}" if model is not None else "Model"
+        if model is None or model.path is None or not (self.wide or self.pushed):
+            return
+        known = self._heads.get(model.id)
+        if known is None or known[0] != model.version:
+            self._heads[model.id] = (model.version, None)
+            self.host.spawn(self._read_head(model))
+
+    @property
+    def subject(self) -> ModelView | None:
+        """The model the cursor is on, in the list or in what is staged or downloaded."""
+        place = self.focus if self.focus < len(self.lists) else self._last_list
+        if place == 1 and (load := self._loads.current) is not None:
+            return self._by_id.get(load.key)
+        if place == 2 and (change := self._staged.current) is not None:
+            return self._by_id.get(change.model)
+        return self.table.current
+
+    def targets(self) -> Sequence[ModelView]:
+        """Return the models an action is meant for: the marked ones, else the selected one."""
+        if self.table.marked:
+            return self.table.marked
+        model = self.subject
+        return () if model is None else (model,)
+
+    async def _read_head(self, model: ModelView) -> None:
+        try:
+            found = await self.host.control.registry_model(model.provider, model.upstream_id)
+        except ControlError:
+            self._heads.pop(model.id, None)  # asked again when it is looked at again
+            return
+        self._heads[model.id] = (model.version, {} if found is None else found.header)
+        self.host.redraw()
+
+    def stamp(self) -> object:
+        """Show no requests; of events what downloads went through."""
+        return self.host.state.downloads.version, self.staging.version
+
+    def wants(self) -> Wants:
+        """Need the models."""
+        return Wants(running=False, unfinished=self.host.state.requests.unfinished(), reads=frozenset({Read.MODELS}))
+
+    def list_heights(self, height: int) -> tuple[int | None, ...]:
+        """Give downloads and staged changes the lines they need, up to a third each, nothing where there are none."""
+        most = max(3, height // 3)
+        lines = (min(most, min(len(table.rows), PANE_ROWS) + 2) for table in (self._loads, self._staged) if table.rows)
+        needed = iter(lines)
+        return (None, *(next(needed) if table.rows else 0 for table in (self._loads, self._staged)))
+
+    def list_width(self, width: int) -> int:
+        """Give the lists 55 % beside the detail."""
+        return width * 11 // 20
+
+    def shows(self, pane: Pane) -> bool:
+        """Say whether a pane has rows; the models' own is always there."""
+        return not (pane is self.lists[1] and not self._loads.rows) and not (
+            pane is self.lists[2] and not self._staged.rows
+        )
+
+    def _selected(self) -> list[ModelView]:
+        """Return the models that pass the filter."""
+        page = self._page
+        if page is None or not self._words:
+            return list(page.models) if page is not None else []
+        if not self._hay:
+            self._hay = [(_hay(model), model) for model in page.models]
+        return [
+            model
+            for text, model in self._hay
+            if all(word[1:] not in text if word.startswith("-") else word in text for word in self._words)
+        ]
+
+    def _overtaken(self) -> frozenset[str]:
+        return frozenset(self.staging.overtaken(self._by_id)) if self._page is not None else frozenset()
+
+    def _note(self) -> str:
+        page = self._page
+        if page is None:
+            return ""
+        shown = len(self.table.rows)
+        parts = [f"{shown} of {page.total}" if shown != page.total else f"{page.total}"]
+        missing = sum(model.served is False for model in page.models)
+        if missing:
+            parts.append(f"{missing} not served")
+        if self._words:
+            parts.append(" ".join(f"[{visible(word, 30)}]" for word in self._words) + " (Esc clears)")
+        return " · ".join(parts)
+
+    def _nothing(self) -> Sequence[Line]:
+        state = self.host.state
+        if self._page is None:
+            if state.problem:
+                return wrap(f"not read yet: {state.problem}; it is tried again", 76, indent=2, role=Role.DIM)
+            waiting = state.link in {Link.CONNECTING, Link.LIVE}
+            text = "reading the registry…" if waiting else "no engine answers yet; see the line above"
+            return [((f"  {text}", Role.DIM),)]
+        if self._words:
+            return wrap("No model passes the filter. Esc clears it.", 76, indent=2, role=Role.DIM)
+        return wrap(
+            "No models. S asks the providers what they serve, R registers one, P has Ollama download one; "
+            "or write `models:` under a provider in the configuration.",
+            76,
+            indent=2,
+        )
+
+    def _detail(self, width: int) -> list[Line]:
+        if self.form is not None:
+            return form_lines(self.form, width)
+        model = self.subject
+        if model is None:
+            return [(("no model selected", Role.DIM),)]
+        staged = [change for change in self.staging.changes if change.model == model.id]
+        known = self._heads.get(model.id)
+        where = self._page.weights_dir if self._page is not None else None
+        return model_detail(model, width, staged=staged, head=None if known is None else known[1], weights_dir=where)
+
+    # -- where one can go --------------------------------------------------------------------------------------------
+
+    def objects(self) -> Iterable[tuple[str, str]]:
+        """Models live here."""
+        page = self.host.state.snapshots.models
+        for model in page.models if page is not None else ():
+            yield model.id, f"{model.id} {model.display or ''}".strip()
+
+    def go(self, key: str) -> bool:
+        """Select a model, whatever the filter says."""
+        self.focus = self._last_list = 0
+        self.sync()
+        if key not in self._by_id:
+            return False
+        if not self.table.go(key):
+            self.narrow("")
+        return self.table.go(key)
+
+    def narrow(self, text: str) -> bool:
+        """Filter by words in id, name, tags, role, tier, state, pools and agents; a minus excludes."""
+        self._words = tuple(word for word in text.casefold().split() if word != "-")
+        self.sync()
+        return True
+
+    # -- keys --------------------------------------------------------------------------------------------------------
+
+    def act(self, action_id: str) -> bool:
+        """Stage, apply, act on models, filter, else move."""
+        match action_id.split("."):
+            case ["registry", "filter"]:
+                before = " ".join(self._words)
+                self.host.ask_text(
+                    Prompt(
+                        "/", self._narrowed, before, changed=self._narrowed, cancelled=lambda: self._narrowed(before)
+                    )
+                )
+            case ["registry", "copy"]:
+                if (model := self.subject) is not None:
+                    self.host.copy(model.id, "the model's id")
+            case ["registry", "edit"]:
+                self._edit(self.subject)
+            case ["registry", "apply"]:
+                self._apply()
+            case ["registry", "unstage"]:
+                self._unstage()
+            case ["registry", "register"]:
+                self._open(self._blank(), None)
+            case ["registry", "sync"]:
+                doing.sync(self.host)
+            case ["registry", "pull"]:
+                self._pull()
+            case ["registry", "cancel"]:
+                doing.cancel_pulls(self.host, self._chosen_load())
+            case ["registry", what]:
+                self._on_models(what)
+            case _:
+                return super().act(action_id)
+        self.sync()
+        return True
+
+    def pop(self) -> bool:
+        """Leave the detail, take marks away, clear the filter, put ended downloads away."""
+        if super().pop():
+            return True
+        if self._words:
+            return self.narrow("")
+        if self.host.state.downloads.put_away():
+            self.sync()
+            return True
+        return False
+
+    def _narrowed(self, text: str) -> None:
+        self.narrow(text)
+
+    def _on_models(self, what: str) -> None:
+        models = self.targets()
+        if not models:
+            self.host.tell("no model is selected", ok=False)
+            return
+        match what:
+            case "tags":
+                known = sorted({tag for model in self._by_id.values() for tag in model.tags})
+                self.host.ask_text(doing.tags_prompt(models, self.staging, known))
+            case "switch":
+                first, *rest = doing.switch_proposals(models)
+                if rest:
+                    self.host.send_all((first, *rest))
+                else:
+                    self.host.propose(first)
+            case "remove":
+                self.host.propose(doing.remove_proposal(models))
+            case "accept":
+                waiting = [model for model in models if not model.in_pools]
+                if waiting:
+                    self.host.propose(doing.accept_proposal(waiting))
+                else:
+                    self.host.tell(f"{doing.several(models)}: joins pools already", ok=True)
+            case "assign":
+                self.host.pick(doing.assign_picker(self.host, models[0], self._agents()))
+            case "unassign":
+                self.host.pick(doing.unassign_picker(self.host, models[0]))
+
+    def _agents(self) -> dict[str, str]:
+        """Return the agents one knows and where they were assigned to: of models, then of the log."""
+        known = {agent: model.id for model in self._by_id.values() for agent in model.agents}
+        seen = {row.agent for row in self.host.state.requests.rows() if row.agent}
+        return {**dict.fromkeys(sorted(seen), ""), **known}
+
+    def _pull(self) -> None:
+        status = self.host.state.status
+        servers = [each.name for each in status.providers if each.kind == "ollama"] if status is not None else []
+        if not servers:
+            self.host.tell("only Ollama servers download models, and none is configured", ok=False)
+            return
+        model = self.subject
+        start = model.id if model is not None and model.provider in servers else f"{servers[0]}/"
+        known = [each for each in self._by_id if each.partition("/")[0] in servers]
+        self.host.ask_text(doing.pull_prompt(self.host, start, [*(f"{name}/" for name in servers), *known]))
+
+    def _chosen_load(self) -> Sequence[Download]:
+        """Return the running download the cursor is on, else all that run."""
+        running = self.host.state.downloads.running()
+        chosen = self._loads.current if self.focused is self.lists[1] else None
+        return [chosen] if chosen in running and chosen is not None else running
+
+    # -- the form ----------------------------------------------------------------------------------------------------
+
+    @property
+    def editing(self) -> bool:
+        """Whether a form is filled in."""
+        return self.form is not None
+
+    @property
+    def typing_hints(self) -> list[tuple[str, str]]:
+        """The keys of the form."""
+        return _FORM_KEYS
+
+    def _blank(self) -> Form:
+        status, model = self.host.state.status, self.subject
+        names = ", ".join(each.name for each in status.providers[:8]) if status is not None else ""
+        return register_form(model.provider if model is not None else "", names)
+
+    def _edit(self, model: ModelView | None) -> None:
+        if model is None:
+            self.host.tell("no model is selected", ok=False)
+            return
+        self._open(edit_form(model, self.staging.of(model.id), f"Edit {visible(model.id, 60)}"), model)
+
+    def _open(self, form: Form, model: ModelView | None) -> None:
+        self.form, self._edited = form, model
+        self._into_detail()
+
+    def _close(self) -> None:
+        self.form = self._edited = None
+        self.pop()
+        self.sync()
+
+    def type(self, key: str, character: str | None) -> None:
+        """Fill the form in; the engine is asked about it once the keys pause."""
+        form = self.form
+        if form is None:
+            return
+        before = form.revision
+        step = form.key(key, character)
+        if step is Step.LEFT:
+            self._close()
+        elif step is Step.ACCEPTED:
+            self._accept(form)
+        elif form.revision != before:
+            self.host.spawn(self._check(form, form.revision))
+        self.sync()
+
+    def paste(self, text: str) -> None:
+        """Put pasted text into the form."""
+        if self.form is not None:
+            self.form.paste(text)
+            self.host.spawn(self._check(self.form, self.form.revision))
+            self.sync()
+
+    async def _check(self, form: Form, revision: int) -> None:
+        """Have the engine try what the form says, unless more was typed since."""
+        await asyncio.sleep(CHECK_S)
+        if self.form is not form or form.revision != revision:
+            return
+        command = register_command(form) if self._edited is None else update_command(form, self._edited)
+        if command is None:
+            return
+        try:
+            receipt = await self.host.control.do(command, actor="console", dry_run=True)
+        except ControlError as error:
+            if form.revision == revision:
+                form.refuse(error.message)
+        else:
+            if form.revision == revision:
+                form.note = f"✓ allowed; {_pools(receipt)}"
+        self.host.redraw()
+
+    def _accept(self, form: Form) -> None:
+        """Stage what the form changes; a new model is asked about instead."""
+        model = self._edited
+        if model is None:
+            command = register_command(form)
+            if command is not None:
+                self._close()
+                self.host.propose(
+                    Proposal(
+                        command,
+                        f"{command.provider}/{command.model}",
+                        f"Register {visible(command.provider, 40)}/{visible(command.model, 60)}?",
+                        impact=True,
+                        refused=lambda error: self._reopened(form, error),
+                    )
+                )
+            return
+        self.staging.drop(model.id)
+        self.staging.stage(model, form.changed())
+        self._close()
+        staged = len(self.staging.changes)
+        self.host.tell(
+            f"{staged} staged; a applies after a preview, u unstages" if staged else "nothing changed", ok=True
+        )
+
+    def _reopened(self, form: Form, error: ControlError) -> bool:
+        """The engine refused to register: the form is back with what is wrong."""
+        if self.form is not None:
+            return False
+        form.refuse(error.message)
+        self._open(form, None)
+        self.host.tell(f"refused: {error.message}", ok=False)
+        return True
+
+    # -- what is staged ----------------------------------------------------------------------------------------------
+
+    def _unstage(self) -> None:
+        """Take the chosen change out, or in the list all of the model's, or the last one."""
+        if not self.staging.changes:
+            self.host.tell("nothing is staged", ok=True)
+            return
+        model = self.subject
+        if self.focused is self.lists[2] and (change := self._staged.current) is not None:
+            self.staging.unstage(change.key)
+        elif model is not None and model.id in self.staging.models:
+            self.staging.drop(model.id)
+        else:
+            self.staging.unstage(self.staging.changes[-1].key)
+        self.host.tell(f"unstaged; {len(self.staging.changes)} left", ok=True)
+
+    def _apply(self) -> None:
+        changes = self.staging.changes
+
+        def applied(_: Receipt) -> None:
+            for change in changes:
+                if change in self.staging.changes:  # not staged anew meanwhile
+                    self.staging.unstage(change.key)
+            self.sync()
+
+        proposal = doing.apply_proposal(self.staging, applied, self._refused)
+        if proposal is None:
+            self.host.tell("nothing is staged: i edits the model, t its tags", ok=False)
+            return
+        self.host.propose(proposal)
+
+    def _refused(self, error: ControlError) -> bool:
+        """Somebody was faster: choose; a value is not allowed: the field says so, with its old value back."""
+        if error.status in (404, 409):
+            self.host.spawn(self._conflict())
+            return True
+        updates = self._updates()
+        for update in updates:
+            model = self._by_id.get(f"{update.provider}/{update.model}")
+            named = f"{update.provider}/{update.model}: "
+            if model is not None and (len(updates) == 1 or error.message.startswith(named)):
+                return self._restored(model, update, error.message.removeprefix(named))
+        return False
+
+    def _restored(self, model: ModelView, update: UpdateModel, message: str) -> bool:
+        """Open the form of a refused edit: what was refused is as it was, with the reason; the rest stays staged."""
+        form = edit_form(model, update.fields, f"Edit {visible(model.id, 60)}")
+        form.refuse(message)
+        for name in form.refused:
+            form.restore(name)
+            self.staging.unstage(f"{model.id} {name.partition('.')[0]}")
+        if not form.refused:
+            return False
+        self.host.tell(f"refused: {message}", ok=False)
+        self._open(form, model)
+        return True
+
+    async def _conflict(self) -> None:
+        """Find out who is not as it was looked at, and let the operator choose."""
+        for update in self._updates():
+            model = f"{update.provider}/{update.model}"
+            try:
+                now = await self.host.control.registry_model(update.provider, update.model)
+            except ControlError as error:
+                self.host.tell(error.message, ok=False)
+                return
+            if now is None or now.version != self.staging.seen(model):
+                self.host.tell(f"conflict, nothing applied: {visible(model, 60)} was changed meanwhile", ok=False)
+                self.host.pick(doing.conflict_picker(self.staging, model, now, again=self._apply, edit=self._edit))
+                break
+        self.host.redraw()
+
+    def _updates(self) -> Sequence[UpdateModel]:
+        command = self.staging.command()
+        if command is None:
+            return ()
+        return command.edits if isinstance(command, ApplyEdits) else (command,)
+
+
+def _hay(model: ModelView) -> str:
+    words = (
+        model.id, model.display or "", model.role, model.tier, model.format, model.state, model.origin,
+        "" if model.enabled else "off", "free" if model.free else "",
+        {True: "served", False: "unserved"}.get(bool(model.served), ""), *model.tags, *model.pools, *model.agents,
+    )  # fmt: skip
+    return " ".join(words).casefold()
+
+
+def _pools(receipt: Receipt) -> str:
+    """Return which pools a change would bring a model into and take it out of."""
+    told = receipt.after.get("pools")
+    if not isinstance(told, dict):
+        return "no pool changes"
+    signs = [
+        f"{sign}{visible(str(pool), 30)}"
+        for sign, key in (("+", "added"), ("-", "removed"))
+        for pool in told.get(key, ())
+    ]
+    return f"pools {' '.join(signs)}" if signs else "no pool changes"

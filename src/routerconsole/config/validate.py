@@ -1,18 +1,20 @@
-"""Runs the settings models over a parsed document and words what they refuse, with the nearest known name."""
+"""Runs models over a parsed document and words what they refuse, with the nearest known name."""
 
 from __future__ import annotations
 
 import difflib
 import types
 from collections.abc import Mapping
-from typing import Annotated, Union, get_args, get_origin
+from typing import Annotated, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from .models import Settings
+from .models import Section, Settings
 from .problems import Loc, Problem
 from .yaml_loader import Document, Value
+
+S = TypeVar("S", bound=Section)
 
 _WORDED = 1000
 """Problems that are worded one by one: finding near names takes time, and nobody reads more."""
@@ -33,21 +35,26 @@ _TYPES = {
 
 def validate(document: Document, data: Mapping[str, Value]) -> tuple[Settings | None, list[Problem]]:
     """Return the settings, or None and every problem the models see."""
+    return validate_section(Settings, document, data)
+
+
+def validate_section(
+    model: type[S], document: Document, data: Value | Mapping[str, Value], *, at: Loc = ()
+) -> tuple[S | None, list[Problem]]:
+    """Return one section read from `data`, which stands at `at`, or None and every problem the model sees."""
     try:
-        return Settings.model_validate(data), []
+        return model.model_validate(data), []
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=True, include_context=True)
-    problems = [_problem(document, detail, data) for detail in found[:_WORDED]]
+    problems = []
+    for detail in found[:_WORDED]:
+        loc = _real_loc(detail["loc"], data)
+        problems.append(document.problem((*at, *loc), _words(detail, loc, model)))
     if len(found) > _WORDED:
         problems.append(
             Problem(document.file, 0, "", f"{len(found) - _WORDED} more values are wrong (mend these first)")
         )
     return None, problems
-
-
-def _problem(document: Document, detail: ErrorDetails, data: Mapping[str, Value]) -> Problem:
-    loc = _real_loc(detail["loc"], data)
-    return document.problem(loc, _words(detail, loc))
 
 
 def _real_loc(loc: Loc, data: object) -> Loc:
@@ -67,10 +74,10 @@ def _real_loc(loc: Loc, data: object) -> Loc:
     return tuple(real)
 
 
-def _words(detail: ErrorDetails, loc: Loc) -> str:
+def _words(detail: ErrorDetails, loc: Loc, model: type[BaseModel]) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        return unknown_key(str(loc[-1]), _keys_at(loc[:-1]))
+        return unknown_key(str(loc[-1]), _keys_at(loc[:-1], model))
     if loc == ("version",):
         return _version(detail["input"])
     if kind == "value_error":
@@ -124,12 +131,14 @@ def unknown_key(key: str, known: tuple[str, ...]) -> str:
     return f"unknown key '{key[:60]}' (known here: {', '.join(known)})"
 
 
-def _keys_at(loc: Loc) -> tuple[str, ...]:
-    """Return the keys the section at `loc` may have."""
-    at: object = Settings
+def _keys_at(loc: Loc, model: type[BaseModel]) -> tuple[str, ...]:
+    """Return the keys the section at `loc` may have, as a file writes them."""
+    at: object = model
     for part in loc:
         at = _below(at, part)
-    return tuple(at.model_fields) if isinstance(at, type) and issubclass(at, BaseModel) else ()
+    if not (isinstance(at, type) and issubclass(at, BaseModel)):
+        return ()
+    return tuple(field.alias or name for name, field in at.model_fields.items())
 
 
 def _below(annotation: object, part: str | int) -> object:

@@ -108,7 +108,7 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """Return the column a text names (evals.md §4); ValueError for an empty one. Whether it exists is not known here."""
+    """Return the column a text names (evals.md §4), or raise ValueError; whether it exists is not known here."""
     head, colon, rest = text.partition(":")
     if text == "auto":
         return Target(text, TargetKind.AUTO, text)
@@ -178,7 +178,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFact:
-    """One upstream call as the router's trace tells it: `route` is `provider/model`, `outcome` an OutcomeClass value."""
+    """One upstream call as the trace tells it: `route` is `provider/model`, `outcome` an OutcomeClass value."""
 
     route: str
     outcome: str
@@ -188,7 +188,7 @@ class AttemptFact:
 
 @dataclass(frozen=True, slots=True)
 class TraceFacts:
-    """Who was planned first, who served, what was tried and how the circuits stood afterwards (`provider/model` keys)."""
+    """Who was planned first, who served, what was tried, how circuits stood afterwards (by `provider/model`)."""
 
     request_id: str = ""
     served_by: str | None = None

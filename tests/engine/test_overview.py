@@ -10,8 +10,9 @@ import pytest
 from tests.engine.parts import running_engine, serve
 from tests.support.node import chain, simulated
 
-from routerconsole.control.commands import Disable, Drain, Probe, Target
+from routerconsole.control.commands import Disable, Drain, ForceClose, Isolate, Probe, Target
 from routerconsole.control.local import SLICE
+from routerconsole.control.views import LimitUse
 from routerconsole.domain.errors import RoutingFailed
 from routerconsole.simulator import Behaviour
 
@@ -46,6 +47,38 @@ async def test_C0_10_C0_27_metrics_count_both_ends(leakcheck: None, tmp_path: Pa
             assert (row.total_requests, row.successful, row.failed, row.error_rate) == (10, 7, 3, 0.3)
             assert row.failures_by_class == {"server": 3}
             assert row.avg_latency_ms > 0
+
+
+async def test_limits_used_are_in_the_metrics(leakcheck: None, tmp_path: Path) -> None:
+    """Each configured limit comes with what counts against it now; limits nobody set are not named."""
+    async with (
+        simulated(m1=Behaviour(), m2=Behaviour()) as sim,
+        running_engine(quiet(chain(sim, "m1", "m2", limits="{rpm: 5, tpd: 1000}")), tmp_path) as node,
+    ):
+        for _ in range(3):
+            await serve(node, model="a/m1")
+        busy, idle = (provider.routes[0].limits for provider in await node.control.metrics())
+        assert (busy["rpm"], idle["rpm"]) == (LimitUse(3, 5), LimitUse(0, 5))
+        assert set(busy) == {"rpm", "tpd"}
+        assert busy["tpd"].limit == 1000
+        assert busy["tpd"].used > 0
+
+
+async def test_what_operators_set_is_in_the_status_with_its_end(leakcheck: None, tmp_path: Path) -> None:
+    """Isolated and forced closed say how long still; what is left to itself says auto."""
+    async with simulated(m1=Behaviour()) as sim, running_engine(quiet(chain(sim, "m1")), tmp_path) as node:
+        assert (await node.control.status()).providers[0].admin == "auto"
+        await node.control.do(ForceClose(Target("a"), ttl_s=60))
+        await node.control.do(Isolate(Target("a", "m1"), ttl_s=90))
+        owner = (await node.control.status()).providers[0]
+        assert (owner.admin, owner.routes[0].admin) == ("forced_closed", "isolated")
+        assert owner.admin_ends_in_s is not None
+        assert 50 < owner.admin_ends_in_s <= 60
+        assert owner.routes[0].admin_ends_in_s is not None
+        assert 80 < owner.routes[0].admin_ends_in_s <= 90
+        await node.control.do(Drain(Target("a")))
+        owner = (await node.control.status()).providers[0]
+        assert (owner.admin, owner.admin_ends_in_s) == ("draining", None)
 
 
 async def test_counts_add_up(leakcheck: None, tmp_path: Path) -> None:

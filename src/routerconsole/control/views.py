@@ -34,6 +34,8 @@ class RouteStatus:
     priority: int | None = None  # lower is tried first: its own where an operator set one, else its provider's
     last_error: Mapping[str, Any] | None = None  # {class, detail, at}
     gaps: tuple[str, ...] = ()  # capability words learned to be missing
+    admin: str = "auto"  # auto | draining | disabled | isolated | forced_closed: its own, by operators
+    admin_ends_in_s: float | None = None  # of what is isolated or forced closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class ProviderStatus:
     history: tuple[tuple[int, int], ...] = ()  # (ok, failed) per 5 s, oldest first, five minutes
     local: bool = False
     models: tuple[str, ...] = ()
+    admin: str = "auto"  # as of a route
+    admin_ends_in_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ class Overview:
         gate, gate_ends = (own[0].value, round(own[1], 1)) if own else _shared_gate(routes)
         fault = board.fault(name, now)
         word = board.health(name, now)
+        admin, admin_ends = board.admin(name, now)
         return ProviderStatus(
             name=name,
             kind=provider.kind.value,
@@ -136,6 +137,8 @@ class Overview:
             history=stats.history(now),
             local=provider.local,
             models=tuple(model.upstream_id for model in provider.models),
+            admin=admin.value,
+            admin_ends_in_s=admin_ends,
         )
 
     @staticmethod
@@ -161,6 +164,7 @@ class Overview:
         gate = board.gate(route, now)
         refusal = board.refusal(route, now)
         error = board.last_error(route)
+        admin, admin_ends = board.admin(route, now)
         return RouteStatus(
             provider=route.provider,
             model=route.model,
@@ -189,6 +193,8 @@ class Overview:
                 "at": iso(self._wall - (now - error.at)),
             },
             gaps=tuple(word.value for word in board.gaps(route, now)),
+            admin=admin.value,
+            admin_ends_in_s=admin_ends,
         )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from routerconsole.domain.route import ModelKey, Route
 
 from . import effects, lessons, roster, saved, verbs
+from .admin import AdminMode
 from .breaker import CircuitState
 from .health import WELL
 from .state import (
@@ -299,6 +300,13 @@ class Board:
     def enabled(self, target: Route | str) -> bool:
         """Whether a provider or route is not disabled."""
         return self._node(target).admin.enabled
+
+    def admin(self, target: Route | str, now: float) -> tuple[AdminMode, float | None]:
+        """Return what an operator set on it, and the seconds left where that ends by itself."""
+        admin = self._node(target).admin
+        mode = admin.mode(now)
+        timed = mode in (AdminMode.ISOLATED, AdminMode.FORCED_CLOSED)
+        return mode, round(admin.until - now, 1) if timed else None
 
     def fault(self, target: Route | str, now: float) -> str | None:
         """Return the fault in force in words, or None."""

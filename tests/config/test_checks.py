@@ -61,6 +61,10 @@ def test_G05_provider_ids_differing_by_case_are_duplicates() -> None:
         ("capabilities: {extend: [interaction.reasoning]}", "already in the tree"),
         ("capabilities: {extend: ['Interaction.X']}", "no capability path"),
         ("capabilities: {aliases: {tools: interaction.reasoning}}", "already means"),
+        *(
+            (f"capabilities: {{aliases: {{{word}: interaction.reasoning}}}}", "meaning of its own")
+            for word in ("auto", "Free", "local", "deep", "router", "a/free", "a__b")
+        ),
     ],
 )
 def test_G10_capability_names_are_checked_with_the_nearest(text: str, words: str) -> None:

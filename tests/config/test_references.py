@@ -58,6 +58,7 @@ def test_C3_06_a_member_twice_is_an_error_with_both_lines() -> None:
         (profiles("id: x, fallback_profiles: [y]", "id: y, fallback_profiles: [x]"), "x → y → x"),
         (profiles("id: xx-local, fallback_profiles: [xx-locl]", "id: yy"), "no profile is named"),
         (profiles("id: x, fallback_models: [a/zz]"), "declares no model"),
+        (profiles("id: x, fallback_models: [A/m]"), "own model"),
         (profiles("id: x, fallback_models: [zz]"), "no provider declares"),
         (profiles("id: x, fallback_models: [zz/m]"), "no provider declares"),
         ("profiles: [{id: x, provider: a, model: zz}]\n", "declares no model"),
@@ -110,7 +111,7 @@ def test_agents_may_name_profiles_pools_models_and_words(target: str) -> None:
     ).settings.agents
 
 
-@pytest.mark.parametrize("target", ["m", "x/y:1", "a/x/y:1", "A/m", "d/m"])
+@pytest.mark.parametrize("target", ["m", "x/y:1", "a/x/y:1", "A/x/y:1", "d/m"])
 def test_fallback_models_may_be_named_with_or_without_their_provider(target: str) -> None:
     """A bare upstream id is any provider's that declares it, slashes included."""
     assert good(profiles(f"id: x, fallback_models: ['{target}']")).warnings == ()

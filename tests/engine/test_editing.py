@@ -127,6 +127,13 @@ providers:
         await do(node, RegisterModel("a", "m1:7b"))
 
 
+async def test_C0_37_G05_an_id_that_differs_by_case_is_a_duplicate_too(leakcheck: None, tmp_path: Path) -> None:
+    """The configuration refuses two such ids of a provider, and an export must load; at another provider it is fine."""
+    async with pair(tmp_path) as node:
+        assert "another spelling of 'a/m1'" in await refused(node, RegisterModel("a", "M1"), 409)
+        await do(node, RegisterModel("b", "M1"))
+
+
 async def test_R26_two_writers_the_stale_one_gets_409_and_nothing_is_lost(leakcheck: None, tmp_path: Path) -> None:
     """Optimistic versions: of many at once exactly one wins each version, and the refusal names both numbers."""
     async with pair(tmp_path) as node:

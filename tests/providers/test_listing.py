@@ -257,10 +257,14 @@ def test_an_ollama_without_capabilities_says_what_its_families_tell() -> None:
 
 # --- untrusted ---
 @pytest.mark.parametrize(
-    "id_", ["evil\x1b[2J", "a\nb", "\u202eabc", "a\x00", " a", "a ", "", "x" * 513, "\ud800", 5, None, ["a"], {}]
+    "id_",
+    [
+        *("evil\x1b[2J", "a\nb", "\u202eabc", "a\x00", " a", "a ", "", "x" * 513, "\ud800", 5, None, ["a"], {}),
+        *("../x", "a/../../etc", "..", "a/.."),
+    ],
 )
 def test_X26_an_id_that_cannot_be_shown_stays_out_with_a_note(id_: Any) -> None:
-    """Control and direction characters, blanks at the ends, too long or no text: left out, counted, and told."""
+    """Control and direction characters, blanks at the ends, steps upwards, too long or no text: left out and told."""
     document = b'{"data":[{"id":"ok"},{"id":%s}]}' % (b'"\\ud800"' if id_ == "\ud800" else orjson.dumps(id_))
     try:
         found = COMPATIBLE.decode_listing(document)

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from routerconsole.domain.address import is_local
 from routerconsole.domain.capability import NODE_OF, SHIPPED_NODES, CapabilityTree, UnknownCapability
 from routerconsole.domain.redact import PLACEHOLDERS
+from routerconsole.domain.registry import AUTO_POOL, Tier
 
-from .fields import MAX_EXTENSIONS, parse_duration
+from .fields import MAX_EXTENSIONS, RESERVED, parse_duration
 from .problems import SHOWN, Loc, Problem, Severity, dotted
 from .references import mappings, texts
 from .secrets import is_literal, names_in, subscription_token, syntax_error
@@ -23,6 +24,8 @@ _SEGMENT = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _WILDCARDS = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104 - recognised in order to be refused
 _NEEDS_PATH = frozenset({"gguf", "safetensors"})
+_NO_ALIAS = frozenset({AUTO_POOL, "free", "local", *(tier.value for tier in Tier), *RESERVED})
+"""A word of one's own becomes a pool and `router/<word>`: these stand for something else there."""
 
 
 def section(data: Mapping[str, Value], *path: str) -> Mapping[str, Value]:
@@ -112,6 +115,8 @@ class _Checks:
             loc = ("capabilities", "aliases", word)
             if word in NODE_OF or word in self._tree.nodes:
                 self._say(loc, f"{word!r} already means a capability (choose another word)")
+            elif word.casefold() in _NO_ALIAS or "/" in word or "__" in word:
+                self._say(loc, f"{word[:60]!r} has a meaning of its own in `model` (choose another word)")
             if isinstance(target, str):
                 self._node(loc, target, CapabilityTree(extensions=self._tree.extensions))
 

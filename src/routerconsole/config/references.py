@@ -126,7 +126,11 @@ class _References:
                 at = "provider" if provider.lower() not in self._known.models else "model"
                 self._model((*loc, at), provider, model, discovered=self._lenient())
             for place, target in texts(profile.get("fallback_models")):
-                self._fallback_model((*loc, "fallback_models", place), target)
+                here = (*loc, "fallback_models", place)
+                if f"{provider}/{model}".lower() == target.lower():
+                    self._say(here, f"{target[:60]!r} is the profile's own model (remove it)")
+                else:
+                    self._fallback_model(here, target)
             if isinstance(own, str) and own.lower() not in links:
                 name = own.lower()
                 where[name] = (*loc, "fallback_profiles")

@@ -169,6 +169,9 @@ class Draft:
             raise not_found(f"Provider {name[:100]!r} not found; there are: {there}.")
         return name.casefold()
 
+    def _models_of(self, key: ModelKey) -> tuple[Model, ...]:
+        return self._registry.providers[key.provider].models
+
     def _register(self, command: RegisterModel) -> Edit:
         key = ModelKey(self._provider(command.provider), command.model)
         label = f"{key.provider}/{key.model}"
@@ -178,6 +181,10 @@ class Draft:
             raise refused(f"Invalid id {key.model[:60]!r}: {exc}.") from exc
         if key in self._registry.models:
             raise conflict(f"Model {label!r} is registered already; update it instead.")
+        folded = key.model.casefold()
+        twin = next((each.upstream_id for each in self._models_of(key) if each.upstream_id.casefold() == folded), None)
+        if twin is not None:  # the configuration refuses two such ids, and an export has to load again
+            raise conflict(f"Model {label!r} is another spelling of '{key.provider}/{twin}'; update that instead.")
         given = _checked(command.fields)
         fresh = Entry(key, self.next_version(key), registered=True, registered_at=self._at)
         entry = self._with(fresh, given)

@@ -66,8 +66,11 @@ def entries(data: Any, key: str, *names: str) -> Entries:
 
 
 def is_id(value: str) -> bool:
-    """Whether a text can be a model id: short, printable (no control or direction characters), no blank at its ends."""
-    return 0 < len(value) <= MAX_ID and value.isprintable() and value == value.strip()
+    """Whether a text can be a model id: short, printable (no control or direction characters), no blank at its ends.
+
+    Nor a step out of a folder: the id becomes part of paths.
+    """
+    return 0 < len(value) <= MAX_ID and value.isprintable() and value == value.strip() and ".." not in value.split("/")
 
 
 def objects(value: Any) -> Object:

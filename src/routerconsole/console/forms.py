@@ -6,6 +6,7 @@ It knows what a field's type takes; whether a value is allowed is the engine's t
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -133,9 +134,12 @@ class Form:
         """Say what is wrong with a field: its type's word, else the engine's."""
         return each.problem(self.texts[each.name]) or self.refused.get(each.name, "")
 
-    def sound(self) -> bool:
-        """Whether every field's text is of its type."""
-        return not any(each.problem(self.texts[each.name]) for each in self.fields)
+    def _wrong(self, each: Field) -> bool:
+        """Whether a field keeps the form from being accepted: one that is as it was does not, whatever was said."""
+        text = self.texts[each.name]
+        if text == self.original[each.name]:
+            return each.needed and not text.strip()
+        return bool(self.problem(each))
 
     def changed(self) -> dict[str, Json]:
         """Return what differs, JSON-ready; of an object all of it goes along. What is not sound is left out."""
@@ -155,9 +159,13 @@ class Form:
 
     def refuse(self, message: str) -> None:
         """Take the engine's refusal in: it stands at the field it names, else above the form."""
-        named = [each.name for each in self.fields if _names(message, each.name)]
-        self.refused = {max(named, key=len): message} if named else {}
-        self.note = "" if named else message
+        found = re.search(r"Invalid ([\w.]+)", message)
+        where = found[1].rstrip(".") if found else ""
+        names = [each.name for each in self.fields]
+        outer = where.partition(".")[0]
+        near = [name for name in names if name == where] or [name for name in names if name.partition(".")[0] == outer]
+        self.refused = {near[0]: message} if near and outer else {}
+        self.note = "" if self.refused else message
 
     def restore(self, name: str) -> None:
         """Put a field back to how it was, and go there."""
@@ -176,7 +184,7 @@ class Form:
         self.warned = False
         match key:
             case "enter":
-                wrong = next((place for place, each in enumerate(self.fields) if self.problem(each)), None)
+                wrong = next((place for place, each in enumerate(self.fields) if self._wrong(each)), None)
                 if wrong is None:
                     return Step.ACCEPTED
                 self._turn_to(wrong)
@@ -225,14 +233,6 @@ class Form:
             self.revision += 1
             self.note = ""
             self.refused = {}
-
-
-def _names(message: str, name: str) -> bool:
-    """Say whether a refusal (`Invalid limits.rpm -1: …`) is about a field."""
-    words = message.replace(":", " ").split()
-    return any(
-        words[place : place + 2] in (["Invalid", name], ["Invalid", name.partition(".")[0]]) for place in (0, 1, 2)
-    )
 
 
 def _ignored(_text: str) -> None:

@@ -9,6 +9,8 @@ from routerconsole.console.safe_text import visible
 from .cells import Line, Role, labelled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from routerconsole.control.registry_views import Impact, PoolShift
 
 MOVES: Final = 3
@@ -21,9 +23,7 @@ def impact_text(told: Impact) -> str:
     """Return the sentence: how many requests would have gone elsewhere, from whom to whom, and which pools change."""
     parts = [_requests(told)]
     if told.pools:
-        more = f" and {len(told.pools) - POOLS} more" if len(told.pools) > POOLS else ""
-        word = "pool" if len(told.pools) == 1 else "pools"
-        parts.append(f"{word} " + ", ".join(_shift(each) for each in told.pools[:POOLS]) + more)
+        parts.append(_pools(told.pools))
     else:
         parts.append("no pool changes")
     return "; ".join(parts)
@@ -60,11 +60,21 @@ def _requests(told: Impact) -> str:
     return f"{told.elsewhere} of {last} would have gone elsewhere{lost}{served} ({', '.join(moves)})"
 
 
-def _shift(each: PoolShift) -> str:
-    signs = [f"{sign}{len(names)}" for sign, names in (("+", each.added), ("-", each.removed)) if names]
-    named = [*each.added, *each.removed]
-    if len(named) <= NAMES:
-        signs = [
-            f"{sign}{visible(name, 40)}" for sign, names in (("+", each.added), ("-", each.removed)) for name in names
-        ]
-    return f"{visible(each.pool, 30)} {' '.join(signs)}"
+def _pools(shifts: Sequence[PoolShift]) -> str:
+    """Return which pools change, those of the same change together: `pools auto, text -a/m1`."""
+    alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for each in shifts:
+        alike.setdefault((each.added, each.removed), []).append(visible(each.pool, 30))
+    parts = []
+    for (added, removed), pools in list(alike.items())[:POOLS]:
+        more = f" and {len(pools) - POOLS} more" if len(pools) > POOLS else ""
+        parts.append(f"{', '.join(pools[:POOLS])}{more} {_signs(added, removed)}")
+    left = sum(map(len, list(alike.values())[POOLS:]))
+    return f"{'pool' if len(shifts) == 1 else 'pools'} {'; '.join(parts)}" + (f"; {left} more" if left else "")
+
+
+def _signs(added: Sequence[str], removed: Sequence[str]) -> str:
+    signed = [(sign, name) for sign, names in (("+", added), ("-", removed)) for name in names]
+    if len(signed) <= NAMES:
+        return " ".join(f"{sign}{visible(name, 40)}" for sign, name in signed)
+    return " ".join(f"{sign}{len(names)} models" for sign, names in (("+", added), ("-", removed)) if names)

@@ -266,15 +266,13 @@ def change_lines(changes: Sequence[Change], width: int, overtaken: frozenset[str
         name = visible(change.model, 120)
         return (f"✗ {name}: changed elsewhere", Role.BAD) if change.model in overtaken else (name, Role.TEXT)
 
-    laid = lay_out(
-        (
-            Column[Any]("staged", 16, model, grow=2),
-            Column[Any]("field", 10, lambda c: (c.field, Role.DIM), grow=1),
-            Column[Any]("before", 8, lambda c: (shown_value(c.before), Role.DIM), grow=1),
-            Column[Any]("after", 10, lambda c: ("→ " + shown_value(c.after), Role.INFO), grow=2),
-        ),
-        width,
+    shown: tuple[Column[Change], ...] = (
+        Column("staged", 16, model, grow=2),
+        Column("field", 10, lambda c: (c.field, Role.DIM), grow=1),
+        Column("before", 8, lambda c: (shown_value(c.before), Role.DIM), grow=1),
+        Column("after", 10, lambda c: ("→ " + shown_value(c.after), Role.INFO), grow=2),
     )
+    laid = lay_out(shown, width)
     return header(laid), [row(change, laid) for change in changes]
 
 

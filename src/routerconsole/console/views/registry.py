@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.actions import Context
-from routerconsole.console.forms import Form, Step
-from routerconsole.console.model_form import edit_form, register_command, register_form, update_command
 from routerconsole.console.prompt import Prompt
 from routerconsole.console.render.cells import Line, Role, orders, wrap
 from routerconsole.console.render.form import HEAD, form_lines
 from routerconsole.console.render.registry import change_lines, columns, download_lines, model_detail, model_lines
 from routerconsole.console.safe_text import visible
-from routerconsole.console.sending import Proposal
 from routerconsole.console.snapshots import Read
-from routerconsole.console.staging import Change, Staging
+from routerconsole.console.staging import Change
 from routerconsole.console.state import Link
 from routerconsole.console.table import TableModel
 from routerconsole.console.tick import Wants
 from routerconsole.control.port import ControlError
-from routerconsole.control.registry_commands import ApplyEdits, UpdateModel
 
 from . import registry_actions as doing
 from .base import Host, ListPane, Pane, TextPane, View
+from .model_editor import ModelEditor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from routerconsole.console.downloads import Download
-    from routerconsole.control.commands import Receipt
     from routerconsole.control.registry_views import ModelPage, ModelView
 
-CHECK_S: Final = 0.25
-"""Seconds without a key until the engine is asked whether what is typed is allowed."""
 PANE_ROWS: Final = 6
 """Rows of staged changes and of downloads that are shown at once."""
 _FORM_KEYS: Final = [
@@ -51,9 +44,7 @@ class RegistryView(View):
     def __init__(self, host: Host) -> None:
         self.table: TableModel[ModelView] = TableModel(lambda model: model.id)
         self.table.orders = orders(columns(frozenset()))
-        self.staging = Staging()
-        self.form: Form | None = None
-        self._edited: ModelView | None = None
+        self.editor = ModelEditor(self, host)
         self._staged: TableModel[Change] = TableModel(lambda change: change.key)
         self._loads: TableModel[Download] = TableModel(lambda download: download.key)
         self._page: ModelPage | None = None
@@ -66,7 +57,7 @@ class RegistryView(View):
             "Registry",
             (Context.REGISTRY, Context.MARKS, Context.LIST),
             table=self.table,
-            draw=lambda rows, width: model_lines(rows, width, frozenset(self.staging.models)),
+            draw=lambda rows, width: model_lines(rows, width, frozenset(self.editor.staging.models)),
             empty=self._nothing,
             note=self._note,
         )
@@ -103,7 +94,7 @@ class RegistryView(View):
         if made_of != self._made_of:
             self._made_of = made_of
             self.table.set(self._selected())
-        self._staged.set(self.staging.changes)
+        self._staged.set(self.editor.staging.changes)
         self._loads.set(state.downloads.all())
         if not self.shows(self.focused):
             self.focus = self._last_list = 0
@@ -111,9 +102,9 @@ class RegistryView(View):
 
     def _about(self) -> None:
         """Say what the detail is about, and read the header of its weights where that is wanted and unknown."""
-        if self.form is not None:
-            self.detail.about(self.form.title)
-            self.detail.name, self.detail.watch = self.form.title, HEAD + self.form.cursor
+        if self.editor.form is not None:
+            self.detail.about(self.editor.form.title)
+            self.detail.name, self.detail.watch = self.editor.form.title, HEAD + self.editor.form.cursor
             return
         model = self.subject
         self.detail.watch = None
@@ -154,7 +145,7 @@ class RegistryView(View):
 
     def stamp(self) -> object:
         """Show no requests; of events what downloads went through."""
-        return self.host.state.downloads.version, self.staging.version
+        return self.host.state.downloads.version, self.editor.staging.version
 
     def wants(self) -> Wants:
         """Need the models."""
@@ -191,7 +182,7 @@ class RegistryView(View):
         ]
 
     def _overtaken(self) -> frozenset[str]:
-        return frozenset(self.staging.overtaken(self._by_id)) if self._page is not None else frozenset()
+        return frozenset(self.editor.staging.overtaken(self._by_id)) if self._page is not None else frozenset()
 
     def _note(self) -> str:
         page = self._page
@@ -224,12 +215,12 @@ class RegistryView(View):
         )
 
     def _detail(self, width: int) -> list[Line]:
-        if self.form is not None:
-            return form_lines(self.form, width)
+        if self.editor.form is not None:
+            return form_lines(self.editor.form, width)
         model = self.subject
         if model is None:
             return [(("no model selected", Role.DIM),)]
-        staged = [change for change in self.staging.changes if change.model == model.id]
+        staged = [change for change in self.editor.staging.changes if change.model == model.id]
         known = self._heads.get(model.id)
         where = self._page.weights_dir if self._page is not None else None
         return model_detail(model, width, staged=staged, head=None if known is None else known[1], weights_dir=where)
@@ -274,13 +265,16 @@ class RegistryView(View):
                 if (model := self.subject) is not None:
                     self.host.copy(model.id, "the model's id")
             case ["registry", "edit"]:
-                self._edit(self.subject)
+                if (model := self.subject) is not None:
+                    self.editor.edit(model)
             case ["registry", "apply"]:
-                self._apply()
+                self.editor.apply()
             case ["registry", "unstage"]:
-                self._unstage()
+                change = self._staged.current if self.focused is self.lists[2] else None
+                self.editor.unstage(change, self.subject)
             case ["registry", "register"]:
-                self._open(self._blank(), None)
+                model = self.subject
+                self.editor.register(model.provider if model is not None else "")
             case ["registry", "sync"]:
                 doing.sync(self.host)
             case ["registry", "pull"]:
@@ -316,7 +310,7 @@ class RegistryView(View):
         match what:
             case "tags":
                 known = sorted({tag for model in self._by_id.values() for tag in model.tags})
-                self.host.ask_text(doing.tags_prompt(models, self.staging, known))
+                self.host.ask_text(doing.tags_prompt(models, self.editor.staging, known))
             case "switch":
                 first, *rest = doing.switch_proposals(models)
                 if rest:
@@ -364,184 +358,36 @@ class RegistryView(View):
     @property
     def editing(self) -> bool:
         """Whether a form is filled in."""
-        return self.form is not None
+        return self.editor.form is not None
 
     @property
     def typing_hints(self) -> list[tuple[str, str]]:
         """The keys of the form."""
         return _FORM_KEYS
 
-    def _blank(self) -> Form:
-        status, model = self.host.state.status, self.subject
-        names = ", ".join(each.name for each in status.providers[:8]) if status is not None else ""
-        return register_form(model.provider if model is not None else "", names)
-
-    def _edit(self, model: ModelView | None) -> None:
-        if model is None:
-            self.host.tell("no model is selected", ok=False)
-            return
-        self._open(edit_form(model, self.staging.of(model.id), f"Edit {visible(model.id, 60)}"), model)
-
-    def _open(self, form: Form, model: ModelView | None) -> None:
-        self.form, self._edited = form, model
-        self._into_detail()
-
-    def _close(self) -> None:
-        self.form = self._edited = None
-        self.pop()
-        self.sync()
-
     def type(self, key: str, character: str | None) -> None:
-        """Fill the form in; the engine is asked about it once the keys pause."""
-        form = self.form
-        if form is None:
-            return
-        before = form.revision
-        step = form.key(key, character)
-        if step is Step.LEFT:
-            self._close()
-        elif step is Step.ACCEPTED:
-            self._accept(form)
-        elif form.revision != before:
-            self.host.spawn(self._check(form, form.revision))
+        """Fill the form in."""
+        self.editor.type(key, character)
         self.sync()
 
     def paste(self, text: str) -> None:
         """Put pasted text into the form."""
-        if self.form is not None:
-            self.form.paste(text)
-            self.host.spawn(self._check(self.form, self.form.revision))
-            self.sync()
+        self.editor.paste(text)
+        self.sync()
 
-    async def _check(self, form: Form, revision: int) -> None:
-        """Have the engine try what the form says, unless more was typed since."""
-        await asyncio.sleep(CHECK_S)
-        if self.form is not form or form.revision != revision:
-            return
-        command = register_command(form) if self._edited is None else update_command(form, self._edited)
-        if command is None:
-            return
-        try:
-            receipt = await self.host.control.do(command, actor="console", dry_run=True)
-        except ControlError as error:
-            if form.revision == revision:
-                form.refuse(error.message)
-        else:
-            if form.revision == revision:
-                form.note = f"✓ allowed; {_pools(receipt)}"
-        self.host.redraw()
+    def model(self, model_id: str) -> ModelView | None:
+        """Return a model as last read."""
+        return self._by_id.get(model_id)
 
-    def _accept(self, form: Form) -> None:
-        """Stage what the form changes; a new model is asked about instead."""
-        model = self._edited
-        if model is None:
-            command = register_command(form)
-            if command is not None:
-                self._close()
-                self.host.propose(
-                    Proposal(
-                        command,
-                        f"{command.provider}/{command.model}",
-                        f"Register {visible(command.provider, 40)}/{visible(command.model, 60)}?",
-                        impact=True,
-                        refused=lambda error: self._reopened(form, error),
-                    )
-                )
-            return
-        self.staging.drop(model.id)
-        self.staging.stage(model, form.changed())
-        self._close()
-        staged = len(self.staging.changes)
-        self.host.tell(
-            f"{staged} staged; a applies after a preview, u unstages" if staged else "nothing changed", ok=True
-        )
+    def opened(self) -> None:
+        """Show the form in the place of the detail."""
+        self._into_detail()
 
-    def _reopened(self, form: Form, error: ControlError) -> bool:
-        """The engine refused to register: the form is back with what is wrong."""
-        if self.form is not None:
-            return False
-        form.refuse(error.message)
-        self._open(form, None)
-        self.host.tell(f"refused: {error.message}", ok=False)
-        return True
-
-    # -- what is staged ----------------------------------------------------------------------------------------------
-
-    def _unstage(self) -> None:
-        """Take the chosen change out, or in the list all of the model's, or the last one."""
-        if not self.staging.changes:
-            self.host.tell("nothing is staged", ok=True)
-            return
-        model = self.subject
-        if self.focused is self.lists[2] and (change := self._staged.current) is not None:
-            self.staging.unstage(change.key)
-        elif model is not None and model.id in self.staging.models:
-            self.staging.drop(model.id)
-        else:
-            self.staging.unstage(self.staging.changes[-1].key)
-        self.host.tell(f"unstaged; {len(self.staging.changes)} left", ok=True)
-
-    def _apply(self) -> None:
-        changes = self.staging.changes
-
-        def applied(_: Receipt) -> None:
-            for change in changes:
-                if change in self.staging.changes:  # not staged anew meanwhile
-                    self.staging.unstage(change.key)
-            self.sync()
-
-        proposal = doing.apply_proposal(self.staging, applied, self._refused)
-        if proposal is None:
-            self.host.tell("nothing is staged: i edits the model, t its tags", ok=False)
-            return
-        self.host.propose(proposal)
-
-    def _refused(self, error: ControlError) -> bool:
-        """Somebody was faster: choose; a value is not allowed: the field says so, with its old value back."""
-        if error.status in (404, 409):
-            self.host.spawn(self._conflict())
-            return True
-        updates = self._updates()
-        for update in updates:
-            model = self._by_id.get(f"{update.provider}/{update.model}")
-            named = f"{update.provider}/{update.model}: "
-            if model is not None and (len(updates) == 1 or error.message.startswith(named)):
-                return self._restored(model, update, error.message.removeprefix(named))
-        return False
-
-    def _restored(self, model: ModelView, update: UpdateModel, message: str) -> bool:
-        """Open the form of a refused edit: what was refused is as it was, with the reason; the rest stays staged."""
-        form = edit_form(model, update.fields, f"Edit {visible(model.id, 60)}")
-        form.refuse(message)
-        for name in form.refused:
-            form.restore(name)
-            self.staging.unstage(f"{model.id} {name.partition('.')[0]}")
-        if not form.refused:
-            return False
-        self.host.tell(f"refused: {message}", ok=False)
-        self._open(form, model)
-        return True
-
-    async def _conflict(self) -> None:
-        """Find out who is not as it was looked at, and let the operator choose."""
-        for update in self._updates():
-            model = f"{update.provider}/{update.model}"
-            try:
-                now = await self.host.control.registry_model(update.provider, update.model)
-            except ControlError as error:
-                self.host.tell(error.message, ok=False)
-                return
-            if now is None or now.version != self.staging.seen(model):
-                self.host.tell(f"conflict, nothing applied: {visible(model, 60)} was changed meanwhile", ok=False)
-                self.host.pick(doing.conflict_picker(self.staging, model, now, again=self._apply, edit=self._edit))
-                break
-        self.host.redraw()
-
-    def _updates(self) -> Sequence[UpdateModel]:
-        command = self.staging.command()
-        if command is None:
-            return ()
-        return command.edits if isinstance(command, ApplyEdits) else (command,)
+    def closed(self) -> None:
+        """Go back to where the form was opened from."""
+        if self.focused is self.detail:
+            super().pop()
+        self.sync()
 
 
 def _hay(model: ModelView) -> str:
@@ -551,16 +397,3 @@ def _hay(model: ModelView) -> str:
         {True: "served", False: "unserved"}.get(bool(model.served), ""), *model.tags, *model.pools, *model.agents,
     )  # fmt: skip
     return " ".join(words).casefold()
-
-
-def _pools(receipt: Receipt) -> str:
-    """Return which pools a change would bring a model into and take it out of."""
-    told = receipt.after.get("pools")
-    if not isinstance(told, dict):
-        return "no pool changes"
-    signs = [
-        f"{sign}{visible(str(pool), 30)}"
-        for sign, key in (("+", "added"), ("-", "removed"))
-        for pool in told.get(key, ())
-    ]
-    return f"pools {' '.join(signs)}" if signs else "no pool changes"

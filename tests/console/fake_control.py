@@ -65,6 +65,14 @@ BECOMES: Mapping[type[Command], str] = {
 }
 """The health word after a command; others leave it."""
 
+BY_HAND: Mapping[type[Command], str] = {
+    Disable: "disabled",
+    Drain: "draining",
+    Isolate: "isolated",
+    ForceClose: "forced_closed",
+}
+"""What an operator's command leaves set."""
+
 
 def at(number: int) -> str:
     """Return the moment of the n-th request of a script, one per second."""
@@ -448,7 +456,9 @@ class FakeControl:
         after = replace(was, status=becomes, enabled=not isinstance(command, Disable))
         if isinstance(command, ResetCircuit):
             after = replace(after, circuit_state="closed", circuit_open_for_s=None)
-        admin = {ForceClose: "forced_closed", Isolate: "isolated"}.get(type(command))
+        admin = BY_HAND.get(type(command), "auto")
+        ends = command.ttl_s if isinstance(command, Isolate | ForceClose) else None
+        after = replace(after, admin=admin, admin_ends_in_s=ends)
         shape = [
             {
                 "status": entry.status,
@@ -458,8 +468,7 @@ class FakeControl:
             }
             for entry in (was, after)
         ]
-        if admin is not None:
-            shape[1]["admin"] = admin
+        shape[1]["admin"] = admin
         if dry_run:
             return Receipt(command.name, name, shape[0], shape[1], dry_run=True)
         others = tuple(after if entry.name == name else entry for entry in self.now.providers)
@@ -477,15 +486,18 @@ class FakeControl:
         was = next(entry for entry in owner.routes if entry.model == target.model)
         status_, circuit = BECOMES.get(type(command), was.status), was.circuit_state
         circuit = "closed" if isinstance(command, ResetCircuit) else circuit
-        admin = "forced_closed" if isinstance(command, ForceClose) else status_
+        admin = BY_HAND.get(type(command), "auto")
+        ends = command.ttl_s if isinstance(command, Isolate | ForceClose) else None
         before, after = (
-            {"status": was.status, "admin": was.status, "circuit_state": was.circuit_state},
+            {"status": was.status, "admin": was.admin, "circuit_state": was.circuit_state},
             {"status": status_, "admin": admin, "circuit_state": circuit},
         )
         if dry_run:
             return Receipt(command.name, label, before, after, dry_run=True)
         routes = tuple(
-            replace(entry, status=status_, circuit_state=circuit) if entry.model == target.model else entry
+            replace(entry, status=status_, circuit_state=circuit, admin=admin, admin_ends_in_s=ends)
+            if entry.model == target.model
+            else entry
             for entry in owner.routes
         )
         others = tuple(replace(owner, routes=routes) if entry is owner else entry for entry in self.now.providers)
@@ -534,8 +546,9 @@ class FakeControl:
         if row is None or (isinstance(command, CancelRequest) and row.status != "in_flight"):
             raise ControlError("not_found", f"Request {command.request_id!r} is not in flight.", status=404)
         before: dict[str, Any] = {}
+        after: dict[str, Any] = {"status": "cancelled"}
         if isinstance(command, CancelRequest):
-            before, after = {"status": "in_flight"}, {"status": "cancelled"}
+            before = {"status": "in_flight"}
         else:
             count = max(1, len(command.models))
             after = {"requests": [f"req_ff{len(self.rows) + number:04x}" for number in range(count)]}

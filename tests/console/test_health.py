@@ -368,6 +368,20 @@ async def test_d_on_a_route_that_is_out_enables_it_again(status_word: str) -> No
         await on.until(lambda: control.commands == [Enable(Target("groq", "m"))], "the command")
 
 
+@pytest.mark.parametrize(("key", "word"), [("I", "isolated by hand"), ("C", "forced closed by hand")])
+@pytest.mark.parametrize("place", ["groq", "groq/solo"])
+async def test_what_was_done_by_hand_shows_how_long_it_lasts(place: str, key: str, word: str) -> None:
+    """Isolated or forced closed: the row counts down, the detail says it, the breaker of what is forced has no say."""
+    async with stage(pair(), size=(200, 40)) as on:
+        await on.press("2")
+        await select(on, place)
+        await on.press(key, "enter")
+        await on.sees("y yes, do it")
+        await on.press("y")
+        await on.sees(f"{word}, ends in 15m00s", "hand 15m00s")
+        assert ("forced " in on.lines()[on.desk.health.table.cursor + 3]) == (key == "C")
+
+
 async def test_reset_with_and_without_gates() -> None:
     """`r` clears gates too and asks on a gated route; `b` leaves gates and has nothing to ask where only a gate is."""
     gated = route("groq", "m", status="rate_limited", gate="rate", gate_ends_in_s=9.0)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from routerconsole.control.views import ProviderMetrics, ProviderStatus, RouteMetrics, RouteStatus
 
 
+FORCED: Final = "forced_closed"
+
+
 class Row(NamedTuple):
     """A provider, or one of its routes. `folded` says whether a provider's routes are hidden, None: it has none."""
 
@@ -46,17 +49,20 @@ def state(item: Row) -> Run:
 
 
 def circuit(item: Row) -> Run:
-    """Return the breaker's state, of a provider also that of its routes."""
+    """Return the breaker's state, of a provider also that of its routes; forced closed it has no say."""
+    if (item.provider if item.route is None else item.route).admin == FORCED:
+        return "forced", Role.WARN
     if item.route is None:
         return breakers(item.provider)
     return breaker(item.route.circuit_state, item.route.circuit_open_for_s)
 
 
 def gate(item: Row) -> Run:
-    """Return the gate with its countdown."""
+    """Return the gate with its countdown, else how long what an operator did there lasts."""
     holder = item.provider if item.route is None else item.route
     if not holder.gate:
-        return "", Role.DIM
+        hand = holder.admin_ends_in_s
+        return ("", Role.DIM) if hand is None else (f"hand {quantity.span(hand)}", Role.WARN)
     return f"{visible(holder.gate, 12)} {quantity.span(holder.gate_ends_in_s)}", Role.WARN
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 BUCKET_S: Final = 5.0
 """Seconds of one bucket of a provider's history."""
 SHOWN_MOMENTS: Final = 12
+WRAPPED: Final = 3
+"""Lines one moment may take."""
 SHOWN_PROBES: Final = 6
 SHOWN_CLASSES: Final = 8
 PAD: Final = 10
@@ -45,7 +47,7 @@ def health_detail(item: Row, past: Past, width: int) -> list[Line]:
     """Return a provider or a route in full."""
     lines = [*_now(item, width), *_held(item, width), (), *timeline(item, past, width)]
     for title, part in (
-        ("Transitions", _transitions(past, width)),
+        ("Transitions", _transitions(item, past, width)),
         ("Failures by class", _classes(item, width)),
         ("Probes", _probes(item, past, width)),
         ("Limits used", _limits(item, width)),
@@ -88,6 +90,9 @@ def _held(item: Row, width: int) -> list[Line]:
     """Return every gate and open circuit with its countdown: of a provider also those of its routes."""
     found: list[Run] = []
     own = item.provider if item.route is None else item.route
+    if own.admin_ends_in_s is not None:
+        hand = visible(own.admin, 20).replace("_", " ")
+        found.append((f"{hand} by hand, ends in {quantity.span(own.admin_ends_in_s)}", Role.WARN))
     if own.gate:
         found.append((f"{visible(own.gate, 12)} ends in {quantity.span(own.gate_ends_in_s)}", Role.WARN))
     for route in item.provider.routes if item.route is None else ():
@@ -194,17 +199,17 @@ def _moment_clock(at: float) -> str:
         return quantity.NONE
 
 
-def _transitions(past: Past, width: int) -> list[Line]:
+def _transitions(item: Row, past: Past, width: int) -> list[Line]:
     told = [(moment, run) for moment in past.moments if (run := told_as(moment)) is not None]
     if not told:
         since = f" since {_moment_clock(past.since)}" if past.since is not None else ""
         return wrap(f"none seen{since}, when this console began to watch", width, indent=2, role=Role.DIM)
     lines: list[Line] = []
     for moment, (text, role) in told[:SHOWN_MOMENTS]:
-        where = f" {visible(moment.model, 40)}" if moment.model else ""
+        where = f" {visible(moment.model, 40)}" if moment.model and item.route is None else ""
         key = f" #{visible(moment.account, 20)}" if moment.account else ""
         line = f"{_moment_clock(moment.at)} {text[:1]}{where}{key}{':' if where or key else ''}{text[1:]}"
-        lines.append(((fit("  " + line, width), role),))
+        lines.extend(wrap(line, width, indent=2, role=role)[:WRAPPED])
     if len(told) > SHOWN_MOMENTS:
         lines.append(((f"  … {len(told) - SHOWN_MOMENTS} older", Role.DIM),))
     return lines

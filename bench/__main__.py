@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import failing, integrity, peers, process, throughput, upstream
+from bench import console, failing, integrity, peers, process, throughput, upstream
 from bench.report import Report
 from bench.wrk import LOAD_CORE
 
@@ -61,6 +61,7 @@ def measure(given: argparse.Namespace, report: Report, home: Path) -> None:
         process.memory(report, home)
     if "console" in parts:
         process.with_and_without(report, home, seconds=seconds)
+        console.budgets(report, home, seconds=seconds, quick=given.quick)
     if "failover" in parts:
         failing.failover(report, home)
     if "cancel" in parts:

@@ -35,14 +35,14 @@ class Console:
 
 
 @contextmanager
-def console(home: Path, name: str) -> Iterator[Console]:
-    """The console on a pseudo-terminal of 120 × 40, pinned to the server's core together with its engine."""
+def console(home: Path, name: str, *flags: str, rows: int = 40, columns: int = 120) -> Iterator[Console]:
+    """The console on a pseudo-terminal, pinned to the server's core together with its engine."""
     home = home / name
     home.mkdir()
     settings = CONFIG.read_text().replace("version: 1\n", "version: 1\nserver: {port: 0}\n", 1)
     (home / "providers.yaml").write_text(settings)
     where = ["--config", str(home / "providers.yaml"), "--state-dir", str(home / "state")]
-    terminal = Terminal([*PIN, *router_command(), *where, "console"], rows=40, columns=120)
+    terminal = Terminal([*PIN, *router_command(), *where, "console", *flags], rows=rows, columns=columns)
     try:
         wait_until(lambda: PAINTED in terminal.seen, "the console's first paint", every=0.002)
         painted = time.monotonic() - terminal.started
@@ -83,18 +83,18 @@ def memory(report: Report, home: Path) -> None:
     engine, target = router(home, "memory")
     try:
         idle = engine.resident_mb()
-        sent = _send(target, LOGGED)
+        sent = send(target, LOGGED)
         note = f"{idle:.0f} MB idle; after {sent:,} requests"
         report.add(Figure("memory: headless", engine.resident_mb(), 110, 80, " MB", note=note))
     finally:
         engine.stop()
     with console(home, "memory-console") as shown:
-        sent = _send(shown.target, LOGGED)
+        sent = send(shown.target, LOGGED)
         used = resident_mb(shown.terminal.pid)
         report.add(Figure("memory: console", used, 180, 130, " MB", note=f"after {sent:,} logged requests"))
 
 
-def _send(target: Target, count: int) -> int:
+def send(target: Target, count: int) -> int:
     """Send at least so many requests as fast as they go; returns how many succeeded."""
     sent = 0
     while sent < count:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import pytest
 from tests.e2e.conftest import MakeStand
 from tests.e2e.stand import TOOL, Reply, Stand
@@ -207,3 +208,23 @@ async def test_if_version_refuses_an_edit_of_another_state(make: MakeStand) -> N
         body = {"command": "label_model", "args": args, "if_version": version}
         reply = await stand.post("/api/v1/router/commands", body, admin=True)
         assert reply.status == expected
+
+
+async def test_a_models_default_temperature_is_sent_where_the_request_names_none(make: MakeStand) -> None:
+    """It fills a gap and overrides nobody; an embeddings request has no such field; taken back, nothing is sent."""
+    both = {"a": [{"id": "m", "capabilities": ["text", "embeddings"]}]}
+    stand = await make(models=both, providers={"a": ROOM["a"]})
+    chat: dict[str, Any] = {"model": "a/m", "messages": [{"role": "user", "content": "x"}]}
+
+    async def sent(path: str, body: dict[str, Any]) -> Any:
+        await stand.post(path, body)
+        return orjson.loads(stand.sims["a"].received[-1].body).get("temperature")
+
+    assert await sent("/v1/chat/completions", chat) is None
+    await command(stand, "update_model", provider="a", model="m", fields={"default_temperature": 0.3})
+    assert await sent("/v1/chat/completions", chat) == 0.3
+    assert await sent("/v1/chat/completions", {**chat, "temperature": 1.5}) == 1.5
+    assert await sent("/v1/completions", {"model": "a/m", "prompt": "x"}) == 0.3
+    assert await sent("/v1/embeddings", {"model": "a/m", "input": "x"}) is None
+    await command(stand, "update_model", provider="a", model="m", fields={"default_temperature": None})
+    assert await sent("/v1/chat/completions", chat) is None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from routerconsole.domain.request import Endpoint
 from routerconsole.domain.trace import Decision
 from routerconsole.providers.dialect import Unsupported
 from routerconsole.routing.board import Refusal, RefusalKind
 from routerconsole.routing.exhausted import exhausted
 
 if TYPE_CHECKING:
+    from routerconsole.domain.registry import Model
     from routerconsole.domain.request import ChatRequest
     from routerconsole.domain.route import Route
     from routerconsole.providers.client import Target
@@ -43,8 +45,16 @@ class Packer:
     def wire(self, ranked: Ranked, target: Target) -> WireRequest:
         """Return the request as this route takes it; raise Unsupported."""
         if self._made is None or self._made[0] is not ranked.route:
-            self._made = ranked.route, target.dialect.encode(self._request, ranked.model)
+            self._made = ranked.route, target.dialect.encode(self._asked_of(ranked.model), ranked.model)
         return self._made[1]
+
+    def _asked_of(self, model: Model) -> ChatRequest:
+        """Return the request with the model's own temperature where it names none."""
+        request = self._request
+        own = model.default_temperature
+        if own is None or "temperature" in request.body or request.endpoint is Endpoint.EMBEDDINGS:
+            return request
+        return replace(request, body={**request.body, "temperature": own})
 
 
 def objected(decision: Plan, packer: Packer) -> Plan:

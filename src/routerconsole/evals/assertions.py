@@ -101,7 +101,7 @@ class ExpectedCall(Section):
     """One call of `tool_match`: each argument is a list of values any of which will do; `optional` may be left out."""
 
     name: str
-    args: dict[str, Annotated[list[JsonValue], Field(min_length=1)]] = {}
+    args: dict[str, Annotated[list[JsonValue], Field(min_length=1)]] = Field(default_factory=dict)
     optional: list[str] = Field(default_factory=list)
 
 

@@ -259,6 +259,23 @@ async def test_sorting_keeps_routes_with_their_provider() -> None:
         assert on.desk.health.table.rows[0].key == "calm"
 
 
+async def test_a_filter_narrows_while_it_is_typed_and_escape_clears_it() -> None:
+    """`/`: all words in name, kind, state, gate or reason; chips say what is looked for, a link clears them."""
+    async with stage(measured(fleet()), size=(120, 40)) as on:
+        await on.press("2", "slash", *"rate")
+        await on.until(lambda: [row.key for row in on.desk.health.table.rows] == ["anthropic"], "one row")
+        await on.press("ctrl+u", *"gpt", "enter")
+        await on.sees("[gpt] (Esc clears)")
+        assert [row.key for row in on.desk.health.table.rows] == ["openai", "openai/gpt-x"]
+        await on.press("slash", *"zz", "enter")
+        await on.sees("No provider or route has all these words. Esc clears")
+        await on.press("escape")
+        await on.sees("6 providers")
+        await on.press("slash", *"gpt", "enter")
+        await select(on, "groq")
+        await on.loses("[gpt]")
+
+
 async def test_e_goes_to_the_next_that_is_unwell() -> None:
     """`e` and `E` stop at what is not healthy and say so when there is none left."""
     async with stage(fleet(), size=(120, 40)) as on:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.actions import Context
 from routerconsole.console.chronicle import audited
-from routerconsole.console.latency import SPANS_S, LatencyRecord
+from routerconsole.console.latency import LatencyRecord
+from routerconsole.console.prompt import Prompt
 from routerconsole.console.render import health as cells
-from routerconsole.console.render import quantity
-from routerconsole.console.render.cells import Line, Role, fit, wrap
-from routerconsole.console.render.chart import Point, history
+from routerconsole.console.render.cells import Line, Role, wrap
 from routerconsole.console.render.health import Row, health_lines
 from routerconsole.console.render.health_detail import Past, health_detail
 from routerconsole.console.safe_text import visible
@@ -22,6 +22,7 @@ from routerconsole.console.table import TableModel
 from routerconsole.console.tick import Wants
 
 from .base import Host, ListPane, TextPane, View
+from .latency import LatencyPane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 TIMELINE: Final = 73
 """Columns in which a detail shows five minutes, a bucket a cell."""
-REDRAW_S: Final = 1.0
-"""Least seconds between two drawings of a chart (console.md §4 rule 7)."""
 _BADNESS: Final = (
     "config_error", "open", "missing", "quota", "rate_limited", "recovering", "degraded",
     "isolated", "draining", "disabled", "unknown", "healthy",
@@ -69,6 +68,7 @@ class HealthView(View):
         self._folded: dict[str, bool] = {}
         self._sort = 0
         self._reverse = False
+        self._words: tuple[str, ...] = ()
         self._room = 0
         self._made_of: tuple[object, ...] = ()
         self._status: Status | None = None
@@ -90,7 +90,7 @@ class HealthView(View):
         """Take providers and metrics in; rows are made again only when one of what they are made of changed."""
         state = self.host.state
         status, metrics = state.status, state.snapshots.metrics
-        made_of = (dict(self._folded), self._sort, self._reverse, self._room)
+        made_of = (dict(self._folded), self._sort, self._reverse, self._room, self._words)
         if metrics is not None and metrics is not self._metrics:
             self.record.add(state.clock, _latencies(metrics), looked_at=self.table.current_key or "")
         if status is not self._status or metrics is not self._metrics or made_of != self._made_of:
@@ -138,11 +138,23 @@ class HealthView(View):
         heads = [Row(each.name, each, None, figures.get(each.name), folded.get(each.name)) for each in providers]
         rows: list[Row] = []
         for head in self._sorted(heads):
-            rows.append(head)
-            if head.folded is False:
-                routes = self._sorted(_route_rows(head.provider, figures.get(head.provider.name)))
-                rows.extend(routes)
+            if head.folded is not False:
+                rows.extend([head] if self._passes(head) else [])
+                continue
+            routes = self._sorted(_route_rows(head.provider, figures.get(head.provider.name)))
+            found = [route for route in routes if self._passes(route)]
+            if found or self._passes(head):
+                rows += [head, *found]
         return rows
+
+    def _passes(self, row: Row) -> bool:
+        """Say whether a row has every word of the filter; a route has its provider's name too."""
+        if not self._words:
+            return True
+        own = row.provider if row.route is None else row.route
+        text = f"{row.key} {row.provider.kind} {own.status} {own.circuit_state} {own.gate} {own.fault} {own.reason}"
+        text = text.replace("_", " ").casefold()
+        return all(word in text for word in self._words)
 
     def _folds(self, providers: Sequence[ProviderStatus]) -> dict[str, bool]:
         """Say whose routes are hidden: as the operator left them, else where the first ones took the room."""
@@ -151,7 +163,7 @@ class HealthView(View):
         for provider in providers:
             if provider.routes:
                 need = len(provider.routes)
-                folded[provider.name] = self._folded.get(provider.name, need > left)
+                folded[provider.name] = not self._words and self._folded.get(provider.name, need > left)
                 left -= 0 if folded[provider.name] else need
         return folded
 
@@ -168,6 +180,8 @@ class HealthView(View):
         providers, routes = len(status.providers), sum(len(each.routes) for each in status.providers)
         count = f"{providers} provider{'' if providers == 1 else 's'}, {routes} route{'' if routes == 1 else 's'}"
         order = _SORTS[self._sort][0]
+        if self._words:
+            count = f"{''.join(f'[{visible(word, 30)}]' for word in self._words)} (Esc clears)"
         return f"{count} · by {order}{' reversed' if self._reverse else ''} (o)"
 
     def _nothing(self) -> Sequence[Line]:
@@ -176,6 +190,8 @@ class HealthView(View):
             waiting = state.link in {Link.CONNECTING, Link.LIVE}
             text = "asking the engine for its providers…" if waiting else "no engine answers yet; see the line above"
             return wrap(text, 76, indent=2, role=Role.DIM)
+        if self._words:
+            return wrap("No provider or route has all these words. Esc clears the filter.", 76, indent=2, role=Role.DIM)
         return wrap(
             "No providers. Add one under `providers:` in config/providers.yaml (it reloads by itself), "
             "or run `routerconsole config init`.",
@@ -206,6 +222,7 @@ class HealthView(View):
     def go(self, key: str) -> bool:
         """Select a provider or a route, unfolding where it is hidden; of a model its first account will do."""
         self.focus = 0
+        self._narrow("")
         name = key.partition("/")[0]
         if name != key and self._folded.get(name) is not False:
             self._folded[name] = False
@@ -213,6 +230,19 @@ class HealthView(View):
         if self.table.go(key):
             return True
         return any(self.table.go(row.key) for row in self.table.rows if row.key.startswith(f"{key} #"))
+
+    def pop(self) -> bool:
+        """Leave the detail, then clear the filter."""
+        if super().pop():
+            return True
+        had = bool(self._words)
+        self._narrow("")
+        return had
+
+    def _narrow(self, text: str) -> None:
+        """Show what has all these words."""
+        self._words = tuple(text.casefold().replace("_", " ").split())
+        self.sync()
 
     # -- what one can do ---------------------------------------------------------------------------------------------
 
@@ -236,6 +266,9 @@ class HealthView(View):
                 self._reverse = not self._reverse
             case ["routes", "unwell" | "unwell_before"]:
                 self._jump(1 if action_id == "routes.unwell" else -1)
+            case ["routes", "filter"]:
+                text, clear = " ".join(self._words), partial(self._narrow, "")
+                self.host.ask_text(Prompt("/", self._narrow, text=text, changed=self._narrow, cancelled=clear))
             case ["health", "latency"]:
                 self._chart(row)
             case _:
@@ -281,58 +314,6 @@ class HealthView(View):
         await asyncio.to_thread(importlib.import_module, "plotext")
         pane.loaded = True
         self.host.redraw()
-
-
-class LatencyPane(TextPane):
-    """The latency history of one subject as a page."""
-
-    def __init__(self, key: str, record: LatencyRecord, clock: Callable[[], float]) -> None:
-        super().__init__("Latency", (Context.NOTE,), draw=self._lines, prefix="note")
-        self.name = f"Latency of {visible(key, 60)}"
-        self.loaded = False
-        self._key, self._record, self._clock = key, record, clock
-        self._height = 0
-        self._drawn: tuple[tuple[int, int], float, list[Line]] | None = None
-
-    def paint(self, width: int, height: int, *, focused: bool) -> list[Line]:
-        """Return the page; the chart fills it."""
-        self._height = height - 1
-        return super().paint(width, height, focused=focused)
-
-    def _lines(self, width: int) -> list[Line]:
-        now, size = self._clock(), (width, self._height)
-        if self._drawn is None or self._drawn[0] != size or not 0 <= now - self._drawn[1] < REDRAW_S:
-            self._drawn = (size, now, self._fresh(now, width))
-        return self._drawn[2]
-
-    def _fresh(self, now: float, width: int) -> list[Line]:
-        samples = self._record.of(self._key)
-        newest = next((each for each in reversed(samples) if each.p50_ms is not None), None)
-        legend = (
-            f"  · p50 {quantity.ms(newest.p50_ms if newest else None)}"
-            f"   × p95 {quantity.ms(newest.p95_ms if newest else None)}"
-            "   of successes, as the engine's window has them"
-        )
-        head: list[Line] = [((fit(legend, width), Role.TEXT),)]
-        if not self.loaded:
-            return [*head, (("  loading the chart…", Role.DIM),)]
-        lines: list[list[Point]] = [
-            [(each.at - now, each.p50_ms) for each in samples],
-            [(each.at - now, each.p95_ms) for each in samples],
-        ]
-        oldest = now - samples[0].at if samples else 0.0
-        span = next((each for each in SPANS_S if each >= oldest), SPANS_S[-1])
-        rows = history(lines, span_s=span, width=width, height=max(0, self._height - 1))
-        if rows:
-            return [*head, *(((text, Role.INFO),) for text in rows)]
-        small = wrap("This window is too small for a chart: enlarge it. Esc closes.", width, indent=2, role=Role.DIM)
-        none = wrap(
-            "No latency measured yet: it takes a request that succeeds. The chart grows while this view is open.",
-            width,
-            indent=2,
-            role=Role.DIM,
-        )
-        return [*head, *(none if newest is None else small)]
 
 
 def _key(provider: ProviderStatus, route: RouteStatus) -> str:

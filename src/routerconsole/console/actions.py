@@ -27,6 +27,8 @@ class Context(StrEnum):
     CONFIRM = "confirm"
     QUIT = "quit"
     NOTE = "note"
+    INCIDENT = "incident"
+    EVALS = "evals"
 
 
 LABEL: Final[Mapping[Context, str]] = {
@@ -44,6 +46,8 @@ LABEL: Final[Mapping[Context, str]] = {
     Context.CONFIRM: "when asked",
     Context.QUIT: "when quitting",
     Context.NOTE: "in the action log and other pages",
+    Context.INCIDENT: "on an incident",
+    Context.EVALS: "in Evals",
 }
 
 
@@ -85,6 +89,8 @@ def _actions() -> tuple[Action, ...]:
         Action(
             "undo", ("z",), "", "undo the last change made here to registry or capabilities", everywhere, mutating=True
         ),
+        Action("incidents", ("M",), "", "incidents: what broke, who absorbed it, what it cost", everywhere),
+        Action("theme", ("T",), "", "choose a theme", everywhere),
         Action("log.show", ("at",), "log", "action log: every operator change, before and after", everywhere),
         Action("repaint", ("ctrl+l",), "", "draw the whole screen again", everywhere),
         Action(
@@ -163,6 +169,7 @@ def _actions() -> tuple[Action, ...]:
         Action("provider.priority", ("P",), "", "change the priority: lower is tried first", providers, mutating=True),
         Action("health.latency", ("p",), "latency", "latency history as a chart", wellness),
         Action("routes.fold", ("h", "left"), "", "fold the provider's routes away; l unfolds them", routes),
+        Action("routes.filter", ("slash",), "", "filter: all words in name, kind, state, gate or reason", routes),
         Action("routes.unwell", ("e",), "", "next provider or route that is not well", routes),
         Action("routes.unwell_before", ("E",), "", "previous one that is not well", routes),
         Action("routes.all", ("full_stop",), "fold", "unfold or fold the routes of all providers", routes),
@@ -241,6 +248,7 @@ def _actions() -> tuple[Action, ...]:
         Action("note.up", ("k", "up"), "", "scroll up", note),
         Action("note.page_down", ("ctrl+d", "pagedown", "space"), "", "half a page down", note),
         Action("note.page_up", ("ctrl+u", "pageup"), "", "half a page up", note),
+        Action("incident.export", ("W",), "report", "write it as a redacted Markdown report", Context.INCIDENT),
         Action("note.close", ("escape", "q", "enter", "at", "question_mark"), "close", "close", note, fixed=True),
     )
 

@@ -16,7 +16,7 @@ from .clipboard import clipboard_text
 from .keymap import resolve_keymap
 from .operate import Question, quit_question
 from .options import ConsoleExit, ConsoleOptions, ExitReason
-from .palette import PALETTE, command_line, manual, menu, palette, palette_entries
+from .palette import PALETTE, command_line, manual, menu, palette, palette_entries, theme_picker
 from .prompt import Prompt
 from .render.notes import audit_lines
 from .safe_text import visible
@@ -26,6 +26,7 @@ from .verbs import asked_first, command_for, explained, needs_asking, problem_of
 from .views.base import TextPane, View
 from .views.capabilities import CapabilitiesView
 from .views.health import HealthView
+from .views.incident_actions import incidents_page
 from .views.overview import OverviewView
 from .views.registry import RegistryView
 from .views.requests import RequestsView
@@ -130,7 +131,7 @@ class Desk:
         """Return where the next key is looked up."""
         if self.question is not None:
             return (self.question.context,)
-        return (Context.NOTE,) if self.page is not None else self.view.contexts()
+        return self.page.contexts if self.page is not None else self.view.contexts()
 
     @property
     def typing(self) -> Prompt | Picker | View | None:
@@ -151,7 +152,7 @@ class Desk:
             return self.view.typing_hints
         *near, last = self.contexts()
         if self.page is not None:
-            return self.bindings.hints((last,))
+            return self.bindings.hints((*near, last))
         ends = [self.bindings.keys(f"view.{mode}")[:1] for mode in (*self.views,)[:: max(1, len(self.views) - 1)]]
         numbers = "-".join(shown_key(key) for keys in ends for key in keys)
         zoomed = [(shown_key(key), "unzoom") for key in self.bindings.keys("zoom.out")[:1] if self.view.zoomed]
@@ -225,7 +226,7 @@ class Desk:
             self.tell(f"{what} not copied: {problem}", ok=False)
         else:
             self._shell.copy(clean)
-            self.tell(f"{what} copied ({len(clean.encode())} bytes; the terminal must allow OSC 52)", ok=True)
+            self.tell(f"{what} copied, {len(clean.encode())} bytes by OSC 52", ok=True)
 
     def perform(self, action_id: str) -> None:
         """Carry out an action as if its key had been pressed."""
@@ -264,8 +265,10 @@ class Desk:
                 self._shell.look()
             case ["note", "close"]:
                 self.page = None
-            case ["note", _] if self.page is not None:
+            case ["note" | "incident", _] if self.page is not None:
                 self.page.act(action_id)
+            case ["incidents" | "theme" as which]:
+                self.pick(incidents_page(self.overview) if which == "incidents" else theme_picker(self))
             case ["repaint"]:
                 self._shell.repaint()
             case ["quit" | "interrupt"]:
@@ -292,6 +295,12 @@ class Desk:
     def show_request(self, request_id: str) -> None:
         """Go to one request in the request view."""
         self.show(self.requests.mode, request_id)
+
+    def show_requests(self, text: str) -> None:
+        """Go to the requests that pass a filter."""
+        self._go(self.requests.mode)
+        self.requests.narrow(text)
+        self._shell.look()
 
     def show(self, mode: str, key: str) -> None:
         """Go to one object in its home view."""

@@ -26,7 +26,7 @@ _place: Final = attrgetter("at", "id")
 
 
 class Filter:
-    """A text in the filter language; while it is wrong the last one that meant something goes on narrowing."""
+    """A text in the filter language; while its last word is wrong those before it go on narrowing."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -43,11 +43,13 @@ class Filter:
         """Take another text."""
         self.text = text[:FILTER_LIMIT]
         try:
-            wanted = parse_filter(self.text)
+            wanted, self.problem = parse_filter(self.text), ""
         except FilterError as error:
             self.problem = str(error)
-            return
-        self.problem = ""
+            try:  # most likely the word that is just being typed
+                wanted = parse_filter(self.text.rpartition(" ")[0])
+            except FilterError:
+                return
         if wanted != self.wanted:
             self.wanted = wanted
             self._passed.clear()

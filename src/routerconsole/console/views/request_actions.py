@@ -147,7 +147,7 @@ def copy_curl(host: Host, row: RequestRow) -> None:
     """Copy a shell line that asks for the same."""
     status = host.state.status
     endpoint = status.endpoint if status is not None and status.endpoint else "http://127.0.0.1:8808/v1"
-    host.copy(as_curl(row, endpoint), f"{short_id(row.id)} as curl, its text left out,")
+    host.copy(as_curl(row, endpoint), f"{short_id(row.id)} as curl")
 
 
 async def _detail(host: Host, request_id: str) -> RequestDetail | None:
@@ -171,7 +171,7 @@ async def _detail(host: Host, request_id: str) -> RequestDetail | None:
 def export(host: Host, rows: Sequence[RequestRow], filter_text: str) -> None:
     """Ask for a path and write the shown rows there, newest first."""
     if not rows:
-        host.tell("no row is shown, so there is nothing to write", ok=False)
+        host.tell("nothing shown, nothing to write", ok=False)
         return
     kept = sorted(rows, key=lambda row: (row.at, row.id), reverse=True)
 

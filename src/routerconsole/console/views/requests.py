@@ -199,7 +199,7 @@ class RequestsView(View):
                 self._jump(action_id, noteworthy, "failed or failed over")
             case "log.next_slow" | "log.previous_slow":
                 edge = slow_from(self.table.rows)
-                slow = f"is slower than the p95 of those shown, {quantity.ms(edge)}"
+                slow = f"over the p95 of those shown, {quantity.ms(edge)}"
                 self._jump(action_id, lambda row: edge is not None and (row.total_ms or 0.0) > edge, slow)
             case "log.export":
                 actions.export(self.host, self.table.rows, self.filter.text)
@@ -330,7 +330,7 @@ class RequestsView(View):
                 RequestQuery(limit=OLDER_PAGE, before=older.next or oldest, filter=text)
             )
         except ControlError as error:
-            self.host.tell(f"older requests were not read: {error.message}", ok=False)
+            self.host.tell(f"log not read: {error.message}", ok=False)
         else:
             if generation == older.generation:
                 older.take(page)
@@ -364,11 +364,11 @@ class RequestsView(View):
         if self.older.reading:
             parts.append("▲ reading older ones…")
         elif self.older.ended and self.table.cursor == 0 and not self.table.following:
-            parts.append("▲ the log begins here")
+            parts.append("▲ log begins here")
         if (by := self.table.sorted_by) is not None:
             parts.append(f"by {by[0]} {'▼' if by[1] else '▲'} (f follows)")
         elif self._cut:
-            parts.append("OLDER ONES, newer ones left out (f follows)")
+            parts.append("OLDER (f follows)")
         elif not self.table.following:
             arrived = self.table.arrived
             parts.append("FROZEN" + (f" ▼ {arrived} new" if arrived else "") + " (f follows)")

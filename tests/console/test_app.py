@@ -24,7 +24,6 @@ from tests.console.scenes import fleet
 from tests.console.stage import Stage, stage
 from textual import events
 
-from routerconsole.console.actions import Context
 from routerconsole.console.driver import PASTE_LIMIT
 from routerconsole.console.log_window import FILTER_LIMIT
 from routerconsole.console.options import ConsoleExit, ExitReason
@@ -122,13 +121,6 @@ async def test_read_only_has_no_mutating_action() -> None:
         await on.press("question_mark")
         await on.sees("Keys")
         assert "breaker and clear" not in on.text()
-
-
-async def test_views_of_later_issues_are_not_offered() -> None:
-    """Only the views that exist have a key."""
-    async with stage(fleet()) as on:
-        await on.press("6")
-        assert on.desk.view.mode == "overview"
 
 
 async def test_help_lists_every_available_action() -> None:
@@ -758,37 +750,6 @@ async def test_figures_that_are_no_numbers_are_dashes() -> None:
         await on.press("5", "E", "k", "enter")
         await on.sees("Why")
         assert "nan" not in on.text()
-
-
-async def test_T15_monkey() -> None:
-    """Random keys raise nothing, break no pane, and no command goes out that was not confirmed or harmless."""
-    dice = random.Random(15)
-    keys = [
-        *"15jkgGhlfeEtrdDyn@?/!-",
-        "enter",
-        "escape",
-        "tab",
-        "shift+tab",
-        "up",
-        "down",
-        "ctrl+l",
-        "ctrl+z",
-        "backspace",
-        "space",
-        "x",
-    ]
-    names = {"@": "at", "?": "question_mark", "/": "slash", "!": "exclamation_mark", "-": "minus"}
-    async with stage(fleet(), size=(120, 40)) as on:
-        for _ in range(60):
-            for key in dice.choices(keys, k=50):
-                on.app.post_message(events.Key(names.get(key, key), key if len(key) == 1 else None))
-            await on.pilot.pause()
-            if on.desk.question is not None and on.desk.question.context is Context.QUIT:
-                await on.press("escape")  # the quit question: this monkey stays
-            assert [canvas.failure for canvas in on.app.screen.query(Canvas) if canvas.failure] == []
-        assert on.app.return_value is None
-        asked = [command for command in on.control.commands if isinstance(command, (Drain, Disable, Enable))]
-        assert all(command in on.control.dry_runs for command in asked)
 
 
 def test_waterfall_module_has_the_documented_glyphs() -> None:

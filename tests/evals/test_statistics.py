@@ -22,7 +22,7 @@ from routerconsole.evals.statistics import (
 )
 
 
-# statsmodels.stats.proportion.proportion_confint(k, n, method="wilson"); 81/263 and 1/29 are Newcombe's (1998) examples,
+# statsmodels.stats.proportion.proportion_confint(k, n, method="wilson"); 81/263 and 1/29 are Newcombe's (1998),
 # published as .2553-.3662 and .0061-.1718.
 @pytest.mark.parametrize(
     ("k", "n", "low", "high"),
@@ -119,8 +119,8 @@ def test_percentiles_agree_with_numpy(q: float, value: float) -> None:
     assert percentile([1, 2, 3, 4, 10, 15, 7.5], q) == pytest.approx(value)
 
 
-# scipy.stats.bootstrap((d,), numpy.mean, method="percentile", n_resamples=200_000): a cluster of one is an ordinary one.
-BOOTSTRAP = ([1.0, 1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 1.0, 1.0, 0.0], -0.0, 0.8)
+# scipy.stats.bootstrap((d,), numpy.mean, method="percentile", n_resamples=200_000), where every cluster has one value.
+BOOTSTRAP = ([1.0, 1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 1.0, 1.0, 0.0], 0.0, 0.8)
 
 
 def test_the_bootstrap_agrees_with_scipy_on_clusters_of_one() -> None:

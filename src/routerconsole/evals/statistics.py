@@ -44,7 +44,9 @@ def mcnemar(a_only: int, b_only: int) -> float:
         raise ValueError("counts are not negative")
     n = a_only + b_only
     tail = sum(math.comb(n, i) for i in range(min(a_only, b_only) + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return (
+        min(1.0, 2.0 * tail / float(1 << n)) if n < 1000 else min(1.0, math.exp(math.log(2 * tail) - n * math.log(2)))
+    )
 
 
 def holm(ps: Sequence[float]) -> tuple[float, ...]:

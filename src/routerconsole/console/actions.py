@@ -126,9 +126,9 @@ def _actions() -> tuple[Action, ...]:
             mutating=True,
         ),
         Action("capability.accept", ("a",), "accept", "accept the measured value", able, mutating=True),
-        Action("capability.filter", ("slash",), "filter", "show only models whose name has all the words", able),
-        Action("capability.forget", ("F",), "forget gap", "forget what was learned to be missing", able, mutating=True),
-        Action("capability.extend", ("A",), "add node", "add a node to the tree", able, mutating=True),
+        Action("capability.filter", ("slash",), "filter", "show only models whose name has all the words", tree),
+        Action("capability.forget", ("F",), "forget", "forget what was learned to be missing", able, mutating=True),
+        Action("capability.extend", ("A",), "add", "add a node to the tree", able, mutating=True),
         Action(
             "provider.probe",
             ("t",),

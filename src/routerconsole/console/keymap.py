@@ -78,13 +78,15 @@ FOCUSES: Final[tuple[tuple[Context, ...], ...]] = (
     (Context.HEALTH, Context.PROVIDERS, Context.ROUTES, Context.LIST),
     (Context.HEALTH, Context.PROVIDERS, Context.DETAIL),
     (Context.CAPABILITIES, Context.TREE, Context.LIST),
-    (Context.CAPABILITIES, Context.TREE, Context.MARKS, Context.LIST),
+    (Context.CAPABILITIES, Context.MARKS, Context.TREE, Context.LIST),
     (Context.CAPABILITIES, Context.DETAIL),
     (Context.REGISTRY, Context.MARKS, Context.LIST),
     (Context.REGISTRY, Context.LIST),
     (Context.REGISTRY, Context.DETAIL),
     (Context.REQUESTS, Context.LIST),
     (Context.DETAIL, Context.REQUESTS),
+    (Context.DETAIL,),
+    (Context.INCIDENT, Context.NOTE),
 )
 """The contexts of every pane there is, nearest first; tests/console/test_keymap.py holds them against the views'.
 

@@ -33,7 +33,7 @@ VALUE: Final[Mapping[str, Run]] = {
 }
 STEP: Final = 2
 """Columns a node stands further in than its parent."""
-DEEPEST: Final = 8
+DEEPEST: Final = 4
 """Levels that are indented; what is deeper says so by a number instead of leaving the pane."""
 
 
@@ -193,7 +193,9 @@ def _model_columns(at: AtNode) -> tuple[Column[ModelView], ...]:
             return "off", Role.TEXT
         if place is None:
             return "", Role.TEXT
-        return ("● can be asked" if place.admissible else f"✗ {visible(place.reason, 60)}"), Role.TEXT
+        return (
+            "● can be asked" if place.admissible else f"✗ {visible(place.reason.replace('circuit_open', 'open'), 60)}"
+        ), Role.TEXT
 
     def evidence(model: ModelView) -> Run:
         value = at.value(model)
@@ -204,9 +206,9 @@ def _model_columns(at: AtNode) -> tuple[Column[ModelView], ...]:
     return (
         Column("value", 9, lambda m: VALUE.get(at.value(m), VALUE["unknown"])),
         Column("#", 3, number, "right", drop=1),
-        Column("model", 22, lambda m: (visible(m.id, 100), Role.TEXT), grow=3),
+        Column("model", 20, lambda m: (visible(m.id, 100), Role.TEXT), grow=3),
         Column("source", 9, lambda m: (at.source(m), Role.TEXT)),
-        Column("now", 14, now, drop=2, grow=1),
+        Column("now", 15, now, drop=2, grow=1),
         Column("evidence", 16, evidence, drop=3, grow=3),
     )
 

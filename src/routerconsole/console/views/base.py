@@ -37,6 +37,9 @@ class Host(Protocol):
     def show_request(self, request_id: str) -> None:
         """Go to one request in the request view."""
 
+    def show_requests(self, text: str) -> None:
+        """Go to the requests that pass a filter."""
+
     control: Control
 
     def operate(self, action_id: str, provider: str, model: str | None = None) -> None:
@@ -328,6 +331,10 @@ class View(ABC):
         """
         return None
 
+    def grid(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """Return columns and lines of four lists standing two by two, None where they do not; see `abreast`."""
+        return None
+
     def act(self, action_id: str) -> bool:
         """Carry out an action; False when it is none of this view's."""
         if self.focused.act(action_id):
@@ -352,8 +359,8 @@ class View(ABC):
 
     def pop(self) -> bool:
         """Take marks away, leave the detail; False when there was nothing to leave."""
-        if isinstance(self.focused, ListPane) and self.focused.markable and self.focused.table.clear_marks():
-            return True
+        if isinstance(self.focused, ListPane) and self.focused.markable and self.focused.table.marked:
+            return self.focused.table.clear_marks()
         if self.focused is self.detail or self.pushed:
             self.pushed = False
             self.focus = min(self._last_list, len(self.lists) - 1)

@@ -63,7 +63,7 @@ class CapabilitiesView(View):
         )
         models = ListPane(
             "Models",
-            (Context.CAPABILITIES, Context.TREE, Context.MARKS, Context.LIST),
+            (Context.CAPABILITIES, Context.MARKS, Context.TREE, Context.LIST),
             table=self.models,
             draw=self._draw_models,
             empty=self._no_models,
@@ -242,6 +242,8 @@ class CapabilitiesView(View):
             self._edits.change(action_id, node, models)
 
     def _filter_line(self) -> None:
+        self.focus = self._last_list = MODELS
+        self.pushed = False
         self.host.ask_text(
             Prompt("/", self._narrowed, text=self._filter, changed=self._narrowed, cancelled=lambda: self._narrowed(""))
         )
@@ -269,7 +271,7 @@ class CapabilitiesView(View):
         nodes: Sequence[NodeView] = self.host.state.snapshots.nodes or ()
         none = sum(bool(node.total) and not node.routable for node in nodes)
         one = sum(node.routable == 1 for node in nodes)
-        parts = [f"! {one} hang on one model" if one else "", f"!! {none} without any" if none else "", self._old()]
+        parts = [f"! {one} single" if one else "", f"!! {none} none" if none else "", self._old()]
         return " · ".join(part for part in parts if part)
 
     def _models_note(self) -> str:
@@ -300,7 +302,7 @@ class CapabilitiesView(View):
 
     def _unread(self, what: str) -> Sequence[Line]:
         state = self.host.state
-        if state.problem and state.link is Link.LIVE:
+        if state.problem and state.link is not Link.DISCONNECTED:
             return wrap(f"The {what} could not be read: {state.problem}. Tried again at the next look.", 76, indent=2)
         waiting = state.link in {Link.CONNECTING, Link.LIVE}
         text = f"asking the engine for its {what}…" if waiting else "no engine answers yet; see the line above"

@@ -47,7 +47,7 @@ def history(lines: Sequence[Sequence[Point]], *, span_s: float, width: int, heig
     for mark, line in drawn:
         if line:
             moments, measured = zip(*line, strict=True)
-            figure.draw(figure.signal(moments, measured, marker=mark))
+            figure.draw(figure.signal(moments, measured, marker=mark).lines())
     top, step = _scale(max(values))
     figure.ruler("y").lim(0, top)
     ticks = [step * number for number in range(round(top / step) + 1)]

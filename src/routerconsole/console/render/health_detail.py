@@ -206,7 +206,10 @@ def _transitions(item: Row, past: Past, width: int) -> list[Line]:
         return wrap(f"none seen{since}, when this console began to watch", width, indent=2, role=Role.DIM)
     lines: list[Line] = []
     for moment, (text, role) in told[:SHOWN_MOMENTS]:
-        where = f" {visible(moment.model, 40)}" if moment.model and item.route is None else ""
+        if item.route is None:
+            where = f" {visible(moment.model, 40)}" if moment.model else ""
+        else:
+            where = "" if moment.model else " provider"
         key = f" #{visible(moment.account, 20)}" if moment.account else ""
         line = f"{_moment_clock(moment.at)} {text[:1]}{where}{key}{':' if where or key else ''}{text[1:]}"
         lines.extend(wrap(line, width, indent=2, role=role)[:WRAPPED])

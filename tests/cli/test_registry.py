@@ -96,6 +96,11 @@ def test_a_dry_run_of_every_change_changes_nothing(user: tuple[Cli, str]) -> Non
         assert done.code == 0, (command, done.err)
         assert done.out.startswith("dry run: "), command
         assert "→" in done.out, command
+        first, *rest = done.out.splitlines()
+        assert all(line.startswith("impact: ") and "\\n" not in line for line in rest), command
+        pools = [line.split()[2] for line in rest if line.startswith("impact: pool ")]
+        assert len(pools) == len(set(pools)), command
+        assert ("pools." in first) is bool(pools), command
     assert shown(cli, model) == before
 
 

@@ -56,13 +56,14 @@ def change(args: argparse.Namespace, command: Command) -> int:
             show_json({**plain(receipt), "impact": plain(told)})
         else:
             show_receipt(receipt, as_json=False)
-            print(visible(impact_text(told), BLOCK_LIMIT))
+            for line in impact_lines(told):
+                print(visible(line, BLOCK_LIMIT))
         return Exit.OK
 
     return with_registry(args, work, edit=not args.dry_run)
 
 
-def impact_text(told: Impact) -> str:
+def impact_lines(told: Impact) -> list[str]:
     """Return what a change would mean for the last requests, a line each for requests and pools."""
     lines = ["impact: no recorded request to try it on"]
     if told.recorded:
@@ -74,7 +75,7 @@ def impact_text(told: Impact) -> str:
     for shift in told.pools:
         signs = [*(f"+{each}" for each in shift.added), *(f"-{each}" for each in shift.removed)]
         lines.append(f"impact: pool {shift.pool} {' '.join(signs)}")
-    return "\n".join(lines)
+    return lines
 
 
 def undo(args: argparse.Namespace) -> int:

@@ -34,6 +34,9 @@ class BareHost:
     def show_request(self, request_id: str) -> None:
         """Ignore."""
 
+    def show_requests(self, text: str) -> None:
+        """Ignore."""
+
     def operate(self, action_id: str, provider: str, model: str | None = None) -> None:
         """Ignore."""
 

@@ -27,11 +27,16 @@ class Nobody:
 
 
 def focuses() -> dict[str, frozenset[Context]]:
-    """Return the contexts of every pane of every view the console has."""
+    """Return the contexts of every pane of every view the console has, and of the pages that have their own."""
     desk = Desk(FakeControl(), ConsoleOptions(), cast("Shell", Nobody()))
-    return {
+    found = {
         f"{view.mode}: {pane.name}": frozenset(pane.contexts) for view in desk.views.values() for pane in view.panes
     }
+    for place, _ in enumerate(desk.overview.lists):  # its detail takes a provider's keys only where it shows one
+        desk.overview.focus = place
+        desk.overview.sync()
+        found[f"overview: detail of list {place}"] = frozenset(desk.overview.detail.contexts)
+    return found | {"page: incident": frozenset({Context.INCIDENT, Context.NOTE})}
 
 
 def test_the_focuses_keys_are_checked_against_are_those_of_the_views() -> None:

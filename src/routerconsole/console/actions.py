@@ -14,6 +14,7 @@ class Context(StrEnum):
     """Where keys go. Pane contexts shadow their view's, a view's shadow the global ones; dialogs shadow everything."""
 
     GLOBAL = "global"
+    OVERVIEW = "overview"
     LIST = "list"
     MARKS = "marks"
     TREE = "tree"
@@ -33,6 +34,7 @@ class Context(StrEnum):
 
 LABEL: Final[Mapping[Context, str]] = {
     Context.GLOBAL: "everywhere",
+    Context.OVERVIEW: "in Overview",
     Context.LIST: "in lists",
     Context.MARKS: "where rows can be marked",
     Context.TREE: "in the capability tree",
@@ -203,6 +205,7 @@ def _actions() -> tuple[Action, ...]:
             "registry.filter", ("slash",), "filter", "filter: words in id, tags, pools, agents, …; '-' excludes", book
         ),
         Action("registry.copy", ("c",), "", "copy the model's id", book),
+        Action("overview.failure", ("e",), "last fail", "the newest failed or failed-over request", Context.OVERVIEW),
         Action("log.freeze", ("f",), "freeze", "freeze the log, or follow it again", requests),
         Action("log.filter", ("slash",), "filter", "filter: words, fo, err, prov:groq, code:429, lat>2s, …", requests),
         Action("log.invert", ("exclamation_mark",), "", "turn the filter into its opposite", requests),

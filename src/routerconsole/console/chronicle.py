@@ -95,6 +95,10 @@ class Chronicle:
             if len(self._kept) > MAX_PROVIDERS:
                 del self._kept[next(iter(self._kept))]
 
+    def providers(self) -> tuple[str, ...]:
+        """Return whom it knows something of."""
+        return tuple(self._kept)
+
     def moments(self, provider: str, model: str | None = None) -> list[Moment]:
         """Return what happened to a provider and its routes, or to one model there and its provider; newest first."""
         kept = self._kept.get(provider)

@@ -72,9 +72,10 @@ _SYMBOLS: Final = {
     " ": "space",
 }
 FOCUSES: Final[tuple[tuple[Context, ...], ...]] = (
-    (Context.PROVIDERS, Context.LIST),
-    (Context.PROVIDERS, Context.DETAIL),
-    (Context.LIST,),
+    (Context.PROVIDERS, Context.OVERVIEW, Context.LIST),
+    (Context.PROVIDERS, Context.OVERVIEW, Context.DETAIL),
+    (Context.OVERVIEW, Context.LIST),
+    (Context.OVERVIEW, Context.DETAIL),
     (Context.HEALTH, Context.PROVIDERS, Context.ROUTES, Context.LIST),
     (Context.HEALTH, Context.PROVIDERS, Context.DETAIL),
     (Context.CAPABILITIES, Context.TREE, Context.LIST),
@@ -85,7 +86,6 @@ FOCUSES: Final[tuple[tuple[Context, ...], ...]] = (
     (Context.REGISTRY, Context.DETAIL),
     (Context.REQUESTS, Context.LIST),
     (Context.DETAIL, Context.REQUESTS),
-    (Context.DETAIL,),
     (Context.INCIDENT, Context.NOTE),
 )
 """The contexts of every pane there is, nearest first; tests/console/test_keymap.py holds them against the views'.

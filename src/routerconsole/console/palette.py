@@ -21,7 +21,7 @@ MANUAL: Final = "Keys"
 HISTORY: Final = 50
 MIN_OBJECT: Final = 2
 """Letters after which `:` also completes names of objects."""
-_UNLISTED: Final = frozenset({Context.CONFIRM, Context.QUIT, Context.NOTE})
+_UNLISTED: Final = frozenset({Context.CONFIRM, Context.QUIT, Context.NOTE, Context.INCIDENT})
 """Contexts whose actions only make sense in answer to what is open."""
 _MOVING: Final = frozenset({Context.GLOBAL, Context.LIST, Context.DETAIL})
 
@@ -166,9 +166,15 @@ def _obey(stage: Stage, text: str) -> None:
         stage.tell(f"no command {visible(verb, 40)!r} here; Tab completes, ctrl+p lists all", ok=False)
 
 
+def theme_picker(stage: Stage) -> Picker:
+    """Return the page of themes; Enter draws with one."""
+    names = stage.theme_names()
+    return Picker("Theme", [Entry(name, partial(_theme, stage, name)) for name in names], empty="no such theme")
+
+
 def _theme(stage: Stage, name: str) -> None:
     if not name:
-        stage.tell(f"themes: {', '.join(stage.theme_names())}", ok=True)
+        stage.perform("theme")
         return
     problem = stage.use_theme(name)
     stage.tell(problem or f"theme {name}", ok=not problem)

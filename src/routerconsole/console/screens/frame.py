@@ -61,8 +61,9 @@ class Frame(Screen[None]):
         self._keys = self._canvas(self._paint_keys, "bar")
         self._small = self._canvas(self._paint_small, "page")
         self._left = Vertical(*self._lists, classes="left")
-        self._left_layout = "vertical"
+        self._left_layout: object = "vertical"
         self._abreast = False
+        self._grid: tuple[tuple[int, int], tuple[int, int]] | None = None
         self._body = Horizontal(self._left, self._detail, classes="body")
 
     def _canvas(self, paint: Callable[[int, int], list[Line]], classes: str, pane: Pane | None = None) -> Canvas:
@@ -78,7 +79,7 @@ class Frame(Screen[None]):
         def paint(width: int, height: int) -> list[Line]:
             gap = 1 if self.view.wide else 0  # between the last column and the line of the next
             focused = self.view.focused is pane
-            if self._abreast and pane is not self.view.lists[0]:
+            if self._beside(pane):
                 return self._edged(pane, width, height, gap=gap + EDGE)
             return pane.paint(max(1, width - gap), height, focused=focused)
 
@@ -145,6 +146,7 @@ class Frame(Screen[None]):
         room = height - 2 - notices - (sheet if question else 0)
         widths = self.view.abreast(width) if wide else None
         self._abreast = widths is not None
+        self._grid = self.view.grid(width, room) if wide else None
         heights = self._heights(room)
         for place, (canvas, lines) in enumerate(zip(self._lists, heights, strict=True)):
             self._show(canvas, lines != 0)
@@ -152,16 +154,34 @@ class Frame(Screen[None]):
             if getattr(canvas, "_wanted", None) != wanted:
                 canvas._wanted = wanted  # type: ignore[attr-defined]  # what was last set, to relayout only on change
                 canvas.styles.height, canvas.styles.width = wanted
-        layout = "horizontal" if self._abreast else "vertical"
-        if self._left_layout != layout:
-            self._left_layout = self._left.styles.layout = layout
+        self._lay_lists_out()
+
+    def _lay_lists_out(self) -> None:
+        """Put the lists below each other, abreast or two by two, where that is not how they stand."""
+        wanted = self._grid or ("horizontal" if self._abreast else "vertical")
+        if self._left_layout == wanted:
+            return
+        self._left_layout, styles = wanted, self._left.styles
+        if self._grid is None:
+            styles.layout = "horizontal" if self._abreast else "vertical"
+            return
+        columns, lines = self._grid
+        styles.grid_size_columns, styles.grid_size_rows = 2, 2
+        styles.grid_columns, styles.grid_rows = " ".join(map(str, columns)), " ".join(map(str, lines))
+        styles.layout = "grid"
+
+    def _beside(self, pane: Pane) -> bool:
+        """Whether a list stands right of another one."""
+        place = self.view.lists.index(pane)
+        return place % 2 == 1 if self._grid is not None else self._abreast and place > 0
 
     def _heights(self, room: int) -> tuple[int | None, ...]:
         """Return the height of each list, None for the rest, 0 for one that is not shown; zoomed, one has it all."""
         view = self.view
         if view.zoomed and view.focus < len(view.lists):
             return tuple(None if pane is view.focused else 0 for pane in view.lists)
-        return tuple(None for _ in self._lists) if self._abreast else view.list_heights(room)
+        together = self._abreast or self._grid is not None
+        return tuple(None for _ in self._lists) if together else view.list_heights(room)
 
     @staticmethod
     def _show(canvas: Canvas, shown: bool, height: int | None = None) -> None:
@@ -214,7 +234,7 @@ class Frame(Screen[None]):
             return
         self.view.focus_pane(pane)
         if line == HEADS and isinstance(pane, ListPane):
-            pane.sort_at(cell - (EDGE if self._abreast and pane is not self.view.lists[0] else 0))
+            pane.sort_at(cell - (EDGE if self._beside(pane) else 0))
         elif pane.click(line):
             self._host.perform("open")
         self.view.sync()

@@ -347,6 +347,24 @@ def test_a_request_is_replayed_on_other_models(cli: Cli) -> None:
     assert len(replayed["after"]["requests"]) == 2
 
 
+def test_the_filter_language_narrows_list_export_and_tail(cli: Cli) -> None:
+    """`--filter` takes terms everywhere; one that means nothing is exit 2 and names the term."""
+    cli("complete", "hello", "--model", "good/sim-ok")
+    request_id = newest(cli, "model:good/sim-ok")
+    for command in (("requests", "list", "--json", "--limit", "500"), ("requests", "export", "--format", "jsonl")):
+        assert request_id in cli(*command, "--filter", "prov:good status:ok last:1h").out
+        assert request_id not in cli(*command, "--filter", "! prov:good").out
+        assert request_id not in cli(*command, "--filter=-prov:good").out
+    for command in (("list",), ("export",), ("tail",)):
+        done = cli("requests", *command, "--filter", "lat>x")
+        assert done.code == 2
+        assert "'lat>x'" in done.err
+    with cli.started("requests", "tail", "--limit", "1", "--filter", "prov:good", "--json", ready="{") as (tail, _):
+        assert tail.poll() is None
+        tail.send_signal(signal.SIGINT)
+        assert tail.wait(10) == 130
+
+
 def test_tail_shows_requests_as_they_end(cli: Cli) -> None:
     """Earlier ones first, then each new one; Ctrl-C ends it with 130. Replays of other tests may end in between."""
     complete = ("complete", "hello", "--model", "good/sim-ok", "--json")

@@ -29,6 +29,9 @@ def test_the_files_of_a_state_directory_are_read(finished: Cli) -> None:
     assert [row["model"] for row in rows] == ["sim-ok"]
     assert finished("requests", "show", rows[0]["id"][-5:]).code == 0
     assert json.loads(finished("requests", "export").out)["id"] == rows[0]["id"]
+    assert finished("requests", "list", "--filter", "prov:good -fo lat<1h", "--json").json["requests"] == rows
+    assert finished("requests", "list", "--filter", "! prov:good").out == "no requests\n"
+    assert finished("requests", "list", "--filter", "lat>x").code == 2
     assert finished("audit", "list", "--json").json["audit"][0]["command"] == "set_priority"
     for command in (("status",), ("providers", "list"), ("failures", "list"), ("env",), ("complete", "x")):
         done = finished(*command)

@@ -394,7 +394,7 @@ async def test_replay_goes_to_several_models_and_is_followed() -> None:
         await on.press("5", "R")
         await on.sees("Replay 000001 to", "groq/b", "pool, 3 of 5 routable")
         await on.press(*"groq/", "space", "space")
-        await on.sees("take the 2 marked")
+        await on.sees("take 2 marked")
         await on.press("enter")
         await on.sees("again, 2 times?", "groq/a, groq/b", "2 more requests")
         await on.press("y")

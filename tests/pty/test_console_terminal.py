@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import signal
 import sys
@@ -186,7 +187,7 @@ def test_T03_megabyte_of_paste_leaves_the_console_alive() -> None:
 
 
 def test_T04_everything_sent_to_the_terminal_is_on_the_allow_list() -> None:
-    """The bytes of a session are text, colours, cursor moves and the modes of the driver; nothing else."""
+    """The bytes of a session are text, colours, cursor moves, the driver's modes and a copy asked for; nothing else."""
     with showcase("--per-look", "3") as on:
         on.sees("▶ Overview")
         for keys, shown in (
@@ -195,7 +196,7 @@ def test_T04_everything_sent_to_the_terminal_is_on_the_allow_list() -> None:
             ("\r", "Why"),
             ("\x1b", "▶ Requests"),
             ("/zzz\r", "[zzz]"),
-            ("\x1b", "FROZEN"),
+            ("\x1b", "FROZEN ▼"),
             ("?", "▶ Keys"),
             ("\x1b", "▶ Requests"),
             ("@", "No operator"),
@@ -205,7 +206,16 @@ def test_T04_everything_sent_to_the_terminal_is_on_the_allow_list() -> None:
         ):
             on.send(keys)
             on.sees(shown)
-        rest = re.sub(rb"\x1b\[[0-9;]*[mH]|\x1b\[\?[0-9;]+(?:[hl]|\$p)|\x1b\[[<>][0-9;]*u", b"", on.bytes)
+        on.send("n")
+        on.sees("nothing was changed")
+        on.send("5")
+        on.sees("▶ Requests")
+        on.send("c")
+        on.sees("id copied")
+        (clipboard,) = re.findall(rb"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", on.bytes)
+        assert base64.b64decode(clipboard).startswith(b"req_")
+        rest = re.sub(rb"\x1b\]52;c;[A-Za-z0-9+/=]*\x07", b"", on.bytes)
+        rest = re.sub(rb"\x1b\[[0-9;]*[mH]|\x1b\[\?[0-9;]+(?:[hl]|\$p)|\x1b\[[<>][0-9;]*u", b"", rest)
         rest = re.sub(rb"\r?\n", b"", rest)
         assert rest.decode().isprintable(), re.findall(rb"[^ -~]{1,8}", rest)[:5]
 

@@ -181,12 +181,45 @@ async def test_C1_50_records_hold_no_header_of_the_client(node: RunningNode) -> 
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=-1", "limit=x", "limit=", "before=x", "status=bogus", "failed_over=maybe", "limit=1e3"]
+    "query",
+    [
+        "limit=0",
+        "filter=lat%3Ex",
+        "filter=" + "x+" * 3000,
+        "limit=-1",
+        "limit=x",
+        "limit=",
+        "before=x",
+        "status=bogus",
+        "failed_over=maybe",
+        "limit=1e3",
+    ],
 )
 async def test_queries_are_checked(node: RunningNode, query: str) -> None:
     """A query that means nothing is 400, never 500."""
     reply = await admin(node.port, "GET", f"requests?{query}")
     assert (reply.status, reply.code) == (400, "invalid_request")
+
+
+async def test_the_log_takes_the_filter_language(node: RunningNode) -> None:
+    """Terms narrow over HTTP as in the console; a row's id is a cursor too; a term without sense is named."""
+    first = (await chat(node.port, HELLO)).headers["x-router-request-id"]
+    second = (await chat(node.port, {"model": "b/m2", **HELLO})).headers["x-router-request-id"]
+
+    async def ids(query: str) -> list[str]:
+        return [row["id"] for row in (await admin(node.port, "GET", f"requests?{query}")).json["requests"]]
+
+    assert await ids("filter=fo") == [first]
+    assert await ids("filter=-fo") == [second]
+    assert await ids("filter=%21+fo") == [second]
+    assert await ids("filter=prov%3Aa+code%3A5xx") == [first]
+    assert await ids("filter=hops%3D1+status%3Aok+last%3A5m") == [second]
+    assert await ids("filter=lat%3E1h") == []
+    assert await ids(f"before={second}") == [first]
+    assert await ids("before=abcdef-99999") == []
+    refused = await admin(node.port, "GET", "requests?filter=lat%3Ex")
+    assert (refused.status, refused.code) == (400, "invalid_request")
+    assert "'lat>x'" in refused.message
 
 
 async def test_names_with_a_slash_are_one_encoded_segment(node: RunningNode) -> None:

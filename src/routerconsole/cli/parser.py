@@ -100,7 +100,8 @@ def _filter() -> argparse.ArgumentParser:
     return option(
         "--filter",
         metavar="TERMS",
-        help="only what passes, e.g. 'fo prov:groq code:429 lat>2s -cap:tools last:5m some text'; `!` inverts",
+        help="only what passes, e.g. 'fo prov:groq code:429 lat>2s -cap:tools last:5m some text'; a lone `!` inverts;"
+        " write --filter=-fo for one that begins with `-`",
     )
 
 

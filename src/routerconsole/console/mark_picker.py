@@ -26,7 +26,7 @@ class MarkPicker(Picker):
     @property
     def hints(self) -> list[tuple[str, str]]:
         """Its keys for the bottom line."""
-        taken = f"take the {len(self._marked)} marked" if self._marked else "take this"
+        taken = f"take {len(self._marked)} marked" if self._marked else "take this"
         return [("Space", "mark"), ("Enter", taken), ("Esc", "leave"), ("abc", "narrow")]
 
     def offer(self, choices: Sequence[tuple[str, str]]) -> None:

@@ -23,7 +23,7 @@ from routerconsole.control.commands import (
     SetPriority,
 )
 from routerconsole.control.port import ControlError, EventPage, RequestQuery
-from routerconsole.control.registry_commands import RegistryCommand
+from routerconsole.control.registry_commands import CancelPull, PullModel, RegistryCommand, SyncModels
 from routerconsole.control.registry_views import (
     Assignment,
     Finding,
@@ -282,6 +282,7 @@ class FakeControl:
         self.pool_views: tuple[PoolView, ...] = ()
         self.profile_views: tuple[ProfileView, ...] = ()
         self.impact_view = Impact(500, 500, 0, 0, 0)
+        self.synced: Mapping[str, Any] = {"new": [], "changed": [], "missing": [], "providers": {}}
         self.tried: list[tuple[Command, ...]] = []
         self.assigned: tuple[Assignment, ...] = ()
         self.explanation: Explanation | None = None
@@ -441,7 +442,9 @@ class FakeControl:
                 "detail": "listed 3 models",
             }
             return Receipt(command.name, command.providers[0], {}, {"providers": [result]})
-        if isinstance(command, get_args(RegistryCommand)):
+        if isinstance(command, SyncModels):
+            return Receipt(command.name, "all", {}, self.synced, audit_id=None, dry_run=dry_run)
+        if isinstance(command, (*get_args(RegistryCommand), PullModel, CancelPull)):
             return self._registered(command, actor=actor, dry_run=dry_run)
         if isinstance(command, (CancelRequest, ReplayRequest)):
             return self._on_request(command, actor=actor, dry_run=dry_run)

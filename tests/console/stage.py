@@ -13,17 +13,18 @@ from textual.pilot import Pilot
 
 from routerconsole.console.app import RouterConsoleApp
 from routerconsole.console.options import ConsoleOptions
+from routerconsole.control.port import Control
 
 PATIENCE_S = 10.0
 
 
 @dataclass
 class Stage:
-    """A running console and the control behind it."""
+    """A running console and the control behind it: a scripted one, or that of a real engine."""
 
     app: RouterConsoleApp
     pilot: Pilot[Any]
-    control: FakeControl
+    control: Any
 
     @property
     def desk(self) -> Any:
@@ -69,12 +70,12 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(control: FakeControl, *, size: tuple[int, int] = (80, 24), **options: Any) -> AsyncIterator[Stage]:
+async def stage(control: Control, *, size: tuple[int, int] = (80, 24), **options: Any) -> AsyncIterator[Stage]:
     """Run the console on a control and wait for its first look."""
     app = RouterConsoleApp(control, ConsoleOptions(title="prod", now=lambda: NOW, **options))
     async with app.run_test(size=size) as pilot:
         on = Stage(app, pilot, control)
-        if control.gate.is_set() and control.fails is None:
+        if not isinstance(control, FakeControl) or (control.gate.is_set() and control.fails is None):
             await on.until(lambda: app.desk.state.loaded, "the first look")
         await pilot.pause()
         yield on

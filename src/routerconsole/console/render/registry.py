@@ -31,9 +31,11 @@ _RUNNING: Final = "running"
 
 
 def state(model: ModelView) -> Run:
-    """Return in a word whether a model can be asked: off, then what its provider's listings say of it."""
+    """Return in a word whether a model can be asked: off, gone from its provider's listings, not served, else live."""
     if not model.enabled:
         return "– off", Role.DIM
+    if model.served is False and model.state == "live":
+        return "○ unserved", Role.WARN
     glyph, role = _STATE.get(model.state, ("○", Role.TEXT))
     return f"{glyph} {visible(model.state, 12)}", role
 
@@ -91,19 +93,19 @@ def columns(staged: frozenset[str]) -> tuple[Column[ModelView], ...]:
         return ("● " if model.id in staged else "") + visible(model.id, 120), Role.TEXT
 
     return (
-        Column("model", 20, name, grow=4, by=lambda m: m.id),
-        Column("state", 9, state, by=lambda m: state(m)[0][2:]),
-        Column("served", 6, served, drop=6, by=lambda m: None if m.served is None else served(m)[0]),
+        Column("model", 22, name, grow=4, by=lambda m: m.id),
+        Column("state", 11, state, by=lambda m: state(m)[0][2:]),
+        Column("served", 6, served, drop=9, by=lambda m: None if m.served is None else served(m)[0]),
         Column(
             "ctx", 5, lambda m: (tokens(m.context_window), Role.TEXT), "right", drop=2, by=lambda m: m.context_window
         ),
         Column("$in/out", 10, prices, "right", drop=3, by=_paid),
         Column(
-            "tags", 12, lambda m: (_words(m.tags), Role.INFO), drop=1, grow=2, by=lambda m: ",".join(m.tags) or None
+            "tags", 10, lambda m: (_words(m.tags), Role.INFO), drop=1, grow=2, by=lambda m: ",".join(m.tags) or None
         ),
-        Column("tier", 6, lambda m: (visible(m.tier, 11)[:6], Role.DIM), drop=7, by=lambda m: m.tier),
+        Column("tier", 11, lambda m: (visible(m.tier, 11), Role.DIM), drop=7, by=lambda m: m.tier),
         Column("role", 7, lambda m: (visible(m.role, 10), Role.DIM), drop=8, by=lambda m: m.role),
-        Column("pools", 5, lambda m: (str(len(m.pools)), Role.DIM), "right", drop=5, by=lambda m: len(m.pools)),
+        Column("pools", 5, lambda m: (str(len(m.pools)), Role.DIM), "right", drop=6, by=lambda m: len(m.pools)),
         Column(
             "agents", 8, lambda m: (_words(m.agents), Role.DIM), drop=4, grow=1, by=lambda m: ",".join(m.agents) or None
         ),
@@ -164,8 +166,6 @@ def _where(model: ModelView) -> str:
 
 
 def _facts(model: ModelView, weights_dir: str | None) -> list[tuple[str, str]]:
-    both = f"{price(model.usd_per_mtok_in)} in, {price(model.usd_per_mtok_out)} out per million tokens"
-    money = f"free ({both})" if model.free else f"USD {both}" + (" · paid" if model.free is False else "")
     warmth = f" · temperature {shown_value(model.default_temperature)}" if model.default_temperature is not None else ""
     place = visible(model.path, 300) if model.path else ""
     if place and weights_dir and not place.startswith("/"):
@@ -176,7 +176,7 @@ def _facts(model: ModelView, weights_dir: str | None) -> list[tuple[str, str]]:
         ("provider", f"{visible(model.provider, 60)} · upstream id {visible(model.upstream_id, 200)}"),
         ("kind", f"{model.role} · {model.tier} · {model.format}" + (f" · {place}" if place else "")),
         ("tokens", f"context {_exact(model.context_window)} · output {_exact(model.max_output_tokens)}{warmth}"),
-        ("price", money),
+        ("price", _money(model)),
         ("limits", shown_value(model.limits) if any(model.limits.values()) else "none"),
         ("tags", _spaced(model.tags)),
         ("pools", _spaced(model.pools)),
@@ -187,6 +187,14 @@ def _facts(model: ModelView, weights_dir: str | None) -> list[tuple[str, str]]:
         ("from", _origin(model)),
     ]
     return [(label, text) for label, text in found if text]
+
+
+def _money(model: ModelView) -> str:
+    """Return the prices in words; unknown is told apart from free."""
+    if model.usd_per_mtok_in is None and model.usd_per_mtok_out is None:
+        return "free" if model.free else "unknown, which is not free"
+    both = f"USD {price(model.usd_per_mtok_in)} in, {price(model.usd_per_mtok_out)} out per million tokens"
+    return f"free ({both})" if model.free else both
 
 
 def _origin(model: ModelView) -> str:
@@ -260,11 +268,11 @@ def _layer(layer: LayerView) -> str:
 
 
 def change_lines(changes: Sequence[Change], width: int, overtaken: frozenset[str]) -> tuple[Line, list[Line]]:
-    """Return staged changes before → after; what somebody else changed meanwhile says so."""
+    """Return staged changes before → after; those of models somebody else changed meanwhile are crossed."""
 
     def model(change: Change) -> Run:
         name = visible(change.model, 120)
-        return (f"✗ {name}: changed elsewhere", Role.BAD) if change.model in overtaken else (name, Role.TEXT)
+        return (f"✗ {name}", Role.BAD) if change.model in overtaken else (name, Role.TEXT)
 
     shown: tuple[Column[Change], ...] = (
         Column("staged", 16, model, grow=2),
@@ -291,7 +299,7 @@ def download_lines(downloads: Sequence[Download], width: int) -> tuple[Line, lis
     lines = []
     for each in downloads:
         name = visible(f"{each.provider}/{each.model}", 60)
-        left = min(34, max(12, width // 3))
+        left = min(34, max(12, width // 4))
         lines.append(merge([(fit(name, left) + " ", Role.TEXT), _progress(each, max(8, width - left - 1))]))
     return ((fit("download", width), Role.DIM),), lines
 

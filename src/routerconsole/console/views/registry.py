@@ -75,7 +75,7 @@ class RegistryView(View):
             table=self._staged,
             draw=lambda rows, width: change_lines(rows, width, self._overtaken()),
             empty=list,
-            note=lambda: f"{len(self._staged.rows)} not applied · a applies, u unstages",
+            note=self._staged_note,
         )
         detail = TextPane("Model", (Context.REGISTRY, Context.DETAIL), draw=self._detail)
         super().__init__("registry", host, (models, loads, staged), detail)
@@ -183,6 +183,12 @@ class RegistryView(View):
 
     def _overtaken(self) -> frozenset[str]:
         return frozenset(self.editor.staging.overtaken(self._by_id)) if self._page is not None else frozenset()
+
+    def _staged_note(self) -> str:
+        count, overtaken = len(self._staged.rows), self._overtaken()
+        if overtaken:
+            return f"{count} not applied · ✗ changed elsewhere: {len(overtaken)} (a asks what to do)"
+        return f"{count} not applied · a applies, u unstages"
 
     def _note(self) -> str:
         page = self._page

@@ -17,6 +17,7 @@ from tests.console.stage import Stage, stage
 
 from routerconsole.console.clipboard import MAX_BYTES
 from routerconsole.console.state import MAX_ROWS
+from routerconsole.console.widgets.canvas import Canvas
 from routerconsole.control.commands import CancelRequest, ReplayRequest
 from routerconsole.control.port import ControlError, RequestQuery
 from routerconsole.control.registry_views import PoolView
@@ -519,3 +520,27 @@ async def test_export_writes_the_filtered_rows_to_a_new_file(form: str, tmp_path
         await on.press("enter")
         assert on.desk.prompt is not None
         assert path.read_text() == text
+
+
+async def test_T04_T05_T06_hostile_text_in_the_pages_of_a_request() -> None:
+    """Waterfall steps, dry run, targets, saved filters and messages hold nothing a terminal could act on."""
+    evil = HOSTILE + "[/] [@click=app.quit]"
+    row = failed(1, model=evil, chain=evil, resolved=evil, agent=evil)
+    control = FakeControl(provider(evil, models=(evil,)), rows=[row])
+    attempts = tuple(replace(each, detail=evil, provider=evil, model=evil) for each in detail(row).attempts_detail)
+    control.details[row.id] = replace(detail(row), attempts_detail=attempts)
+    candidate = CandidateView(evil, evil, "eligible", (evil,), (0,), evil)
+    error = {"code": evil, "message": evil}
+    control.explanation = Explanation(Resolved(evil, evil, (evil,), evil), (), (), 0, (candidate,), error)
+    control.pool_views = (replace(POOL, id="".join(evil.split())),)
+    async with stage(control, size=(120, 40)) as on:
+        on.desk.requests.saved.filters = {evil: f'"{evil}"'}
+        await on.press("5", "enter", *["greater_than_sign"] * 3)
+        for keys, leave in ((["w"], "escape"), (["R"], "escape"), (["F"], "escape"), (["slash", "x"], "escape")):
+            await on.press(*keys)
+            await on.looked()
+            assert all(line.isprintable() for line in on.lines())
+            for canvas in on.app.screen.query(Canvas):
+                assert canvas.failure is None
+                assert all(text.isprintable() for line in canvas._drawn for text, _ in line)
+            await on.press(leave)

@@ -264,7 +264,12 @@ def _loaded(config: LoadedConfig, env: Mapping[str, str], tokens: Tokens, *, pla
 
 
 def _warnings(config: LoadedConfig) -> tuple[tuple[str, str], ...]:
-    return tuple((item.path or item.file, item.message) for item in config.warnings)
+    """Return what the doctors say of the file: a dotted path or its name, and what is wrong."""
+    told = tuple((item.path or item.file, item.message) for item in config.warnings)
+    file = str(config.source_path)
+    if config.world_readable and all(where != file for where, _ in told):
+        told += ((file, "can be read by every user (chmod 600 it)"),)
+    return told
 
 
 def _tokens(place: Place, env: Mapping[str, str]) -> Tokens:

@@ -225,6 +225,18 @@ def test_C4_33_a_doctor_prints_what_is_wrong_and_ends_with_1_for_errors(tmp_path
     assert (done.code, "ERROR: " in done.out, "dead" in done.out) == (1, True, True), done
 
 
+def test_C4_33_X20_a_doctor_warns_of_a_configuration_everybody_can_read(tmp_path: Path) -> None:
+    """With or without keys in it, once; the command line starts as it would otherwise, and says no word elsewhere."""
+    cli = configured(tmp_path)
+    assert cli.config is not None
+    for mode, times in ((0o644, 1), (0o640, 0), (0o600, 0)):
+        cli.config.chmod(mode)
+        said = [line for line in cli("models", "doctor").out.splitlines() if "chmod 600" in line]
+        assert len(said) == times, (mode, said)
+        assert all(line.startswith("WARN: ") and str(cli.config) in line for line in said)
+        assert "chmod" not in cli("models", "list").err
+
+
 def test_explain_names_the_strategy_and_how_the_name_was_found(cli: Cli) -> None:
     """Of a pool; and which level sent an agent there."""
     assert cli("explain", "--model", "auto").out.splitlines()[0] == "resolved: pool auto, strategy priority"

@@ -30,6 +30,7 @@ class LoadedConfig:
     """Valid settings and what is worth saying about them. `source_path` is None where there is no file.
 
     `templates` maps the places of filled-in `${…}` to what is written there, for every face that shows settings.
+    `world_readable` is for the doctors to say; without keys in the file it keeps nobody from starting.
     """
 
     settings: Settings
@@ -38,6 +39,7 @@ class LoadedConfig:
     warnings: tuple[Problem, ...] = ()
     from_cwd: bool = False
     templates: Mapping[Loc, str] = field(default_factory=dict)
+    world_readable: bool = False
 
 
 def find_config(path: Path | None, env: Mapping[str, str], cwd: Path) -> tuple[Path | None, bool]:
@@ -74,7 +76,8 @@ def load(path: Path | None, env: Mapping[str, str], cwd: Path) -> LoadedConfig:
     shown = cwd / found
     loaded = load_text(read_config(shown, owners=owners), str(shown), env)
     warnings = (*loaded.warnings, *_open_to_others(shown, loaded.settings))
-    return LoadedConfig(loaded.settings, shown, loaded.notices, warnings, from_cwd, loaded.templates)
+    readable = bool(shown.stat().st_mode & stat.S_IROTH)
+    return LoadedConfig(loaded.settings, shown, loaded.notices, warnings, from_cwd, loaded.templates, readable)
 
 
 def load_text(text: str, file: str, env: Mapping[str, str]) -> LoadedConfig:

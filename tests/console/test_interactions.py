@@ -233,8 +233,8 @@ async def test_help_does_what_is_chosen() -> None:
 async def test_drill_from_a_failover_to_the_raw_error_and_back() -> None:
     """Tab Enter from Overview opens the request; Esc shows the log, `-` leads back to Overview."""
     async with stage(fleet()) as on:
-        await on.press("tab")
-        await on.until(lambda: on.desk.view.focused.name.startswith("Latest"), "the failovers")
+        while not on.desk.view.focused.name.startswith("Latest"):
+            await on.press("tab")
         await on.press("enter")
         await on.sees("retry-after 20s")
         await on.press("escape")
@@ -416,14 +416,16 @@ def key_of(char: str) -> str:
 
 
 async def test_themes_that_do_not_exist_are_named_and_nothing_changes() -> None:
-    """A wrong name is answered with those there are; `:theme` alone lists them."""
+    """A wrong name is answered with those there are; `:theme` alone lets one choose."""
     async with stage(ten(), size=(140, 30)) as on:
         before = on.app.theme
         await theme(on, "nosuch")
         await on.sees("no theme nosuch; there are ansi-dark")
         assert on.app.theme == before
         await on.press("colon", *"theme", "enter")
-        await on.sees("themes: ansi-dark")
+        await on.sees("▶ Theme", "ansi-dark", "high-contrast")
+        await on.press(*"high", "enter")
+        await on.until(lambda: on.app.theme == "high-contrast", "the chosen one")
 
 
 async def test_keymaps_remap_footer_help_and_palette() -> None:

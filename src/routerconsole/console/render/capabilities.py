@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         ModelView,
         NodeModel,
         NodeView,
-        PoolMember,
         PoolView,
     )
 
@@ -56,11 +55,28 @@ class TreeRow:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A model in the pool of a node: its number in the order of asking, and why it cannot be asked now."""
+    """A model in the pool of a node: its number in the order of asking, and what stands against it now."""
 
     number: int
     admissible: bool
     reason: str
+
+    @property
+    def short(self) -> str:
+        """What stands against it in a few words."""
+        reason = visible(self.reason, 200).replace("circuit_open", "open")
+        reason = "learned gap" if reason.startswith("learned gap") else reason
+        if self.admissible:
+            return f"◐ {reason}" if reason else "● can be asked"
+        return f"✗ {reason or 'not admissible'}"
+
+    @property
+    def words(self) -> str:
+        """The same in full."""
+        against = visible(self.reason, 200)
+        if self.admissible:
+            return f"can be asked ({against})" if against else "can be asked"
+        return against or "not admissible"
 
 
 def places(pool: PoolView | None) -> dict[tuple[str, str], Place]:
@@ -72,14 +88,10 @@ def places(pool: PoolView | None) -> dict[tuple[str, str], Place]:
         key = (member.provider, member.model)
         known = found.get(key)
         if known is None:
-            found[key] = Place(len(found) + 1, member.admissible, _why(member))
-        elif member.admissible and not known.admissible:
-            found[key] = Place(known.number, True, "")
+            found[key] = Place(len(found) + 1, member.admissible, member.reason)
+        elif (not member.admissible, member.reason) < (not known.admissible, known.reason):
+            found[key] = Place(known.number, member.admissible, member.reason)
     return found
-
-
-def _why(member: PoolMember) -> str:
-    return "" if member.admissible else member.reason or "not admissible"
 
 
 def coverage(node: NodeView) -> Run:
@@ -191,11 +203,7 @@ def _model_columns(at: AtNode) -> tuple[Column[ModelView], ...]:
         place = at.place(model)
         if not model.enabled:
             return "off", Role.TEXT
-        if place is None:
-            return "", Role.TEXT
-        return (
-            "● can be asked" if place.admissible else f"✗ {visible(place.reason.replace('circuit_open', 'open'), 60)}"
-        ), Role.TEXT
+        return (place.short if place is not None else ""), Role.TEXT
 
     def evidence(model: ModelView) -> Run:
         value = at.value(model)
@@ -242,9 +250,8 @@ def model_detail(at: AtNode, model: ModelView, width: int, now: datetime) -> lis
     place = at.place(model)
     lines = labelled("value", text + says, width, role=role, pad=8)
     if place is not None:
-        stands = "can be asked" if place.admissible else visible(place.reason, 200)
         order = f"{place.number}. of {len(at.places)}: " if at.pool is not None else ""
-        lines += labelled("asked", order + stands, width, pad=8)
+        lines += labelled("asked", order + place.words, width, pad=8)
     if not model.enabled:
         lines += labelled("", "switched off in the registry: in no pool", width, role=Role.WARN, pad=8)
     own = model.capabilities.get(path)

@@ -248,7 +248,7 @@ class Votes:
 
     kind: str
     judge: str
-    score: float | None
+    score: float | None = None
     positive: int = 0
     negative: int = 0
     valid: int = 0
@@ -292,10 +292,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """A verdict and the checks behind it."""
+    """A verdict and the checks behind it.
+
+    `capable` is what the repeat says of the scenario's capability: only gates without a metric count, so that a wrong
+    value in a tool call is a failure and the call still a call. None: it says nothing, or there is no capability.
+    """
 
     verdict: Verdict
     checks: tuple[Check, ...] = ()
+    capable: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +321,7 @@ class Cell:
     scenario_hash: str
     at: float = 0.0
     checks: tuple[Check, ...] = ()
+    capable: bool | None = None
     sample: Sample | None = None
     latency_ms: float | None = None
     ttft_ms: float | None = None

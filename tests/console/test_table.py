@@ -81,3 +81,71 @@ def test_cursor_is_always_on_a_visible_row(steps: list[tuple[str, object]]) -> N
             assert top + len(rows) <= len(made.rows)
         else:
             assert made.current is None
+
+
+# -- marks ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_mark_stays_with_its_record_and_moves_on_to_the_next_row() -> None:
+    """Marking goes down one row; rows that come or go leave the mark on its record; the same key takes it away."""
+    made = table(*"abcd")
+    made.toggle_mark()
+    assert (list(made.marked), made.current) == (["a"], "b")
+    made.set([*"zabcd"])
+    assert list(made.marked) == ["a"]
+    assert made.marks(0, 5) == [False, True, False, False, False]
+    made.go("a")
+    made.toggle_mark()
+    assert list(made.marked) == []
+
+
+def test_a_range_reaches_from_where_it_began_to_the_cursor() -> None:
+    """The range is marked while it grows or shrinks, in both directions, and stays when it is ended."""
+    made = table(*"abcdef")
+    made.move(3)
+    made.mark_range()
+    made.move(-2)
+    assert made.ranging
+    assert list(made.marked) == [*"bcd"]
+    made.move(4)
+    assert list(made.marked) == [*"def"]
+    made.mark_range()
+    made.to_top()
+    assert not made.ranging
+    assert list(made.marked) == [*"def"]
+    assert made.marks(0, 6) == [False, False, False, True, True, True]
+
+
+def test_marked_records_that_are_not_in_the_list_are_not_meant() -> None:
+    """A filter hides marked records: they do not count until they are back; clearing forgets them."""
+    made = table(*"abc")
+    made.mark_range()
+    made.to_bottom()
+    made.mark_range()
+    made.set(["b"])
+    assert list(made.marked) == ["b"]
+    made.set([*"abc"])
+    assert list(made.marked) == [*"abc"]
+    assert made.clear_marks()
+    assert not made.clear_marks()
+    assert list(made.marked) == []
+
+
+def test_a_range_whose_first_record_went_is_over_without_a_mark() -> None:
+    """Nothing is marked that nobody saw between its ends."""
+    made = table(*"abc")
+    made.mark_range()
+    made.set([*"bc"])
+    made.to_bottom()
+    assert list(made.marked) == []
+    made.mark_range()
+    assert not made.ranging
+    assert list(made.marked) == []
+
+
+def test_marking_in_a_following_list_freezes_it() -> None:
+    """Rows that arrive do not grow a range."""
+    made = table(*"abc", follows=True)
+    made.mark_range()
+    made.set([*"abcde"])
+    assert list(made.marked) == ["c"]

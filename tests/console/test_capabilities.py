@@ -494,11 +494,11 @@ def test_T23_thousands_of_models_and_a_deep_tree_open_fast_and_draw_what_is_visi
     host.state.requests.merge(request(n, needed=("tools",)) for n in range(2000))
     view = CapabilitiesView(host)
     view.settle(wide=True)
-    began = time.perf_counter()
+    began = time.process_time()
     view.sync()
     for pane in view.panes:
         pane.paint(100, 50, focused=True)
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
     assert view.go(".".join(f"level-{n}" for n in range(50)))
     assert len(view.models.rows) == count
     view.models.move(1)

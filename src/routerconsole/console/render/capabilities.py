@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ModelView,
         NodeModel,
         NodeView,
+        PoolMember,
         PoolView,
     )
 
@@ -79,18 +80,19 @@ class Place:
         return against or "not admissible"
 
 
-def places(pool: PoolView | None) -> dict[tuple[str, str], Place]:
-    """Return every member by provider and model; of several accounts the first has the number, any may answer."""
-    found: dict[tuple[str, str], Place] = {}
-    if pool is None:
-        return found
-    for member in pool.members:
+def places(pool: PoolView | None) -> dict[tuple[str, str], tuple[int, PoolMember]]:
+    """Return number and member by provider and model; of several accounts the first has the number, any may answer.
+
+    Tuples and not `Place`: of thousands only the visible ones are made.
+    """
+    found: dict[tuple[str, str], tuple[int, PoolMember]] = {}
+    for member in pool.members if pool is not None else ():
         key = (member.provider, member.model)
         known = found.get(key)
         if known is None:
-            found[key] = Place(len(found) + 1, member.admissible, member.reason)
-        elif (not member.admissible, member.reason) < (not known.admissible, known.reason):
-            found[key] = Place(known.number, member.admissible, member.reason)
+            found[key] = (len(found) + 1, member)
+        elif (not member.admissible, member.reason) < (not known[1].admissible, known[1].reason):
+            found[key] = (known[0], member)
     return found
 
 
@@ -149,7 +151,7 @@ class AtNode:
 
     node: NodeView
     said: Mapping[tuple[str, str], NodeModel]
-    places: Mapping[tuple[str, str], Place]
+    places: Mapping[tuple[str, str], tuple[int, PoolMember]]
     pool: PoolView | None
 
     def value(self, model: ModelView) -> str:
@@ -159,7 +161,8 @@ class AtNode:
 
     def place(self, model: ModelView) -> Place | None:
         """Return where a model stands, None where it is in no pool."""
-        return self.places.get((model.provider, model.upstream_id))
+        found = self.places.get((model.provider, model.upstream_id))
+        return None if found is None else Place(found[0], found[1].admissible, found[1].reason)
 
     def source(self, model: ModelView) -> str:
         """Return who says so."""

@@ -29,8 +29,9 @@ from routerconsole.console.state import MAX_ROWS, Link
 from routerconsole.console.table import TableModel
 from routerconsole.console.tick import Wants
 
-from .base import ABREAST, Host, ListPane, TextPane, View
+from .base import ABREAST, Host, View
 from .capability_edits import CapabilityEdits
+from .panes import ListPane, TextPane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -329,6 +330,6 @@ def _in_order(at: AtNode, models: Sequence[ModelView]) -> Sequence[ModelView]:
     for model in models:
         said = at.said.get((model.provider, model.upstream_id))
         (unknown if said is None else able if said.value == "yes" else unable).append(model)
-    last = len(at.places) + 1
-    able.sort(key=lambda model: place.number if (place := at.place(model)) is not None else last)
+    last = (len(at.places) + 1, None)
+    able.sort(key=lambda model: at.places.get((model.provider, model.upstream_id), last)[0])
     return [*able, *unknown, *unable]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from routerconsole.console.picker import Picker
     from routerconsole.console.prompt import Prompt
     from routerconsole.console.sending import Proposal
-    from routerconsole.console.views.base import TextPane
+    from routerconsole.console.views.panes import TextPane
 
 
 class BareHost:

@@ -29,6 +29,8 @@ class TableModel(Generic[T]):
         self._given: Sequence[T] = ()
         self._rows: Sequence[T] = ()
         self.orders: Sequence[Order[T]] = ()
+        self.told: tuple[str, bool] | None = None
+        """What `sorted_by` answers where the rows come sorted from a view that does it itself."""
         self._order: int | None = None
         self._turned = False
         self._index: dict[str, int] | None = None
@@ -149,7 +151,7 @@ class TableModel(Generic[T]):
     def sorted_by(self) -> tuple[str, bool] | None:
         """The head of the column the rows are sorted by and whether the largest is first; None: as they came."""
         if self._order is None:
-            return None
+            return self.told
         order = self.orders[self._order]
         return order.title, order.largest_first != self._turned
 

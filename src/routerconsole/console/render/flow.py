@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from routerconsole.console.safe_text import visible
 
 from . import quantity
-from .cells import Column, Line, Role, Run, fit, header, labelled, lay_out, row, wrap
+from .cells import Column, Line, Role, Run, fit, header, labelled, lay_out, orders, row, wrap
 from .requests import short_id
 
 if TYPE_CHECKING:
@@ -57,13 +57,17 @@ def _columns(top: int, now: float) -> tuple[Column[Flow], ...]:
 
     return (
         Column("from ✗cause → to", 28, way, grow=2),
-        Column("n", 5, lambda f: (quantity.count(f.n), Role.TEXT), "right"),
+        Column("n", 5, lambda f: (quantity.count(f.n), Role.TEXT), "right", by=lambda f: f.n),
         Column("", _BAR, bar, drop=6),
-        Column("added p50", 9, lambda f: (added_ms(f.p50_ms), Role.TEXT), "right", drop=1),
-        Column("max", 7, lambda f: (added_ms(f.max_ms), Role.TEXT), "right", drop=4),
-        Column("added $", 9, lambda f: (added_usd(f.added_usd), Role.TEXT), "right", drop=3),
+        Column("added p50", 9, lambda f: (added_ms(f.p50_ms), Role.TEXT), "right", drop=1, by=lambda f: f.p50_ms),
+        Column("max", 7, lambda f: (added_ms(f.max_ms), Role.TEXT), "right", drop=4, by=lambda f: f.max_ms),
+        Column("added $", 9, lambda f: (added_usd(f.added_usd), Role.TEXT), "right", drop=3, by=lambda f: f.added_usd),
         Column("last", 5, lambda f: (ago(f.last, now), Role.DIM), "right", drop=2),
     )
+
+
+FLOW_ORDERS: Final = orders(_columns(1, 0.0))
+"""What flows can be sorted by."""
 
 
 def flow_lines(flows: Sequence[Flow], width: int, *, now: float, top: int) -> tuple[Line, list[Line]]:

@@ -11,7 +11,8 @@ from routerconsole.console.compositor import CellCompositor
 from routerconsole.console.render.bars import bottom_line, notice_lines, prompt_line, top_bar
 from routerconsole.console.render.cells import Line, Role, fit
 from routerconsole.console.render.notes import question as question_lines
-from routerconsole.console.views.base import SIDE_BY_SIDE, ListPane
+from routerconsole.console.views.base import SIDE_BY_SIDE
+from routerconsole.console.views.panes import ListPane
 from routerconsole.console.widgets.canvas import Canvas
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from routerconsole.console.desk import Desk
     from routerconsole.console.theme import Palette
-    from routerconsole.console.views.base import Pane, View
+    from routerconsole.console.views.base import View
+    from routerconsole.console.views.panes import Pane
 
 MIN_WIDTH: Final = 40
 MIN_HEIGHT: Final = 10

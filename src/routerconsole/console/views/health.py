@@ -21,8 +21,9 @@ from routerconsole.console.state import Link
 from routerconsole.console.table import TableModel
 from routerconsole.console.tick import Wants
 
-from .base import Host, ListPane, TextPane, View
+from .base import Host, View
 from .latency import LatencyPane
+from .panes import ListPane, TextPane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,6 +54,10 @@ _SORTS: Final[tuple[tuple[str, Callable[[Row], tuple[float, str]]], ...]] = (
     ("name", lambda row: (0.0, row.key)),
 )
 
+_TITLES: Final = ("prio", "state", "err", "p95", "req", "run", "provider / route")
+"""The column of each of these."""
+_LARGEST_FIRST: Final = frozenset({2, 3, 4, 5})
+
 
 def _badness(row: Row) -> int:
     word = row.provider.status if row.route is None else row.route.status
@@ -82,6 +87,7 @@ class HealthView(View):
             note=self._note,
         )
         detail = TextPane("Provider", (Context.PROVIDERS, Context.HEALTH, Context.DETAIL), draw=self._detail)
+        listed.sorts = (_TITLES, self._sort_by)
         super().__init__("health", host, (listed,), detail)
 
     # -- what is shown -----------------------------------------------------------------------------------------------
@@ -95,6 +101,7 @@ class HealthView(View):
             self.record.add(state.clock, _latencies(metrics), looked_at=self.table.current_key or "")
         if status is not self._status or metrics is not self._metrics or made_of != self._made_of:
             self._status, self._metrics, self._made_of = status, metrics, made_of
+            self.table.told = (_TITLES[self._sort], (self._sort in _LARGEST_FIRST) != self._reverse)
             self.table.set(self._rows(metrics or ()))
         row = self.table.current
         self.detail.about(row.key if row is not None else None)
@@ -172,6 +179,11 @@ class HealthView(View):
         if self._sort == 0 and not self._reverse:  # as the engine has them, which is by priority
             return rows
         return sorted(rows, key=key, reverse=self._reverse)
+
+    def _sort_by(self, title: str) -> None:
+        """Sort by a column; by the same one again turns it round."""
+        place = _TITLES.index(title)
+        self._sort, self._reverse = place, not self._reverse if place == self._sort else False
 
     def _note(self) -> str:
         status = self.host.state.status

@@ -15,7 +15,7 @@ from routerconsole.console.render.incidents import incident_page, report, summar
 from routerconsole.console.safe_text import visible
 from routerconsole.control.new_file import ExportRefusedError, write_new
 
-from .base import TextPane
+from .panes import TextPane
 
 if TYPE_CHECKING:
     from collections.abc import Callable

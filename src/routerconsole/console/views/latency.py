@@ -11,7 +11,7 @@ from routerconsole.console.render.cells import Line, Role, fit, wrap
 from routerconsole.console.render.chart import Point, history
 from routerconsole.console.safe_text import visible
 
-from .base import TextPane
+from .panes import TextPane
 
 if TYPE_CHECKING:
     from collections.abc import Callable

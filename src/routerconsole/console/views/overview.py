@@ -10,10 +10,10 @@ from routerconsole.console.coverage import Coverage, Loss, coverage_of
 from routerconsole.console.incidents import Incident, incidents_of
 from routerconsole.console.render.cells import Line, Role, wrap
 from routerconsole.console.render.coverage import coverage_detail, coverage_lines, coverage_note
-from routerconsole.console.render.flow import flow_detail, flow_lines, flow_note, way
+from routerconsole.console.render.flow import FLOW_ORDERS, flow_detail, flow_lines, flow_note, way
 from routerconsole.console.render.incidents import span_text, title
 from routerconsole.console.render.providers import PROVIDER_ORDERS, provider_detail, provider_lines
-from routerconsole.console.render.requests import RequestLines, short_id
+from routerconsole.console.render.requests import RequestLines, request_orders, short_id
 from routerconsole.console.render.waterfall import request_detail
 from routerconsole.console.reroutes import Flow, Flows, Reroutes, flows_of, rates_of
 from routerconsole.console.safe_text import visible
@@ -22,8 +22,9 @@ from routerconsole.console.state import Link, in_flight, noteworthy
 from routerconsole.console.table import TableModel
 from routerconsole.console.tick import Wants
 
-from .base import ABREAST, Host, ListPane, TextPane, View
+from .base import ABREAST, Host, View
 from .incident_actions import open_incident
+from .panes import ListPane, TextPane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,7 +52,9 @@ class OverviewView(View):
         self.providers: TableModel[ProviderStatus] = TableModel(lambda provider: provider.name)
         self.providers.orders = PROVIDER_ORDERS
         self.flow: TableModel[Flow] = TableModel(lambda flow: flow.key)
+        self.flow.orders = FLOW_ORDERS
         self.latest: TableModel[RequestRow] = TableModel(lambda row: row.id)
+        self.latest.orders = request_orders(host.state.elapsed_ms)
         self.coverage: TableModel[Loss] = TableModel(lambda loss: loss.key)
         self.flows = Flows()
         self.incidents: list[Incident] = []

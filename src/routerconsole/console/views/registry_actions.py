@@ -25,7 +25,7 @@ from routerconsole.control.registry_commands import (
     UnassignAgent,
 )
 
-from .base import TextPane
+from .panes import TextPane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -24,7 +24,7 @@ from routerconsole.control.new_file import ExportRefusedError, write_new
 from routerconsole.control.port import ControlError
 from routerconsole.control.row_text import csv_text, jsonl
 
-from .base import TextPane
+from .panes import TextPane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

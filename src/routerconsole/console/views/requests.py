@@ -9,7 +9,7 @@ from routerconsole.console.filter_prompt import filter_prompt
 from routerconsole.console.log_window import Filter, Older, slow_from, together
 from routerconsole.console.render import quantity
 from routerconsole.console.render.cells import Line, Role, wrap
-from routerconsole.console.render.requests import RequestLines, request_orders, short_id
+from routerconsole.console.render.requests import RequestLines, nothing_shown, request_orders, short_id
 from routerconsole.console.render.waterfall import Moment, moments, request_detail
 from routerconsole.console.safe_text import visible
 from routerconsole.console.saved import SavedFilters
@@ -19,7 +19,8 @@ from routerconsole.console.tick import Wants
 from routerconsole.control.port import ControlError, RequestQuery
 
 from . import request_actions as actions
-from .base import ABREAST, Host, ListPane, TextPane, View
+from .base import ABREAST, Host, View
+from .panes import ListPane, TextPane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -333,7 +334,7 @@ class RequestsView(View):
             self.host.tell(f"log not read: {error.message}", ok=False)
         else:
             if generation == older.generation:
-                older.take(page)
+                older.take(page, self.table.rows)
         finally:
             if generation == older.generation:
                 older.reading = False
@@ -377,22 +378,7 @@ class RequestsView(View):
         return " · ".join(parts)
 
     def _nothing(self) -> Sequence[Line]:
-        state = self.host.state
-        if self.older.reading:
-            return wrap("None of those in memory; looking in the log…", 76, indent=2, role=Role.DIM)
-        if state.requests.rows() or self.filter.active:
-            return wrap("No request passes the filter. Esc clears it, ! inverts it.", 76, indent=2, role=Role.DIM)
-        if not state.loaded:
-            waiting = state.link in {Link.CONNECTING, Link.LIVE}
-            return [(("  reading the log…" if waiting else "  no engine answers yet; see the line above", Role.DIM),)]
-        endpoint = (
-            visible(state.status.endpoint, 80) if state.status is not None and state.status.endpoint else "the endpoint"
-        )
-        return [
-            *wrap(f"No requests yet. Point a client at {endpoint}:", 76, indent=2),
-            (('    eval "$(routerconsole env)"', Role.INFO),),
-            *wrap("or send one: `routerconsole complete hello`.", 76, indent=2),
-        ]
+        return nothing_shown(self.host.state, reading=self.older.reading, filtered=self.filter.active)
 
     def _detail(self, width: int) -> list[Line]:
         state = self.host.state

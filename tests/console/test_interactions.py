@@ -8,6 +8,7 @@ import pytest
 from tests.console.fake_control import FakeControl, failed, failed_over, provider, request
 from tests.console.scenes import fleet
 from tests.console.stage import Stage, stage
+from tests.console.whole import whole
 from textual.color import Color
 
 from routerconsole.console.actions import ACTIONS, Bindings
@@ -309,6 +310,27 @@ async def test_sort_keeps_its_order_while_figures_change() -> None:
         on.desk.overview.providers.sort_by("p95")
         on.control.now = replace(status, providers=tuple(replace(p, p95_ms=None) for p in status.providers[:1]))
         await on.until(lambda: order(on) == "a", "one is left")
+
+
+async def test_sort_in_every_list_changes_the_order_or_says_that_there_is_one() -> None:
+    """`o` and `O` answer in every list of every view; where a list is sorted by a shown column, its title says so."""
+    async with stage(whole(), size=(200, 60)) as on:
+        for number in range(1, 7):
+            await on.press(str(number))
+            view = on.desk.view
+            for place, pane in enumerate(view.lists):
+                view.focus = place
+                on.desk.state.last = None
+                await on.press("o", "O")
+                by = pane.table.sorted_by
+                assert by is not None or on.desk.state.last is not None, (view.mode, pane.name)
+                if by is not None and pane.table.rows and f" {by[0]}" in on.text():
+                    assert (
+                        f"{by[0]}▲" in on.text()
+                        or f"{by[0]}▼" in on.text()
+                        or f"▲{by[0]}" in on.text()
+                        or f"▼{by[0]}" in on.text()
+                    )
 
 
 # -- undo, read-only, action log --------------------------------------------------------------------------------------

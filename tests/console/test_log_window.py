@@ -54,11 +54,10 @@ def test_pages_are_kept_up_to_a_number_and_end() -> None:
     """Beyond 2,000 the first read give way; the last page says so."""
     older = Older()
     for start in range(0, MAX_ROWS + 400, 200):
-        older.take(RequestPage(tuple(request(n) for n in range(start, start + 200)), "7"))
-    assert len(older.rows) == MAX_ROWS
-    assert not older.ended
-    older.take(RequestPage((), None))
-    assert older.ended
+        older.take(RequestPage(tuple(request(n) for n in range(start, start + 200)), "7"), ())
+    assert (len(older.rows), older.ended) == (MAX_ROWS, False)
+    older.take(RequestPage((), None), ())
+    assert (len(older.rows), older.ended) == (MAX_ROWS, True)
     older.forget()
     assert (older.rows, older.ended, older.generation) == ({}, False, 1)
 
@@ -69,3 +68,13 @@ def test_slow_is_over_the_p95() -> None:
     assert slow_from(rows) == 94.0
     assert slow_from([*rows, request(101, total_ms=float("nan")), running(102)]) == 94.0
     assert slow_from([running(1)]) is None
+
+
+def test_what_is_shown_when_the_past_is_read_stays() -> None:
+    """Rows between the past and the live list do not fall into a hole when newer ones push them out."""
+    older, shown = Older(), [request(n) for n in range(100, 300)]
+    older.take(RequestPage(tuple(request(n) for n in range(99, 49, -1)), "7"), shown)
+    later = [request(n) for n in range(250, 250 + MAX_ROWS)]
+    rows, cut = together(later, list(older.rows.values()), newest=False)
+    assert [row.id for row in rows[:300]] == [request(n).id for n in range(50, 350)]
+    assert cut

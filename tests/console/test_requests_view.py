@@ -34,7 +34,7 @@ def old(number: int, **changes: Any) -> Any:
 def copied(on: Stage) -> list[str]:
     """Let copies end up in a list instead of the terminal."""
     kept: list[str] = []
-    on.app.copy = kept.append  # type: ignore[method-assign]  # a pilot has no terminal to hand them to
+    on.app.copy = kept.append  # type: ignore[assignment, method-assign]  # a pilot has no terminal to hand them to
     return kept
 
 

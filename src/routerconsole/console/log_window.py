@@ -100,14 +100,14 @@ class Older:
         self.rows, self.next, self.ended, self.reading = {}, None, False, False
         self.generation += 1
 
-    def take(self, page: RequestPage) -> int:
-        """Add a page and return how many of its rows are new."""
-        before = len(self.rows)
+    def take(self, page: RequestPage, shown: Sequence[RequestRow]) -> None:
+        """Add a page below the rows that are shown, which stay although newer ones push them out of the live list."""
+        if not self.rows:
+            self.rows = {row.id: row for row in sorted(shown, key=_place, reverse=True) if not in_flight(row)}
         self.rows.update((row.id, row) for row in page.requests if not in_flight(row))
         while len(self.rows) > MAX_ROWS:  # the newest give way: who reads backwards has seen them
             del self.rows[next(iter(self.rows))]
         self.next, self.ended = page.next, page.next is None
-        return len(self.rows) - before
 
 
 def together(live: Sequence[RequestRow], older: Sequence[RequestRow], *, newest: bool) -> tuple[list[RequestRow], bool]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.safe_text import visible
+from routerconsole.console.state import Link
 
 from . import quantity
-from .cells import Column, Line, Role, Run, header, lay_out, orders, row
+from .cells import Column, Line, Role, Run, header, lay_out, orders, row, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from routerconsole.console.state import ConsoleState
     from routerconsole.console.table import Order
     from routerconsole.control.views import RequestRow
 
@@ -111,6 +113,24 @@ def _columns(elapsed: Callable[[RequestRow], float | None]) -> tuple[Column[Requ
         Column("cost", 8, lambda r: (quantity.cost(r.cost_usd), Role.TEXT), "right", drop=8, by=lambda r: r.cost_usd),
         Column("flags", 14, lambda r: (flags(r), Role.WARN), drop=9, grow=1),
     )
+
+
+def nothing_shown(state: ConsoleState, *, reading: bool, filtered: bool) -> list[Line]:
+    """Return what stands in a log without rows: what is going on, or what to do next."""
+    if reading:
+        return wrap("None of those in memory; looking in the log…", 76, indent=2, role=Role.DIM)
+    if filtered or state.requests.rows():
+        return wrap("No request passes the filter. Esc clears it, ! inverts it.", 76, indent=2, role=Role.DIM)
+    if not state.loaded:
+        waiting = state.link in {Link.CONNECTING, Link.LIVE}
+        return [(("  reading the log…" if waiting else "  no engine answers yet; see the line above", Role.DIM),)]
+    known = state.status is not None and state.status.endpoint
+    endpoint = visible(state.status.endpoint, 80) if state.status is not None and known else "the endpoint"
+    return [
+        *wrap(f"No requests yet. Point a client at {endpoint}:", 76, indent=2),
+        (('    eval "$(routerconsole env)"', Role.INFO),),
+        *wrap("or send one: `routerconsole complete hello`.", 76, indent=2),
+    ]
 
 
 class RequestLines:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 FRESH_S: Final = 2.0
 """Seconds a snapshot is shown before it is read again while a view wants it; an event that changes it is quicker."""
+SHARE: Final = 20.0
+"""A snapshot is read again after so many times what it took, where that is longer."""
+CHANGED_SHARE: Final = 4.0
+"""The same for one that was changed."""
 
 
 class Read(StrEnum):
@@ -39,6 +43,19 @@ _CHANGED_BY: Final = {
     EventType.DISCOVERY_UPDATED: _REGISTRY,
     EventType.CONFIG_RELOADED: _REGISTRY,
     EventType.POOL_CHANGED: frozenset({Read.POOLS}),
+    **dict.fromkeys(
+        (
+            EventType.CIRCUIT_OPENED,
+            EventType.CIRCUIT_HALF_OPEN,
+            EventType.CIRCUIT_CLOSED,
+            EventType.CIRCUIT_RESET,
+            EventType.GATE_STARTED,
+            EventType.GATE_ENDED,
+            EventType.PROVIDER_ENABLED,
+            EventType.PROVIDER_DISABLED,
+        ),
+        frozenset({Read.NODES, Read.POOLS}),
+    ),
 }
 
 
@@ -65,26 +82,34 @@ class Snapshots:
 
 @dataclass(slots=True)
 class Freshness:
-    """When each snapshot was read last, by the caller's monotonic seconds."""
+    """When each snapshot was read last and how long that took, by the caller's monotonic seconds.
 
-    _read_at: dict[Read, float] = field(default_factory=dict)
+    What takes long is read less often, however often it changes: the models of a registry of thousands.
+    """
+
+    _read: dict[Read, tuple[float, float]] = field(default_factory=dict)
+    _changed: set[Read] = field(default_factory=set)
 
     def due(self, wanted: Iterable[Read], clock: float) -> list[Read]:
         """Return the wanted ones that were never read, are old, or were changed since."""
-        return [read for read in wanted if clock - self._read_at.get(read, -FRESH_S) >= FRESH_S]
+        return [read for read in wanted if read not in self._read or clock >= self._until(read)]
 
-    def read(self, read: Read, clock: float) -> None:
-        """Note that one was read."""
-        self._read_at[read] = clock
+    def _until(self, read: Read) -> float:
+        at, took = self._read[read]
+        return at + (CHANGED_SHARE * took if read in self._changed else max(FRESH_S, SHARE * took))
+
+    def read(self, read: Read, clock: float, took: float = 0.0) -> None:
+        """Note that one was read at `clock`, and the seconds that took."""
+        self._read[read] = (clock, took)
+        self._changed.discard(read)
 
     def changed(self, kind: EventType) -> None:
         """Note an event: what it changed is due again."""
-        for read in _CHANGED_BY.get(kind, ()):
-            self._read_at.pop(read, None)
+        self._changed |= _CHANGED_BY.get(kind, frozenset())
 
     def forget(self) -> None:
         """Another engine answers: everything is due."""
-        self._read_at.clear()
+        self._read.clear()
 
 
 async def read_into(snapshots: Snapshots, read: Read, control: Control) -> None:

@@ -157,11 +157,12 @@ class Puller:
 
     async def _snapshots(self, pulled: Pulled, wants: Wants) -> None:
         """Read what views want and is due."""
-        clock = asyncio.get_running_loop().time()
-        for read in self._fresh.due(sorted(wants.reads), clock):
+        clock = asyncio.get_running_loop().time
+        for read in self._fresh.due(sorted(wants.reads), clock()):
             pulled.snapshots = pulled.snapshots or Snapshots()
+            began = clock()
             await read_into(pulled.snapshots, read, self._control)
-            self._fresh.read(read, clock)
+            self._fresh.read(read, clock(), clock() - began)
 
     async def _newest(self, pulled: Pulled) -> None:
         page = await self._control.requests(RequestQuery(limit=ROWS_PAGE))

@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.conftest import MakeStand
 from tests.e2e.stand import TOOL, Reply, Stand
 
+from routerconsole.control.registry_commands import RegisterModel
 from routerconsole.simulator import Behaviour
 
 MODELS = {name: [{"id": "m", "capabilities": ["text", "tools"]}] for name in "ab"}
@@ -228,3 +229,38 @@ async def test_a_models_default_temperature_is_sent_where_the_request_names_none
     assert await sent("/v1/embeddings", {"model": "a/m", "input": "x"}) is None
     await command(stand, "update_model", provider="a", model="m", fields={"default_temperature": None})
     assert await sent("/v1/chat/completions", chat) is None
+
+
+async def test_E02_a_model_in_three_pools_is_removed_under_traffic(make: MakeStand) -> None:
+    """Streams in flight end whole where they began; every pool is without it at once, and nobody goes there again."""
+    pools = [{"id": name, "members": ["a/m", "b/m"]} for name in ("one", "two", "three")]
+    stand = await make(models=MODELS, providers=ROOM, pools=pools)
+    stand.sims["a"].set("m", Behaviour(tokens=60, tokens_per_second=100))
+    before = [asyncio.ensure_future(stand.stream(name)) for name in ("one", "two", "three", "auto", "tools", "a/m")]
+    await stand.until(lambda: len(stand.sims["a"].received) == len(before), "all of them at a")
+    await command(stand, "remove_model", provider="a", model="m")
+    assert not any(task.done() for task in before)
+    for name in ("one", "two", "three", "auto", "tools", "text"):
+        assert await pool(stand, name) == ["b/m"]
+        assert (await stand.chat(name)).served_by == "b/m"
+    assert (await stand.chat("a/m")).status == 404
+    assert not [row for row in (await stand.get("/v1/models")).json["data"] if row["id"] == "a__m"]
+    for reply in await asyncio.gather(*before):
+        assert (reply.status, reply.served_by, reply.finished, reply.in_band) == (200, "a/m", True, None)
+    assert len(stand.sims["a"].received) == len(before)
+    assert stand.idle
+
+
+async def test_C4_14_every_face_works_on_the_one_registry(make: MakeStand) -> None:
+    """What one writes, the others read and requests go by: the port inside, the control plane and the data plane."""
+    stand = await make(models=MODELS, providers=ROOM)
+    stand.sims["a"].set("new", Behaviour())
+    await stand.node.control.do(RegisterModel("a", "new", {"tags": ["x"]}), actor="tester")
+    assert (await stand.get("/api/v1/models/a%2Fnew")).json["tags"] == ["x"]
+    assert "a__new" in [row["id"] for row in (await stand.get("/v1/models")).json["data"]]
+    assert (await stand.chat("new")).served_by == "a/new"
+    await command(stand, "set_capability", provider="a", model="new", node="tools", value="no")
+    view = await stand.node.control.registry_model("a", "new")
+    assert view is not None
+    assert view.capabilities["interaction.tool-calling"].value == "no"
+    assert (await stand.chat("new", **FORCED)).error["code"] == "capability_unavailable"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.console.fake_control import FakeControl, failed, failed_over, provider, request
@@ -15,8 +17,11 @@ from routerconsole.console.actions import ACTIONS, Bindings
 from routerconsole.console.keymap import keymap_problems
 from routerconsole.console.options import ConsoleExit, ExitReason
 from routerconsole.console.palette import MANUAL
+from routerconsole.console.sending import Proposal
+from routerconsole.console.views.panes import ListPane
 from routerconsole.console.widgets.canvas import Canvas
 from routerconsole.control.commands import Drain, Target
+from routerconsole.control.registry_commands import SetCapability, Undo
 
 MODES = ("overview", "health", "capabilities", "registry", "requests", "evals")
 
@@ -278,6 +283,53 @@ async def test_next_error_forth_and_back() -> None:
             assert on.desk.requests.table.current_key == rows[place].id
 
 
+# -- marks, copy, export -----------------------------------------------------------------------------------------------
+
+
+async def test_marks_one_by_one_as_a_range_and_all_gone() -> None:
+    """Space marks and goes on, `v` begins and ends a range, the title counts them, Esc takes all away."""
+    async with stage(whole(), size=(200, 60)) as on:
+        await on.press("3")
+        view = on.desk.view
+        place = next(n for n, pane in enumerate(view.lists) if isinstance(pane, ListPane) and pane.markable)
+        await on.until(lambda: view.lists[place].table.rows, "models")
+        view.focus = place
+        await on.press("g", "space", "space")
+        await on.sees("◆ 2 marked")
+        await on.press("v", "j", "j")
+        await on.sees("v ends the range")
+        await on.press("v")
+        assert len(view.lists[place].table.marked) == min(5, len(view.lists[place].table.rows))
+        await on.press("escape")
+        await on.loses("marked")
+
+
+async def test_copy_hands_id_text_and_json_to_the_terminal() -> None:
+    """`c`, `y` and `Y` on a request copy its id, its text, its JSON; the bottom line says what was copied."""
+    kept: list[str] = []
+    async with stage(FakeControl(provider("groq"), rows=[request(1)]), size=(140, 30)) as on:
+        on.app.copy = kept.append  # type: ignore[assignment, method-assign]  # a pilot has no terminal
+        await on.press("5", "enter")
+        await on.sees("Why")
+        for key, said in (("c", "id copied"), ("y", "as text copied"), ("Y", "as JSON copied")):
+            await on.press(key)
+            await on.sees(said)
+    assert kept[0] == request(1).id
+    assert "000001" in kept[1]
+    assert json.loads(kept[2])["id"] == request(1).id
+
+
+async def test_export_asks_where_and_writes_what_is_shown(tmp_path: Path) -> None:
+    """`W` asks for a path and writes the rows that pass the filter."""
+    rows = [request(1), failed(2), request(3)]
+    async with stage(FakeControl(provider("groq"), rows=rows), size=(140, 30)) as on:
+        await on.press("5", "slash", *"err", "enter", "W", "ctrl+u")
+        on.desk.paste(str(tmp_path / "rows.jsonl"))
+        await on.press("enter")
+        await on.sees("1 row")
+    assert [json.loads(line)["id"] for line in (tmp_path / "rows.jsonl").read_text().splitlines()] == [rows[1].id]
+
+
 # -- sort -------------------------------------------------------------------------------------------------------------
 
 
@@ -336,12 +388,16 @@ async def test_sort_in_every_list_changes_the_order_or_says_that_there_is_one() 
 # -- undo, read-only, action log --------------------------------------------------------------------------------------
 
 
-async def test_undo_says_what_it_needs() -> None:
-    """`z` without a change of this console says so and sends nothing."""
+async def test_undo_takes_the_last_change_back() -> None:
+    """`z` sends the number of the last change made here; without one it says so and sends nothing."""
     async with stage(ten()) as on:
         await on.press("z")
         await on.sees("nothing made here can be undone")
         assert on.control.commands == []
+        on.desk.propose(Proposal(SetCapability("a", "a-large", "tools", "no"), "a/a-large", asks=False))
+        await on.until(lambda: on.control.audit_rows, "the change")
+        await on.press("z")
+        await on.until(lambda: on.control.commands[-1] == Undo(1), "the undo")
 
 
 async def test_read_only_has_none_of_the_mutating_actions_anywhere() -> None:

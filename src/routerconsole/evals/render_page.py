@@ -1,0 +1,121 @@
+"""The report as a page without scripts, links or anything fetched, and the matrix as SVG."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Final
+
+from routerconsole.domain.visible import cells, visible
+
+from .render_json import iso
+from .render_text import TITLE
+from .report import separation_text
+from .types import RunReport, ScenarioReport, Status, TargetReport
+
+_FILL: Final[dict[Status, str]] = {
+    Status.PASS: "#1b7f3b",
+    Status.FAIL: "#b3261e",
+    Status.TRUNCATED: "#8a6d00",
+    Status.REFUSED: "#8a6d00",
+    Status.INCONCLUSIVE: "#5f6368",
+    Status.ERROR: "#8e4ec6",
+    Status.RATE_LIMITED: "#8e4ec6",
+    Status.UNSUPPORTED: "#5f6368",
+    Status.SKIPPED: "#5f6368",
+}
+_GLYPH: Final[dict[Status, str]] = {
+    Status.PASS: "✓",
+    Status.FAIL: "✗",
+    Status.ERROR: "!",
+    Status.RATE_LIMITED: "!",
+    Status.TRUNCATED: "…",
+    Status.REFUSED: "∅",
+}
+_STYLE: Final = (
+    "body{font:14px/1.5 system-ui,sans-serif;margin:2rem;color:#1f1f1f;background:#fff}"
+    "table{border-collapse:collapse;margin:1rem 0}th,td{border:1px solid #ccc;padding:.3rem .6rem;text-align:left;"
+    "vertical-align:top}th{background:#f4f4f4}td.v{font-weight:600}pre{margin:0;white-space:pre-wrap;max-width:40rem}"
+)
+_ROW: Final = 24
+_CHAR: Final = 7.3
+_COLUMN: Final = 130
+
+
+def html(report: RunReport) -> str:
+    """Return one self-contained page; a content policy inside it forbids scripts and fetching."""
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
+        f"<title>{TITLE}</title><style>{_STYLE}</style></head><body><h1>{TITLE}</h1>",
+        f"<p>Run {_text(report.run_id)}, {report.state}, started {iso(report.started_at)}</p>",
+        svg(report),
+    ]
+    for column in report.targets:
+        parts += [f"<h2>{_text(column.id)}</h2>", _standing(column), "<table><tr>"]
+        heads = ("scenario", "verdict", "k/n", "95 %", "latency ms", "TTFT ms", "USD", "expected", "actual")
+        parts += [*(f"<th>{head}</th>" for head in heads), "</tr>", *(_line(square) for square in column.scenarios)]
+        parts.append("</table>")
+    if report.pairs:
+        parts += ["<h2>Columns compared</h2><ul>"]
+        parts += [f"<li>{_text(separation_text(pair), 400)}</li>" for pair in report.pairs] + ["</ul>"]
+    return "\n".join([*parts, "</body></html>"]) + "\n"
+
+
+def _text(text: str, limit: int = 256) -> str:
+    return escape(visible(text, limit))
+
+
+def _standing(column: TargetReport) -> str:
+    served = "–" if column.availability is None else f"{column.availability:.0%}"
+    low, high = column.ci
+    return f"<p>{column.k} of {column.n} passed (95 % {low:.2f}–{high:.2f}), availability {served}</p>"
+
+
+def _line(square: ScenarioReport) -> str:
+    cost = "–" if square.cost_usd is None else f"{square.cost_usd:.6f}"
+    numbers = ["–" if value is None else f"{value:.0f}" for value in (square.latency_ms, square.ttft_ms)]
+    plain = [f"{square.k}/{square.n}", f"{square.ci[0]:.2f}–{square.ci[1]:.2f}", *numbers, cost]
+    told = [square.expected, square.actual or square.error]
+    return "".join(
+        [
+            f"<tr><td>{_text(square.scenario_id)}</td>",
+            f'<td class="v" style="color:{_FILL[square.status]}">{_text(square.summary)}</td>',
+            *(f"<td>{value}</td>" for value in plain),
+            *(f"<td><pre>{_text(value, 1000)}</pre></td>" for value in told),
+            "</tr>",
+        ]
+    )
+
+
+def svg(report: RunReport) -> str:
+    """Return the matrix: a row per scenario, a column per target, each square with its mark and k/n."""
+    rows = list(
+        dict.fromkeys(
+            [*(ref.id for ref in report.scenarios), *(s.scenario_id for c in report.targets for s in c.scenarios)]
+        )
+    )
+    left = max((cells(visible(row)) for row in rows), default=8) * _CHAR + 24
+    width, height = left + _COLUMN * len(report.targets) + 8, _ROW * (len(rows) + 1) + 8
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height}" '
+        f'viewBox="0 0 {width:.0f} {height}" font-family="monospace" font-size="12" role="img" '
+        f'aria-label="{TITLE}"><rect width="100%" height="100%" fill="#ffffff"/>'
+    ]
+    for y, row in enumerate(rows, start=1):
+        parts.append(f'<text x="8" y="{_ROW * y + 16}" fill="#1f1f1f">{_text(row)}</text>')
+    for x, column in enumerate(report.targets):
+        at = left + _COLUMN * x
+        parts.append(f'<text x="{at:.0f}" y="16" fill="#1f1f1f">{_text(column.id, 17)}</text>')
+        squares = {square.scenario_id: square for square in column.scenarios}
+        parts += [_tile(squares[row], at, _ROW * y) for y, row in enumerate(rows, start=1) if row in squares]
+    return "\n".join([*parts, "</svg>"])
+
+
+def _tile(square: ScenarioReport, x: float, y: int) -> str:
+    said = f"{square.k}/{square.n}" if square.n else str(square.status)
+    mark = f"{_GLYPH.get(square.status, '·')} {said}"
+    fill = _FILL[square.status]
+    return (
+        f'<rect x="{x:.0f}" y="{y + 1}" width="{_COLUMN - 8}" height="{_ROW - 3}" rx="3" fill="{fill}"/>'
+        f'<text x="{x + 6:.0f}" y="{y + 16}" fill="#ffffff">{_text(mark)}<title>{_text(square.summary)}</title></text>'
+    )

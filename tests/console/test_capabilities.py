@@ -176,6 +176,19 @@ def test_demand_says_when_the_log_does_not_reach_back_an_hour() -> None:
     assert demand.since == at(1)
 
 
+async def test_L_goes_to_the_requests_that_needed_the_node() -> None:
+    """The log is filtered by the node's word; a node without one says so."""
+    async with stage(lab(), size=WIDE) as on:
+        await opened(on, "reasoning")
+        await on.press("L")
+        await on.until(lambda: on.desk.view.mode == "requests", "the log")
+        await on.until(lambda: len(on.desk.requests.table.rows) == 6, "six requests")
+        await on.press("minus")
+        on.desk.show("capabilities", "x-rays")
+        await on.press("L")
+        await on.sees("no request can name x-rays")
+
+
 # -- the tree ---------------------------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ class Context(StrEnum):
     NOTE = "note"
     INCIDENT = "incident"
     EVALS = "evals"
+    MATRIX = "matrix"
 
 
 LABEL: Final[Mapping[Context, str]] = {
@@ -50,6 +51,7 @@ LABEL: Final[Mapping[Context, str]] = {
     Context.NOTE: "in the action log and other pages",
     Context.INCIDENT: "on an incident",
     Context.EVALS: "in Evals",
+    Context.MATRIX: "in the matrix of scenarios and targets",
 }
 
 
@@ -77,6 +79,7 @@ def _actions() -> tuple[Action, ...]:
         Action("view.capabilities", ("3",), "", "Capabilities: who can do what, and who says so", everywhere),
         Action("view.registry", ("4",), "", "Registry: models, their fields, staged edits", everywhere),
         Action("view.requests", ("5",), "", "Requests: the live log", everywhere),
+        Action("view.evals", ("6",), "", "Evals: who passed what", everywhere),
         Action("view.back", ("minus",), "", "back to the view before", everywhere),
         Action("help", ("question_mark", "f1"), "help", "all keys; typing narrows, Enter does it", everywhere),
         Action("quit", ("q", "ctrl+q"), "quit", "quit; asks when requests are in flight", everywhere),
@@ -129,6 +132,7 @@ def _actions() -> tuple[Action, ...]:
         ),
         Action("capability.accept", ("a",), "accept", "accept the measured value", able, mutating=True),
         Action("capability.filter", ("slash",), "filter", "show only models whose name has all the words", tree),
+        Action("capability.requests", ("L",), "log", "the requests that needed this node", tree),
         Action("capability.forget", ("F",), "forget", "forget what was learned to be missing", able, mutating=True),
         Action("capability.extend", ("A",), "add", "add a node to the tree", able, mutating=True),
         Action(
@@ -206,6 +210,8 @@ def _actions() -> tuple[Action, ...]:
         ),
         Action("registry.copy", ("c",), "", "copy the model's id", book),
         Action("overview.failure", ("e",), "last fail", "the newest failed or failed-over request", Context.OVERVIEW),
+        Action("evals.left", ("h", "left"), "", "previous target; l goes to the next", Context.MATRIX),
+        Action("evals.compare", ("b",), "compare", "compare with this target, or no longer", Context.EVALS),
         Action("log.freeze", ("f",), "freeze", "freeze the log, or follow it again", requests),
         Action("log.filter", ("slash",), "filter", "filter: words, fo, err, prov:groq, code:429, lat>2s, …", requests),
         Action("log.invert", ("exclamation_mark",), "", "turn the filter into its opposite", requests),

@@ -28,6 +28,7 @@ from routerconsole.console.snapshots import Read
 from routerconsole.console.state import MAX_ROWS, Link
 from routerconsole.console.table import TableModel
 from routerconsole.console.tick import Wants
+from routerconsole.domain.capability import Word
 
 from .base import ABREAST, Host, View
 from .capability_edits import CapabilityEdits
@@ -189,6 +190,8 @@ class CapabilitiesView(View):
                 self._out()
             case "capability.filter":
                 self._filter_line()
+            case "capability.requests":
+                self._requests()
             case _ if action_id.startswith("capability."):
                 self._edit(action_id)
             case _:
@@ -241,6 +244,15 @@ class CapabilitiesView(View):
             self._edits.extend(node, nodes)
         elif models := self._meant():
             self._edits.change(action_id, node, models)
+
+    def _requests(self) -> None:
+        """Go to the requests that needed the node; chat itself is needed without being named."""
+        row = self.tree.current
+        words = row.node.aliases if row is not None else ()
+        if words:
+            self.host.show_requests("" if Word.TEXT in words else f"cap:{words[0]}")
+        else:
+            self.host.tell(f"no request can name {self._leaf}: it has no word", ok=False)
 
     def _filter_line(self) -> None:
         self.focus = self._last_list = MODELS

@@ -57,6 +57,21 @@ def test_outside_of_chains_its_capability_counts() -> None:
     assert proposed(registry(there("t"), other), key("unheard")) == ""
 
 
+def test_a_model_nobody_registered_is_replaced_by_what_its_name_says_it_can() -> None:
+    """Tools for tools and vision for vision; text alone stands in only for what can nothing more."""
+
+    def can(name: str, *words: Word) -> Model:
+        return replace(there(name), layers={NODE_OF[word]: (Layer(Source.DISCOVERY, Tri.YES),) for word in words})
+
+    talks, calls, sees = can("t", Word.TEXT), can("c", Word.TEXT, Word.TOOLS), can("s", Word.TEXT, Word.VISION)
+    installed = registry(talks, calls, sees)
+    for name, stand_in in (("llama3.1:8b", "o/c"), ("llava:13b", "o/s"), ("gemma2:2b", "o/t"), ("unheard", "")):
+        assert proposed(installed, key(name)) == stand_in, name
+    assert proposed(registry(talks), key("llava:13b")) == ""
+    asked = replace(sees, upstream_id="v", listed=False)
+    assert proposed(registry(talks, calls, asked, sees), key("v")) == "o/s"
+
+
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\nconnection: close\r\n\r\n"
 
 

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from routerconsole.control.port import ControlError
+from routerconsole.domain.capability import NODE_OF, Tri, Word, strongest
 from routerconsole.domain.events import EventType, Fact
-from routerconsole.domain.registry import ModelState, ProviderKind
+from routerconsole.domain.guess import hints
+from routerconsole.domain.registry import AUTO_POOL, ModelState, ProviderKind
 from routerconsole.domain.route import ModelKey
 from routerconsole.providers.dialect import WireRequest
 from routerconsole.providers.frames import FrameError
@@ -27,8 +29,9 @@ from routerconsole.providers.transport import Timings, TransportError
 from .clock import iso
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
+    from routerconsole.domain.capability import Layer
     from routerconsole.domain.registry import Registry
     from routerconsole.providers.client import Target
 
@@ -255,20 +258,30 @@ class _Failed(Exception):
 def proposed(registry: Registry, key: ModelKey) -> str:
     """Return the next installed model of the chain a model stands in (`provider/model`); empty where there is none.
 
-    Chains are pools with a written order; a model in none is replaced from the pools of its own capabilities.
+    Chains are pools with a written order. A model in none is replaced by the first one installed that shares most of
+    what it can, going by its name where it is not registered: text alone is shared by all, and makes no stand-in for
+    a model that can more.
     """
     chains = [pool.listed for pool in registry.pools.values() if key in pool.listed]
-    if not chains:
-        model = registry.models.get(key)
-        nodes = () if model is None else tuple(model.layers)
-        chains = [
-            (key, *pool.members) for pool in registry.pools.values() if pool.node in nodes and key in pool.members
-        ]
     for chain in chains:
         place = chain.index(key)
         for other in _installed(registry, (*chain[place + 1 :], *chain[:place]), but=key):
             return f"{other.provider}/{other.model}"
-    return ""
+    if chains:
+        return ""
+    model = registry.models.get(key)
+    wanted = _yes(hints(ProviderKind.OLLAMA, key.model, True) if model is None else model.layers)
+    wanted = wanted - {NODE_OF[Word.TEXT]} or wanted
+    shared = {
+        other: len(wanted & _yes(registry.models[other].layers))
+        for other in _installed(registry, registry.pools[AUTO_POOL].members, but=key)
+    }
+    best = max(shared, key=shared.__getitem__, default=None)
+    return f"{best.provider}/{best.model}" if best is not None and shared[best] else ""
+
+
+def _yes(layers: Mapping[str, tuple[Layer, ...]]) -> frozenset[str]:
+    return frozenset(node for node, said in layers.items() if strongest(said).value is Tri.YES)
 
 
 def _installed(registry: Registry, chain: tuple[ModelKey, ...], *, but: ModelKey) -> Iterator[ModelKey]:

@@ -97,7 +97,7 @@ async def test_raw_error_of_the_guilty_attempt_is_at_most_three_keys_from_overvi
     """Beats-all: from the first screen at 80x24 three keys show the upstream's own words."""
     async with stage(fleet()) as on:
         assert on.desk.view.mode == "overview"
-        await on.press("tab", "enter")
+        await on.press("tab", "enter", "enter")
         await on.sees("✗", "retry-after 20s")
 
 

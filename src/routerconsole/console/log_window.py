@@ -94,20 +94,29 @@ class Older:
     ended: bool = False
     reading: bool = False
     generation: int = 0
+    version: int = 0
 
     def forget(self) -> None:
         """Let go of everything; a page still under way belongs to nobody."""
         self.rows, self.next, self.ended, self.reading = {}, None, False, False
         self.generation += 1
+        self.version += 1
 
     def take(self, page: RequestPage, shown: Sequence[RequestRow]) -> None:
         """Add a page below the rows that are shown, which stay although newer ones push them out of the live list."""
-        if not self.rows:
-            self.rows = {row.id: row for row in sorted(shown, key=_place, reverse=True) if not in_flight(row)}
+        if self.next is None:
+            newest = sorted(shown, key=_place, reverse=True)
+            self.rows = {row.id: row for row in newest if not in_flight(row)} | self.rows
         self.rows.update((row.id, row) for row in page.requests if not in_flight(row))
         while len(self.rows) > MAX_ROWS:  # the newest give way: who reads backwards has seen them
             del self.rows[next(iter(self.rows))]
         self.next, self.ended = page.next, page.next is None
+        self.version += 1
+
+    def add(self, row: RequestRow) -> None:
+        """Add one row that was looked for."""
+        self.rows[row.id] = row
+        self.version += 1
 
 
 def together(live: Sequence[RequestRow], older: Sequence[RequestRow], *, newest: bool) -> tuple[list[RequestRow], bool]:

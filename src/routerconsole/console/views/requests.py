@@ -78,7 +78,7 @@ class RequestsView(View):
         if self.table.following and self.older.rows and not self.filter.active:
             self.older.forget()  # back among the newest
         aging = int(state.now.timestamp()) if self.filter.wanted.looks_at_age else None
-        seen = (state.requests.version, self.filter.wanted, self.older.generation, len(self.older.rows), aging)
+        seen = (state.requests.version, self.filter.wanted, self.older.version, aging)
         if seen != self._seen:
             self._seen = seen
             rows, self._cut = together(
@@ -159,7 +159,7 @@ class RequestsView(View):
             self.host.tell(f"requests: there is no {visible(request_id, 60)} in the log", ok=False)
             return
         self.table.freeze()
-        self.older.rows[detail.row.id] = detail.row
+        self.older.add(detail.row)
         self.sync()
         self.table.go(detail.row.id)
         self.sync()

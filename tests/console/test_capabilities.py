@@ -372,6 +372,15 @@ async def test_marks_work_from_the_tree_node_by_node() -> None:
         await on.loses("marked")
 
 
+async def test_thousands_of_marked_models_are_refused_at_once() -> None:
+    """What would keep the engine busy for minutes is not asked for: the bottom line says how many can be marked."""
+    async with stage(big(600), size=WIDE) as on:
+        await opened(on)
+        await on.press("v", "G", "v", "n")
+        await on.sees("600 models are too many at once: mark 500 at most")
+        assert on.desk.question is None
+
+
 async def test_A_adds_a_node_and_goes_there() -> None:
     """A new node is typed below the selected one, refused while it cannot be, added, and selected once it is there."""
     control = lab()

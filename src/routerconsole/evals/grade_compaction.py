@@ -22,7 +22,9 @@ def grade_compaction(kind: str, facts: Facts) -> Finding | None:
     for reply in made:
         if not reply.text.strip():
             return Finding(False, wanted, f"{reply.label}: empty notes")
-    before, after = sum(_asked(reply) for reply in made), len(made[-1].text)
+    # each prompt after the first holds the notes so far, which are no part of the transcript
+    before = sum(_asked(reply) for reply in made) - sum(len(reply.text) for reply in made[:-1])
+    after = len(made[-1].text)
     return Finding(after <= before * _SHARE, wanted, f"{after} of {before} characters: {shown(made[-1].text)}")
 
 

@@ -659,3 +659,12 @@ async def test_hostile_names_and_details_reach_the_screen_harmless() -> None:
         await on.press("escape", "j", "p")
         await on.sees("Latency of groq/m[red]")
         assert not any(char in on.text() for char in ("\x1b", "\x07", "\u202e"))
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, -1.0])
+def test_T22_bars_leave_out_what_cannot_be_drawn(value: float | None) -> None:
+    """`status --plot`: a provider without two measured latencies is left out, the others are drawn."""
+    assert chart.bars(["odd"], [(value, 5.0)], width=60) == []
+    rows = chart.bars(["odd", "fine"], [(5.0, value), (4.0, 900.0)], width=60)
+    assert any("fine" in row for row in rows)
+    assert not any("odd" in row for row in rows)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from routerconsole.domain.query import Field
+
 SETTINGS: Final[Mapping[str, str]] = {
     "version": "the format of the file; always 1",
     "server.host": "address to listen on; anything but loopback needs tokens in force",
@@ -283,3 +285,26 @@ EXITS: Final[Mapping[int, str]] = {
     5: "refused (token, conflict)",
     130: "interrupted",
 }
+
+FILTER: Final[Mapping[Field, tuple[str, str]]] = {
+    Field.TEXT: ("llama", "what has the text in its id, model, provider or chain"),
+    Field.FAILED_OVER: ("fo", "what more than one upstream was asked for"),
+    Field.ERROR: ("err", "what failed or was cut off"),
+    Field.CAPABILITY: ("cap:tools", "what needed the capability (`needs:` is the same)"),
+    Field.PROVIDER: ("prov:groq", "what the provider served or failed (`provider:` is the same)"),
+    Field.MODEL: ("model:llama", "what asked for, or was served by, a model with the text in its name"),
+    Field.AGENT: ("agent:researcher", "what the agent sent"),
+    Field.CODE: ("code:429", "an HTTP status, an error code or an attempt's cause; `code:5xx` is any of them"),
+    Field.STATUS: ("status:failed", "`ok`, `failed`, `cancelled`, `truncated` or `in_flight`"),
+    Field.ORIGIN: ("origin:http", "where it came from"),
+    Field.LATENCY: (
+        "lat>2s",
+        "its duration: `>`, `>=`, `<`, `<=`, `=` with `ms`, `s` (meant where none is written), `m`, `h`, `d`",
+    ),
+    Field.TTFT: ("ttft>500ms", "the time to its first token"),
+    Field.HOPS: ("hops>=2", "the upstream calls made"),
+    Field.TOKENS: ("tok>1000", "prompt and completion tokens together"),
+    Field.COST: ("cost>0.01", "its cost in USD"),
+    Field.LAST: ("last:5m", "what came in at most so long ago"),
+}
+"""A term of the filter language, and what passes it."""

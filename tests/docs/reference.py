@@ -26,6 +26,7 @@ from routerconsole.domain.errors import ErrorCode, RouterError
 from routerconsole.domain.events import EventType
 from routerconsole.domain.outcome import EFFECTS, NextRoute, OutcomeClass, SameRoute
 from routerconsole.domain.pool import Strategy
+from routerconsole.domain.query import Field
 from routerconsole.server.app import API, CLIENT_PATHS
 from routerconsole.server.operations import Operations
 from routerconsole.server.routes import AnyRoute
@@ -319,6 +320,17 @@ def _events_part() -> Iterator[str]:
     yield _table(["event", "says"], [[f"`{kind.value}`", meanings.EVENTS[kind.value]] for kind in EventType])
 
 
+def _filter_part() -> Iterator[str]:
+    yield "## Filter language"
+    yield (
+        "The console's `/`, `requests list|tail|export --filter` and `GET /api/v1/requests?filter=` take the same terms. "
+        "All must hold; `-` in front negates one, a lone `!` means the opposite of the whole, double quotes keep spaces."
+    )
+    yield _table(
+        ["term", "passes"], [[f"`{example}`", text] for example, text in (meanings.FILTER[field] for field in Field)]
+    )
+
+
 def _keys_part() -> Iterator[str]:
     yield "## Console keys"
     yield (
@@ -361,6 +373,7 @@ def reference() -> str:
         *_errors_part(),
         *_outcomes_part(),
         *_events_part(),
+        *_filter_part(),
         *_keys_part(),
     ]
     return "\n\n".join(parts) + "\n"

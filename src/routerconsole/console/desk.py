@@ -23,11 +23,13 @@ from .safe_text import visible
 from .sending import Proposal, Sender
 from .state import ConsoleState, LastResult
 from .verbs import asked_first, command_for, explained, needs_asking, problem_of, subject_of
-from .views.base import TextPane, View
+from .views.base import View
 from .views.capabilities import CapabilitiesView
+from .views.evals import EvalsView
 from .views.health import HealthView
 from .views.incident_actions import incidents_page
 from .views.overview import OverviewView
+from .views.panes import TextPane
 from .views.registry import RegistryView
 from .views.requests import RequestsView
 
@@ -83,7 +85,8 @@ class Desk:
         self.capabilities = CapabilitiesView(self)
         self.requests = RequestsView(self)
         self.registry = RegistryView(self)
-        views = (self.overview, self.health, self.capabilities, self.registry, self.requests)
+        self.evals = EvalsView(self)
+        views = (self.overview, self.health, self.capabilities, self.registry, self.requests, self.evals)
         self.views: dict[str, View] = {view.mode: view for view in views}
         self.view: View = self.overview
         self.question: Question | None = None

@@ -87,6 +87,8 @@ FOCUSES: Final[tuple[tuple[Context, ...], ...]] = (
     (Context.REQUESTS, Context.LIST),
     (Context.DETAIL, Context.REQUESTS),
     (Context.INCIDENT, Context.NOTE),
+    (Context.EVALS, Context.MATRIX, Context.LIST),
+    (Context.EVALS, Context.DETAIL),
 )
 """The contexts of every pane there is, nearest first; tests/console/test_keymap.py holds them against the views'.
 

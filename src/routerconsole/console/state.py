@@ -10,6 +10,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from routerconsole.control.eval_views import EvalPage
 from routerconsole.control.views import AuditRow, ProviderStatus, RequestDetail, RequestRow, Status
 
 from .chronicle import Chronicle
@@ -174,6 +175,7 @@ class ConsoleState:
     details: dict[str, RequestDetail] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     audit: tuple[AuditRow, ...] | None = None
+    evals: EvalPage | None = None  # None: this engine has no evaluations to tell of
     snapshots: Snapshots = field(default_factory=Snapshots)
     chronicle: Chronicle = field(default_factory=Chronicle)
     downloads: Downloads = field(default_factory=Downloads)

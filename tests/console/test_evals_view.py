@@ -1,0 +1,192 @@
+"""The Evals view on a scripted source: matrix, transcript, two targets side by side; explained where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from tests.console.eval_scene import SCENARIOS, TARGETS, cell, evaluated, page, run
+from tests.console.fake_control import FakeControl
+from tests.console.scenes import fleet
+from tests.console.stage import stage
+
+from routerconsole.console.render.cells import Role, line_width, plain
+from routerconsole.console.render.evals import cell_lines, cell_text, matrix_lines, pair_lines, shown_columns
+from routerconsole.control.eval_views import CellVerdict, EvalPage, EvalTurn
+
+SIZES = [(80, 24), (120, 40), (200, 60)]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "k", "shown"),
+    [
+        ("pass", 3, "✓ 3/3"),
+        ("fail", 0, "✗ 0/3"),
+        ("fail", 2, "~ 2/3"),
+        ("running", 1, "· 1/3"),
+    ],
+)
+def test_graded_cells_say_k_of_n_with_their_glyph(verdict: CellVerdict, k: int, shown: str) -> None:
+    """All passed, none, some, still going: each has its own glyph beside k/n."""
+    assert cell_text(cell("a", "b", verdict=verdict, k=k, ttft_ms=None))[0] == shown
+
+
+@pytest.mark.parametrize(
+    ("verdict", "glyph"),
+    [
+        ("truncated", "~"),
+        ("refused", "~"),
+        ("error", "~"),
+        ("rate_limited", "~"),
+        ("inconclusive", "~"),
+        ("unsupported", "⊘"),
+        ("skipped", "⊘"),
+        ("waiting", "·"),
+    ],
+)
+def test_what_is_no_answer_is_never_shown_as_a_wrong_one(verdict: CellVerdict, glyph: str) -> None:
+    """Transport errors, limits, truncation and refusals are neither passed nor failed."""
+    text, role = cell_text(cell("a", "b", verdict=verdict, k=0, n=0, ttft_ms=None))
+    assert text.startswith(glyph)
+    assert role is not Role.BAD
+
+
+def test_a_cell_not_begun_is_a_dot() -> None:
+    """What the run has not told of is to come."""
+    assert cell_text(None) == ("·", Role.DIM)
+
+
+@pytest.mark.parametrize("width", [40, 63, 80, 200])
+@pytest.mark.parametrize("column", range(len(TARGETS)))
+def test_the_current_target_is_always_among_the_shown_columns(width: int, column: int) -> None:
+    """However narrow, the selected column is visible and lines fit."""
+    assert column in shown_columns(len(TARGETS), column, width)
+    head, lines = matrix_lines(run(), SCENARIOS, width, column=column, base=None)
+    assert "[" in plain(head)
+    assert all(len(line) <= 3 for line in lines)
+    assert all(line_width(line) <= max(width, 41) for line in lines)
+
+
+def test_two_targets_are_compared_word_by_word() -> None:
+    """What only one answer has is marked in words, not by colour alone; what statistics say stands above."""
+    cells = {entry.target: entry for entry in run().cells if entry.scenario == "json-extraction"}
+    first, second = TARGETS[:2]
+    text = "\n".join(
+        plain(line) for line in pair_lines(run(), SCENARIOS[0], (first, cells[first]), (second, cells[second]), 110)
+    )
+    assert "[-3}-]" in text
+    assert '{+"three"}+}' in text
+    assert '{"animal": "fox", "count":' in text
+    assert "cannot separate (needs ≥ 6 one-sided)" in text
+
+
+@pytest.mark.parametrize("width", [30, 63, 64, 120])
+def test_side_by_side_fits_every_width(width: int) -> None:
+    """Below 64 columns the two stand below each other; no line is wider than the pane."""
+    long = cell("json-extraction", "a", transcript=(EvalTurn("assistant", "wort " * 300 + "x" * 500),))
+    lines = pair_lines(run(), SCENARIOS[0], ("a", long), ("b", None), width)
+    assert max(map(line_width, lines)) <= width
+
+
+def test_T04_what_models_said_is_shown_visible_and_capped() -> None:
+    """A transcript's escape sequences, markup and size do nothing."""
+    hostile = cell(
+        "json-extraction", "a\x1b[2J", verdict="fail", code="\x1b]52;c;x\x07", summary="[/x]\x9b1m", expected="\u202ex",
+        transcript=(EvalTurn("assistant\x1b[0m", "\x1b]0;t\x07" + "y" * 1_000_000),),
+    )  # fmt: skip
+    for lines in (
+        cell_lines(hostile, SCENARIOS[0], hostile.target, 80),
+        pair_lines(run(), SCENARIOS[0], (hostile.target, hostile), ("b\x07", hostile), 90),
+    ):
+        text = "".join(map(plain, lines))
+        assert text.isprintable()
+        assert len(text) < 60_000
+
+
+async def test_without_evaluations_the_view_says_what_it_will_show_and_that_there_is_nothing_to_start() -> None:
+    """The product's empty state explains itself, has no dead panes, and its keys do nothing."""
+    async with stage(fleet()) as on:
+        await evaluated(on, None)
+        await on.sees("no evaluations to run yet", "✓ passed", "⊘ not applicable")
+        await on.press("enter", "tab", "l", "h", "b", "j")
+        await on.sees("▶ Evals", "no evaluations to run yet")
+        assert "Matrix" not in on.text()
+
+
+async def test_an_engine_without_runs_says_how_to_start_one() -> None:
+    """No run yet is another thing than no evaluations."""
+    async with stage(fleet()) as on:
+        await evaluated(on, EvalPage(()))
+        await on.sees("No run yet", "routerconsole eval run")
+
+
+async def test_matrix_transcript_and_comparison_by_keys() -> None:
+    """Enter goes from run to matrix to transcript, h and l among targets, b compares, Esc leads back."""
+    async with stage(fleet(), size=(120, 40)) as on:
+        await evaluated(on, page())
+        await on.press("enter")
+        await on.sees("▶ Matrix", "running, 12 of 20 cells", "[ groq/llama")
+        await on.press("b", "l")
+        await on.sees("compared with groq/llama-3.3-70b", "[ ollama/llama", "[-3}-]")
+        await on.press("b", "b")
+        await on.sees("fail(schema)  0/3 [0% – 56%]", "count is text")
+        await on.press("j")
+        await on.sees("error(timeout_first)")
+        await on.press("enter")
+        await on.sees("▶ Cell tool-invocation")
+        await on.press("escape")
+        await on.sees("▶ Matrix")
+        await on.press("h", "h")
+        await on.sees("▶ Evals  2 runs")
+
+
+async def test_live_cells_change_in_place_and_the_cursor_stays() -> None:
+    """A cell that ends is drawn anew; the selected scenario and target stay selected by name."""
+    async with stage(fleet(), size=(120, 40)) as on:
+        await evaluated(on, page())
+        await on.press("enter", "j", "l", "l", "l")
+        await on.sees("· running  1/1")
+        now = run()
+        ended = tuple(
+            replace(entry, verdict="pass", k=3, n=3) if entry.verdict == "running" else entry for entry in now.cells
+        )
+        on.desk.state.evals = EvalPage(
+            (replace(now, id="meval_newest", targets=TARGETS[:1], cells=()), replace(now, cells=ended))
+        )
+        await on.looked()
+        await on.sees("✓ pass  3/3")
+        assert on.desk.evals.target == "auto"
+
+
+async def test_a_run_that_goes_leaves_the_explanation() -> None:
+    """Another engine without evaluations answers while a cell is open: nothing fails, the view explains."""
+    async with stage(fleet()) as on:
+        await evaluated(on, page())
+        await on.press("enter", "enter")
+        on.desk.state.evals = None
+        await on.looked()
+        await on.press("escape", "j", "b")
+        await on.sees("no evaluations to run yet")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("look", ["dark", "ascii"])
+@pytest.mark.parametrize("scene", ["evals", "evals-compare", "evals-empty"])
+async def test_snapshot(snapshot: Callable[[str, str], None], scene: str, look: str, size: tuple[int, int]) -> None:
+    """The screens as looked at."""
+    async with stage(fleet(), size=size, ascii=look == "ascii") as on:
+        await evaluated(on, None if scene == "evals-empty" else page())
+        if scene != "evals-empty":
+            await on.press("enter")
+        if scene == "evals-compare":
+            await on.press("b", "l", "enter")
+        await on.looked()
+        text = on.text()
+        assert look == "dark" or text.isascii()
+        snapshot(f"{scene}-{size[0]}x{size[1]}-{look}", text)
+
+
+def test_the_source_is_scripted_only_in_tests() -> None:
+    """The control port has no evaluations in this version: the view must not pretend that it had."""
+    assert not [name for name in dir(FakeControl) if name.startswith("eval")]

@@ -323,8 +323,9 @@ def _events_part() -> Iterator[str]:
 def _filter_part() -> Iterator[str]:
     yield "## Filter language"
     yield (
-        "The console's `/`, `requests list|tail|export --filter` and `GET /api/v1/requests?filter=` take the same terms. "
-        "All must hold; `-` in front negates one, a lone `!` means the opposite of the whole, double quotes keep spaces."
+        "The console's `/`, `requests list|tail|export --filter` and `GET /api/v1/requests?filter=` take the same "
+        "terms. All must hold; `-` in front negates one, a lone `!` means the opposite of the whole, double quotes "
+        "keep spaces."
     )
     yield _table(
         ["term", "passes"], [[f"`{example}`", text] for example, text in (meanings.FILTER[field] for field in Field)]

@@ -31,7 +31,8 @@ def _head(form: Form, width: int) -> list[Line]:
     if form.warned:
         lines = wrap("✗ Esc once more drops what was typed here.", width, role=Role.WARN)
     elif problem:
-        lines = wrap(f"✗ {visible(each.name, 40)}: {visible(problem, 300)}", width, role=Role.BAD)
+        named = "" if each.name.partition(".")[0] in problem else f"{visible(each.name, 40)}: "
+        lines = wrap(f"✗ {named}{visible(problem, 300)}", width, role=Role.BAD)
     elif form.note:
         lines = wrap(visible(form.note, 400), width, role=Role.INFO)
     else:

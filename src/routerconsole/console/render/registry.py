@@ -204,7 +204,7 @@ def _origin(model: ModelView) -> str:
 
 
 def _exact(number: int | None) -> str:
-    return "unknown" if number is None else f"{number:,}".replace(",", " ")
+    return "unknown" if number is None else f"{number:,}"
 
 
 def _spaced(values: Sequence[str]) -> str:
@@ -296,24 +296,30 @@ def progress_bar(download: Download, width: int) -> str:
 
 def download_lines(downloads: Sequence[Download], width: int) -> tuple[Line, list[Line]]:
     """Return downloads with their bars; one that ended says how, and what could stand in."""
-    lines = []
+    lines: list[Line] = []
     for each in downloads:
         name = visible(f"{each.provider}/{each.model}", 60)
         left = min(34, max(12, width // 4))
-        lines.append(merge([(fit(name, left) + " ", Role.TEXT), _progress(each, max(8, width - left - 1))]))
+        room = max(8, width - left - 1)
+        text, role = (progress_bar(each, room), Role.INFO) if each.state == _RUNNING else _ended(each)
+        lines.append(merge([(fit(name, left) + " ", Role.TEXT), (fit(text, room), role)]))
     return ((fit("download", width), Role.DIM),), lines
 
 
-def _progress(each: Download, width: int) -> Run:
+def download_detail(each: Download, width: int) -> list[Line]:
+    """Return where one download stands, whole."""
     if each.state == _RUNNING:
-        return progress_bar(each, width), Role.INFO
+        return [((progress_bar(each, width), Role.INFO),)]
+    text, role = _ended(each)
+    return wrap(text, width, role=role)
+
+
+def _ended(each: Download) -> Run:
     if each.state == "done":
-        return fit(f"✓ downloaded {size(each.total)}", width), Role.OK
+        return f"✓ downloaded {size(each.total)}", Role.OK
     instead = f"; installed instead: {visible(each.proposal, 60)}" if each.proposal else ""
     why = visible(each.error or each.status, 200)
-    return fit(
-        f"✗ {visible(each.state, 12)}: {why}{instead}", width
-    ), Role.DIM if each.state == "cancelled" else Role.BAD
+    return f"✗ {visible(each.state, 12)}: {why}{instead}", Role.DIM if each.state == "cancelled" else Role.BAD
 
 
 def size(number: int) -> str:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.actions import Context
+from routerconsole.console.model_filter import ModelFilter
 from routerconsole.console.prompt import Prompt
 from routerconsole.console.render.cells import Line, Role, orders, wrap
 from routerconsole.console.render.form import HEAD, form_lines
-from routerconsole.console.render.registry import change_lines, columns, download_lines, model_detail, model_lines
+from routerconsole.console.render.registry import (
+    change_lines,
+    columns,
+    download_detail,
+    download_lines,
+    model_detail,
+    model_lines,
+)
 from routerconsole.console.safe_text import visible
 from routerconsole.console.snapshots import Read
 from routerconsole.console.staging import Change
@@ -18,8 +26,9 @@ from routerconsole.console.tick import Wants
 from routerconsole.control.port import ControlError
 
 from . import registry_actions as doing
-from .base import Host, ListPane, Pane, TextPane, View
+from .base import Host, View
 from .model_editor import ModelEditor
+from .panes import ListPane, Pane, TextPane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -49,8 +58,7 @@ class RegistryView(View):
         self._loads: TableModel[Download] = TableModel(lambda download: download.key)
         self._page: ModelPage | None = None
         self._by_id: dict[str, ModelView] = {}
-        self._hay: list[tuple[str, ModelView]] = []
-        self._words: tuple[str, ...] = ()
+        self.filter = ModelFilter()
         self._made_of: tuple[object, ...] = ()
         self._heads: dict[str, tuple[int, Mapping[str, str | int | None] | None]] = {}
         models = ListPane(
@@ -86,14 +94,13 @@ class RegistryView(View):
         """Take the models in; rows are made again only when models, filter or what is staged changed."""
         state = self.host.state
         page = state.snapshots.models
-        if page is not None and page is not self._page:
-            self._page = page
-            self._by_id = {model.id: model for model in page.models}
-            self._hay = []
-        made_of = (self._page, self._words)
+        models = page.models if page is not None else ()
+        if page is not self._page:
+            self._page, self._by_id = page, {model.id: model for model in models}
+        made_of = (id(page), self.filter.words)
         if made_of != self._made_of:
             self._made_of = made_of
-            self.table.set(self._selected())
+            self.table.set(self.filter.select(models))
         self._staged.set(self.editor.staging.changes)
         self._loads.set(state.downloads.all())
         if not self.shows(self.focused):
@@ -118,12 +125,20 @@ class RegistryView(View):
             self.host.spawn(self._read_head(model))
 
     @property
+    def _place(self) -> int:
+        """The list that was gone to last."""
+        return self.focus if self.focus < len(self.lists) else self._last_list
+
+    def _load(self) -> Download | None:
+        """Return the download the cursor is on, where it is among them."""
+        return self._loads.current if self._place == 1 else None
+
+    @property
     def subject(self) -> ModelView | None:
         """The model the cursor is on, in the list or in what is staged or downloaded."""
-        place = self.focus if self.focus < len(self.lists) else self._last_list
-        if place == 1 and (load := self._loads.current) is not None:
+        if (load := self._load()) is not None:
             return self._by_id.get(load.key)
-        if place == 2 and (change := self._staged.current) is not None:
+        if self._place == 2 and (change := self._staged.current) is not None:
             return self._by_id.get(change.model)
         return self.table.current
 
@@ -164,22 +179,8 @@ class RegistryView(View):
 
     def shows(self, pane: Pane) -> bool:
         """Say whether a pane has rows; the models' own is always there."""
-        return not (pane is self.lists[1] and not self._loads.rows) and not (
-            pane is self.lists[2] and not self._staged.rows
-        )
-
-    def _selected(self) -> list[ModelView]:
-        """Return the models that pass the filter."""
-        page = self._page
-        if page is None or not self._words:
-            return list(page.models) if page is not None else []
-        if not self._hay:
-            self._hay = [(_hay(model), model) for model in page.models]
-        return [
-            model
-            for text, model in self._hay
-            if all(word[1:] not in text if word.startswith("-") else word in text for word in self._words)
-        ]
+        counts = (len(self._loads.rows), len(self._staged.rows))
+        return all(pane is not each or count for each, count in zip(self.lists[1:], counts, strict=True))
 
     def _overtaken(self) -> frozenset[str]:
         return frozenset(self.editor.staging.overtaken(self._by_id)) if self._page is not None else frozenset()
@@ -199,8 +200,8 @@ class RegistryView(View):
         missing = sum(model.served is False for model in page.models)
         if missing:
             parts.append(f"{missing} not served")
-        if self._words:
-            parts.append(" ".join(f"[{visible(word, 30)}]" for word in self._words) + " (Esc clears)")
+        if self.filter.words:
+            parts.append(" ".join(f"[{visible(word, 30)}]" for word in self.filter.words) + " (Esc clears)")
         return " · ".join(parts)
 
     def _nothing(self) -> Sequence[Line]:
@@ -211,7 +212,7 @@ class RegistryView(View):
             waiting = state.link in {Link.CONNECTING, Link.LIVE}
             text = "reading the registry…" if waiting else "no engine answers yet; see the line above"
             return [((f"  {text}", Role.DIM),)]
-        if self._words:
+        if self.filter.words:
             return wrap("No model passes the filter. Esc clears it.", 76, indent=2, role=Role.DIM)
         return wrap(
             "No models. S asks the providers what they serve, R registers one, P has Ollama download one; "
@@ -223,13 +224,14 @@ class RegistryView(View):
     def _detail(self, width: int) -> list[Line]:
         if self.editor.form is not None:
             return form_lines(self.editor.form, width)
-        model = self.subject
+        load, model = self._load(), self.subject
+        begun = [*download_detail(load, width), ()] if load is not None else []
         if model is None:
-            return [(("no model selected", Role.DIM),)]
+            return [*begun, (("no model selected" if load is None else "not in the registry yet", Role.DIM),)]
         staged = [change for change in self.editor.staging.changes if change.model == model.id]
-        known = self._heads.get(model.id)
+        head = self._heads.get(model.id, (0, None))[1]
         where = self._page.weights_dir if self._page is not None else None
-        return model_detail(model, width, staged=staged, head=None if known is None else known[1], weights_dir=where)
+        return begun + model_detail(model, width, staged=staged, head=head, weights_dir=where)
 
     # -- where one can go --------------------------------------------------------------------------------------------
 
@@ -251,7 +253,7 @@ class RegistryView(View):
 
     def narrow(self, text: str) -> bool:
         """Filter by words in id, name, tags, role, tier, state, pools and agents; a minus excludes."""
-        self._words = tuple(word for word in text.casefold().split() if word != "-")
+        self.filter.take(text)
         self.sync()
         return True
 
@@ -261,7 +263,7 @@ class RegistryView(View):
         """Stage, apply, act on models, filter, else move."""
         match action_id.split("."):
             case ["registry", "filter"]:
-                before = " ".join(self._words)
+                before = " ".join(self.filter.words)
                 self.host.ask_text(
                     Prompt(
                         "/", self._narrowed, before, changed=self._narrowed, cancelled=lambda: self._narrowed(before)
@@ -298,7 +300,7 @@ class RegistryView(View):
         """Leave the detail, take marks away, clear the filter, put ended downloads away."""
         if super().pop():
             return True
-        if self._words:
+        if self.filter.words:
             return self.narrow("")
         if self.host.state.downloads.put_away():
             self.sync()
@@ -356,7 +358,7 @@ class RegistryView(View):
     def _chosen_load(self) -> Sequence[Download]:
         """Return the running download the cursor is on, else all that run."""
         running = self.host.state.downloads.running()
-        chosen = self._loads.current if self.focused is self.lists[1] else None
+        chosen = self._load()
         return [chosen] if chosen in running and chosen is not None else running
 
     # -- the form ----------------------------------------------------------------------------------------------------
@@ -394,12 +396,3 @@ class RegistryView(View):
         if self.focused is self.detail:
             super().pop()
         self.sync()
-
-
-def _hay(model: ModelView) -> str:
-    words = (
-        model.id, model.display or "", model.role, model.tier, model.format, model.state, model.origin,
-        "" if model.enabled else "off", "free" if model.free else "",
-        {True: "served", False: "unserved"}.get(bool(model.served), ""), *model.tags, *model.pools, *model.agents,
-    )  # fmt: skip
-    return " ".join(words).casefold()

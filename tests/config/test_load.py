@@ -198,6 +198,26 @@ def test_X20_a_file_with_plain_text_keys_that_others_can_read_is_warned_of(tmp_p
     assert not any("chmod 600" in str(warning) for warning in load(path, {}, tmp_path).warnings)
 
 
+def test_a_file_of_weights_that_is_not_there_is_warned_of_with_its_line(tmp_path: Path) -> None:
+    """Missing, outside of weights_dir, or relative to none: said once each, and the rest is used; a good one is not."""
+    (tmp_path / "good.gguf").write_bytes(b"GGUF")
+    (tmp_path / "link.gguf").symlink_to("/etc/hostname")
+    rows = "".join(
+        f"      - {{id: m{n}, format: gguf, path: {name}}}\n"
+        for n, name in enumerate(("good.gguf", "none.gguf", "link.gguf", "/nowhere/x.gguf"))
+    )
+    head = "version: 1\nproviders:\n  - name: a\n    kind: ollama\n    models:\n"
+    found = load_text(f"{head}{rows}registry: {{weights_dir: {tmp_path}}}\n", "f", {})
+    told = {item.line: item.message for item in found.warnings}
+    assert [(line, told[line].split("(")[0].strip()) for line in sorted(told)] == [
+        (7, "'none.gguf' does not exist"),
+        (8, "'link.gguf' leaves registry.weights_dir"),
+        (9, "'/nowhere/x.gguf' does not exist"),
+    ]
+    (alone,) = load_text(f"{head}      - {{id: m, format: gguf, path: x.gguf}}\n", "f", {}).warnings
+    assert "registry.weights_dir is not set" in alone.message
+
+
 def test_features_of_later_issues_are_notices_not_errors() -> None:
     """They are validated, kept, and said to have no effect yet."""
     text = (

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from routerconsole.domain.assemble import virtual_words
+from routerconsole.domain.registry import ModelFormat
 
 from .checks import check_rules, declared_tree, unset_variables
 from .models import Settings
@@ -17,6 +18,7 @@ from .problems import ConfigError, Loc, Notice, Problem, Severity, dotted
 from .references import check_references, mappings
 from .secrets import expand, is_literal, syntax_error
 from .validate import validate
+from .weights import WeightsError, check_weights
 from .yaml_loader import Document, Value, parse, read_config
 
 CONFIG_VARIABLE = "ROUTERCONSOLE_CONFIG"
@@ -97,6 +99,7 @@ def load_text(text: str, file: str, env: Mapping[str, str]) -> LoadedConfig:
     if "version" not in data:
         problems.append(Problem(file, 1, "version", "is missing; version 1 is assumed", Severity.WARNING))
     problems += _unset_secrets(document, data, env)
+    problems += _missing_weights(document, settings)
     warnings = tuple(sorted(problems, key=lambda problem: problem.line))
     return LoadedConfig(settings, None, notices(document, data), warnings, templates=templates)
 
@@ -157,6 +160,23 @@ def _unset_secrets(document: Document, data: Mapping[str, Value], env: Mapping[s
                 text = f"missing_secret: {name} (provider {provider.get('name')!r} stays unavailable until it is set)"
                 line = document.root.line_of(loc)
                 found.append(Problem(document.file, line, dotted(loc), text, Severity.WARNING))
+    return found
+
+
+def _missing_weights(document: Document, settings: Settings) -> list[Problem]:
+    """Warn of files of weights that are not there: whoever serves them may still do, and nobody else is held up."""
+    found: list[Problem] = []
+    for place, provider in enumerate(settings.providers):
+        for index, model in enumerate(provider.models):
+            if model.path is None or model.format is None:
+                continue
+            try:
+                check_weights(model.path, ModelFormat(model.format), settings.registry.weights_dir)
+            except (WeightsError, OSError, ValueError) as exc:
+                loc: Loc = ("providers", place, "models", index, "path")
+                found.append(
+                    Problem(document.file, document.root.line_of(loc), dotted(loc), str(exc), Severity.WARNING)
+                )
     return found
 
 

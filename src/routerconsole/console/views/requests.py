@@ -359,13 +359,12 @@ class RequestsView(View):
     # -- texts -------------------------------------------------------------------------------------------------------
 
     def _note(self) -> str:
+        """Return what is shown and how, the most important first: a narrow pane cuts the end."""
         state = self.host.state
         total, shown = max(len(state.requests), len(self.table.rows)), len(self.table.rows)
         parts = [f"{shown} of {total}" if shown != total else f"{total}"]
-        if self.older.reading:
-            parts.append("▲ reading older ones…")
-        elif self.older.ended and self.table.cursor == 0 and not self.table.following:
-            parts.append("▲ log begins here")
+        if self.filter.active:
+            parts.append(self.filter.chips())
         if (by := self.table.sorted_by) is not None:
             parts.append(f"by {by[0]} {'▼' if by[1] else '▲'} (f follows)")
         elif self._cut:
@@ -373,8 +372,12 @@ class RequestsView(View):
         elif not self.table.following:
             arrived = self.table.arrived
             parts.append("FROZEN" + (f" ▼ {arrived} new" if arrived else "") + " (f follows)")
+        if self.older.reading:
+            parts.append("▲ reading older ones…")
+        elif self.older.ended and self.table.cursor == 0 and not self.table.following:
+            parts.append("▲ log begins here")
         if self.filter.active:
-            parts.append(f"filter {self.filter.chips()} (Esc clears)")
+            parts.append("Esc clears the filter")
         return " · ".join(parts)
 
     def _nothing(self) -> Sequence[Line]:

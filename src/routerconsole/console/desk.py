@@ -78,8 +78,7 @@ class Desk:
         self.state = ConsoleState()
         self.options = options
         self.bindings = Bindings(keymap, read_only=options.read_only)
-        self.title_text = options.title
-        self.read_only = options.read_only
+        self.title_text, self.read_only = options.title, options.read_only
         self.overview = OverviewView(self)
         self.health = HealthView(self)
         self.capabilities = CapabilitiesView(self)

@@ -109,6 +109,7 @@ class Form:
     cursor: int = 0
     revision: int = 0
     warned: bool = False
+    tried: bool = False
     _line: Prompt | None = None
 
     def __post_init__(self) -> None:
@@ -131,8 +132,10 @@ class Form:
         return any(self.texts[each.name] != self.original[each.name] for each in self.fields)
 
     def problem(self, each: Field) -> str:
-        """Say what is wrong with a field: its type's word, else the engine's."""
-        return each.problem(self.texts[each.name]) or self.refused.get(each.name, "")
+        """Say what is wrong with a field: its type's word, else the engine's; nothing typed yet is not wrong yet."""
+        own = each.problem(self.texts[each.name])
+        waiting = not self.tried and not self.texts[each.name].strip()
+        return ("" if waiting else own) or self.refused.get(each.name, "")
 
     def _wrong(self, each: Field) -> bool:
         """Whether a field keeps the form from being accepted: one that is as it was does not, whatever was said."""
@@ -184,6 +187,7 @@ class Form:
         self.warned = False
         match key:
             case "enter":
+                self.tried = True
                 wrong = next((place for place, each in enumerate(self.fields) if self._wrong(each)), None)
                 if wrong is None:
                     return Step.ACCEPTED

@@ -106,9 +106,20 @@ def result_text(receipt: Receipt) -> str:
     name = f"{receipt.command.replace('_', ' ')} {visible(receipt.target, 40)}".strip()
     if receipt.command == "health_check":
         return _probe_text(receipt) or name
+    if receipt.command == "sync_models":
+        return f"{name}: {_found_text(receipt)}"
     kept = "" if receipt.persisted else " (in memory only: storage is degraded)"
     number = f"#{receipt.audit_id} " if receipt.audit_id is not None else ""
     return f"{number}{name}: {changes(receipt.before, receipt.after)}{kept}"
+
+
+def _found_text(receipt: Receipt) -> str:
+    """Return how many models a round of listings found new, changed and missing."""
+    counts = []
+    for what in ("new", "changed", "missing"):
+        found = receipt.after.get(what)
+        counts.append(f"{len(found) if isinstance(found, (list, tuple)) else 0} {what}")
+    return ", ".join(counts)
 
 
 def _probe_text(receipt: Receipt) -> str:

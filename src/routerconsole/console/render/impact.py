@@ -54,7 +54,8 @@ def _requests(told: Impact) -> str:
         for move in told.moves[:MOVES]
     ]
     if len(told.moves) > MOVES:
-        moves.append(f"{len(told.moves) - MOVES} more ways")
+        left = sum(move.requests for move in told.moves[MOVES:])
+        moves.append(f"{left} in other ways")
     served = f", {told.served} served that were not" if told.served else ""
     lost = f", {told.unserved} by NOBODY" if told.unserved else ""
     return f"{told.elsewhere} of {last} would have gone elsewhere{lost}{served} ({', '.join(moves)})"

@@ -345,6 +345,8 @@ def sync_lines(after: Mapping[str, Any], width: int) -> list[Line]:
     asked = after.get("providers")
     if isinstance(asked, Mapping):
         lines.append(((f"Asked {len(asked)}", Role.TITLE),))
+        if not asked:
+            lines.extend(wrap("nobody: no provider has `discovery.enabled`", width, indent=2, role=Role.DIM))
         for name, told in asked.items():
             lines.extend(_asked(str(name), told if isinstance(told, Mapping) else {}, width))
     return lines

@@ -58,7 +58,7 @@ def _column(target: Target, scenarios: Sequence[ScenarioRef], cells: Sequence[Ce
     )
     k, n = sum(square.k for square in squares), sum(square.n for square in squares)
     asked = [cell for cell in cells if cell.verdict.status not in _UNASKED and cell.key.scenario_id not in LOOKUPS]
-    answered = sum(cell.verdict.status not in _UNANSWERED for cell in asked)
+    answered = sum(_answered(cell) for cell in asked)
     return TargetReport(
         id=target.id,
         provider=target.provider,
@@ -90,7 +90,7 @@ def square_of(ref: ScenarioRef, cells: Sequence[Cell]) -> ScenarioReport:
         ttft_ms=median([cell.ttft_ms for cell in cells if cell.ttft_ms is not None]),
         input_tokens=_total([cell.input_tokens for cell in cells]),
         output_tokens=_total([cell.output_tokens for cell in cells]),
-        cost_usd=_money([cell.cost_usd for cell in cells if cell.sample is not None or cell.cost_usd is not None]),
+        cost_usd=_money([cell.cost_usd for cell in cells if _answered(cell) or cell.cost_usd is not None]),
         malformed_json=sum(cell.malformed_json for cell in cells),
         tool_calls=sum(cell.tool_calls for cell in cells),
         expected="" if against is None else against.verdict.expected,
@@ -115,6 +115,10 @@ def _summary(cells: Sequence[Cell], k: int, n: int) -> str:
     parts = [f"{k}/{n} passed"] if n else []
     parts += [label if count == 1 else f"{label} x{count}" for label, count in sorted(others.items())]
     return ", ".join(parts)
+
+
+def _answered(cell: Cell) -> bool:
+    return cell.verdict.status not in _UNANSWERED | _UNASKED
 
 
 def _total(counts: Sequence[int | None]) -> int | None:

@@ -203,7 +203,7 @@ class _Reader:
         if not isinstance(value, dict):
             self._say(loc, "must be a mapping (write {type: …})")
             return None
-        if any(key in value for key in _GROUPS):
+        if "type" not in value and any(key in value for key in _GROUPS):
             return self._group(value, loc, said, depth)
         name = value.get("type")
         if not isinstance(name, str):

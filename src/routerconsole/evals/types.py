@@ -119,7 +119,7 @@ def parse_target(text: str) -> Target:
     if text.startswith("router/") and len(text) > len("router/"):
         return Target(text, TargetKind.ROUTER, text)
     provider, slash, model = text.partition("/")
-    if not (provider and slash and model):
+    if not (provider and slash and model) or ":" in provider:
         raise ValueError(
             f"{text[:80]!r} is no target (write provider/model, profile:x, pool:x, router/x, auto or url:http://…)"
         )

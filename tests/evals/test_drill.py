@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.evals.scripted import scenario, shipped
 
 from routerconsole.evals.drill import MODEL, scripts
 from routerconsole.evals.scenario import Scenario
 from routerconsole.evals.scenario_files import read_scenarios
 from routerconsole.simulator.behaviour import Answering, Behaviour, Wire
-from tests.evals.scripted import scenario, shipped
 
 
 def drill(faults: str, more: str = "") -> Scenario:

@@ -8,8 +8,9 @@ from random import Random
 
 from .render_json import number
 from .report import LOOKUPS, paired, square_of, winner
+from .report_types import ScenarioReport
 from .statistics import separate
-from .types import Cell, Json, Run, ScenarioRef, ScenarioReport, Status
+from .types import Cell, Json, Run, ScenarioRef, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from .types import Json, PairReport, RunReport, ScenarioReport, TargetReport
+from .report_types import PairReport, RunReport, ScenarioReport, TargetReport
+from .types import Json
 
 
 def report_json(report: RunReport) -> dict[str, Json]:

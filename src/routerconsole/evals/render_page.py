@@ -10,7 +10,8 @@ from routerconsole.domain.visible import cells, visible
 from .render_json import iso
 from .render_text import TITLE
 from .report import separation_text
-from .types import RunReport, ScenarioReport, Status, TargetReport
+from .report_types import RunReport, ScenarioReport, TargetReport
+from .types import Status
 
 _FILL: Final[dict[Status, str]] = {
     Status.PASS: "#1b7f3b",

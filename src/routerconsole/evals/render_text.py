@@ -9,7 +9,8 @@ from routerconsole.domain.visible import visible
 
 from .render_json import iso
 from .report import separation_text
-from .types import RunReport, ScenarioReport, Status, TargetReport
+from .report_types import RunReport, ScenarioReport, TargetReport
+from .types import Status
 
 TITLE: Final = "Model Evaluation Report"
 _CELL: Final = 160

@@ -8,18 +8,9 @@ from itertools import combinations
 from random import Random
 from typing import Final
 
+from .report_types import PairReport, RunReport, ScenarioReport, TargetReport
 from .statistics import ALPHA, Separation, holm, median, pass_at_k, pass_hat_k, separate, wilson
-from .types import (
-    Cell,
-    PairReport,
-    Run,
-    RunReport,
-    ScenarioRef,
-    ScenarioReport,
-    Status,
-    Target,
-    TargetReport,
-)
+from .types import Cell, Run, ScenarioRef, Status, Target
 
 LOOKUPS: Final = ("profile_lookup", "profile_availability")
 """Scenario ids of the one row a column gets that nobody knows, or that cannot be used."""

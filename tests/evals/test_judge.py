@@ -15,6 +15,7 @@ from routerconsole.evals.judge import (
     stable_winner,
     tally,
 )
+from routerconsole.evals.judge_pairs import shipped_pairs
 
 G, B, A = Vote.GOOD, Vote.BAD, Vote.ABSTAIN
 
@@ -126,3 +127,12 @@ def test_a_judge_gates_only_above_chance(right: int, trusted: bool) -> None:
     found = check_judge(["a"] * right + [None] * (20 - right))
     assert found.trusted is trusted
     assert not check_judge([]).trusted
+
+
+def test_the_shipped_pairs_are_twenty_and_length_gives_nothing_away() -> None:
+    """A judge that only prefers the longer or the shorter output is not trusted on them."""
+    pairs = shipped_pairs()
+    assert len(pairs) == 20
+    longer = sum(len(pair.chosen) > len(pair.rejected) for pair in pairs)
+    for right in (longer, len(pairs) - longer):
+        assert not check_judge(["a"] * right + ["b"] * (20 - right)).trusted

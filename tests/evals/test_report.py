@@ -19,6 +19,7 @@ from routerconsole.evals.types import (
     PASSED,
     Cell,
     CellKey,
+    Check,
     Run,
     RunState,
     ScenarioRef,
@@ -290,3 +291,13 @@ def test_what_is_no_target_is_refused(text: str) -> None:
     """Words without a form are a mistake, said with the forms there are."""
     with pytest.raises(ValueError, match="is no target"):
         parse_target(text)
+
+
+def test_what_was_measured_is_shown_by_its_name() -> None:
+    """The latest repeat's numbers stand in the square under their metric."""
+    made = cells("p/m", s1="PP")
+    checks = [(Check("ttft_ms", True, metric="ttft", actual=f"p50 {n} ms", value=float(n)),) for n in (1, 2)]
+    measured = [replace(cell, checks=check) for cell, check in zip(made, checks, strict=True)]
+    report = report_of(run_of("p/m"), measured)
+    assert report.targets[0].scenarios[0].metrics == {"ttft": "p50 2 ms"}
+    assert "ttft: p50 2 ms" in markdown(report)

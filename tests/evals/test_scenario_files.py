@@ -11,6 +11,7 @@ from tests.evals.scripted import ask, reply, scenario, shipped
 from routerconsole.config.problems import ConfigError
 from routerconsole.evals.assertions import JUDGES, TYPES
 from routerconsole.evals.fill import draw, fill, filled
+from routerconsole.evals.grade import grade
 from routerconsole.evals.scenario_files import (
     UnknownScenarios,
     load_catalogue,
@@ -207,3 +208,38 @@ def test_a_needle_lies_where_it_should_in_a_text_that_fits(window: int) -> None:
         assert len(text) < window * 4
         share = text.index(sample.variables["nonce"]) / len(text) * 100
         assert share == pytest.approx(float(item.label.removeprefix("needle-")), abs=6)
+
+
+SPECIFIED = """
+version: 1
+suite: core
+defaults: {repeats: 3, temperature: 0, max_tokens: 256, timeout: 60s}
+vars: {nonce: {kind: word_digits}}
+scenarios:
+  - id: json.fox
+    title: Structured JSON extraction
+    capability: json_schema
+    turns: [{user: "Extract: I saw 3 foxes in the garden."}]
+    request: {response_format: {type: json_schema, json_schema: {name: fox, strict: true, schema: {type: object}}}}
+    assert:
+      - {type: json_schema}
+      - {type: json_path, path: $.count, equals: 3, metric: value}
+      - {type: ttft_ms, p95: 1500, gate: false}
+  - id: drill.primary-500
+    kind: drill
+    faults: [{at: 1, status: 500, times: 3}]
+    assert: [{type: served_by_not_first}, {type: attempts, max: 2}, {type: no_duplicate_text}]
+"""
+
+
+def test_the_example_of_the_specification_loads_and_asks() -> None:
+    """A drill may leave out title and turns; the other one is graded as it says."""
+    (fox, _), (drilled, _) = read_scenarios(SPECIFIED, "s.yaml")
+    assert (fox.node, drilled.title) == (
+        "generation.structured-generation.schema-constrained-output",
+        "drill.primary-500",
+    )
+    assert grade(fox, ask(fox, lambda made, v: reply('{"count": 3}'))).verdict.label() == "pass"
+    assert grade(fox, ask(fox, lambda made, v: reply('{"count": 4}'))).verdict.label() == "fail(json_path)"
+    assert ask(drilled, lambda made, v: reply("x")).replies[0].request["messages"]
+    assert problems(SPECIFIED.replace("kind: drill\n    faults: [{at: 1, status: 500, times: 3}]", "kind: chat"))

@@ -37,6 +37,8 @@ def grade_wire(kind: str, said: Assertion, reply: Reply, facts: Facts) -> Findin
         return _stream(said, reply)
     if isinstance(said, Errors):
         return _error(said, reply)
+    if isinstance(said, ServedBy | Attempts) and not trace.request_id:
+        return untold("trace_missing", "no router of ours in between")
     if isinstance(said, ServedBy):
         wanted = (facts.first_route or "") if said.value == "first" else facts.text(said.value)
         if trace.served_by is None:

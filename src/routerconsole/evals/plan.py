@@ -26,6 +26,8 @@ _COMPACT: Final = (
     "Compact the following part of a conversation into short notes for yourself. Keep every fact, name, number and "
     "code exactly as written. Leave out small talk. Answer with the notes only."
 )
+_DRILL: Final = "This is a drill. Say a few words."
+"""What a drill asks that does not say itself."""
 _EMBEDDED: Final = "A second, quite different sentence about ships in the harbour at night."
 
 
@@ -60,7 +62,7 @@ def next_call(
         if not _can_go_on(said.turns[len(replies)], replies):
             return None
         return _chat(scenario, label, _conversation(scenario, said.turns[: len(replies) + 1], variables, replies))
-    messages = _conversation(scenario, said.turns, variables, ())
+    messages = _conversation(scenario, said.turns or [TurnSection(user=_DRILL)], variables, ())
     if said.long_context is not None:
         text = filled(said.turns[0].user or "", variables)
         hidden = filled(said.long_context.needle, variables)

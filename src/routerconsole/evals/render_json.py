@@ -70,6 +70,7 @@ def _square(square: ScenarioReport) -> Json:
         "counts": dict(square.counts),
         "pass_at_k": number(square.pass_at_k),
         "pass_hat_k": number(square.pass_hat_k),
+        "metrics": dict(square.metrics),
         "malformed_json": square.malformed_json,
         "tool_calls": square.tool_calls,
         "expected": square.expected,

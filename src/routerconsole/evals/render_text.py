@@ -70,7 +70,7 @@ def _column(column: TargetReport) -> list[str]:
             _row(
                 [
                     markdown_cell(square.scenario_id),
-                    markdown_cell(square.summary),
+                    markdown_cell("; ".join([square.summary, *(f"{k}: {v}" for k, v in square.metrics.items())])),
                     f"{square.k}/{square.n}",
                     f"{square.ci[0]:.2f}–{square.ci[1]:.2f}",
                     _number(square.latency_ms),

@@ -89,6 +89,7 @@ def square_of(ref: ScenarioRef, cells: Sequence[Cell]) -> ScenarioReport:
         error="" if against is None else (against.verdict.detail or against.verdict.label()),
         pass_at_k=pass_at_k(n, k, most) if n else None,
         pass_hat_k=pass_hat_k(n, k, most) if n else None,
+        metrics=_metrics(cells),
         counts={str(status): count for status, count in counts.items()},
     )
 
@@ -106,6 +107,14 @@ def _summary(cells: Sequence[Cell], k: int, n: int) -> str:
     parts = [f"{k}/{n} passed"] if n else []
     parts += [label if count == 1 else f"{label} x{count}" for label, count in sorted(others.items())]
     return ", ".join(parts)
+
+
+def _metrics(cells: Sequence[Cell]) -> dict[str, str]:
+    measured = [cell for cell in cells if any(check.metric and check.value is not None for check in cell.checks)]
+    if not measured:
+        return {}
+    last = max(measured, key=lambda cell: (cell.at, cell.key.repeat))
+    return {check.metric: check.actual for check in last.checks if check.metric and check.value is not None}
 
 
 def _answered(cell: Cell) -> bool:

@@ -35,6 +35,8 @@ class ScenarioReport:
     error: str = ""
     pass_at_k: float | None = None
     pass_hat_k: float | None = None
+    metrics: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What the latest answered repeat measured, by the name the scenario gives it."""
     counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Repeats per status word."""
 

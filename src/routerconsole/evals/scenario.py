@@ -109,11 +109,11 @@ class ScenarioSection(Section):
     """One scenario. What is left out comes from the file's `defaults`."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)]
-    title: Text
+    title: Text = ""
     kind: Kind = "chat"
     capability: str | None = None
     system: str | None = None
-    turns: Annotated[list[TurnSection], Field(min_length=1, max_length=50)]
+    turns: Annotated[list[TurnSection], Field(max_length=50)] = Field(default_factory=list)
     control: list[TurnSection] = Field(default_factory=list)
     request: dict[str, JsonValue] = Field(default_factory=dict)
     stream: bool = False
@@ -140,11 +140,13 @@ class ScenarioSection(Section):
             raise ValueError("the section latency goes with kind latency")
         if self.faults and self.kind != "drill":
             raise ValueError("faults go with kind drill")
-        if self.kind != "chat" and len(self.turns) != 1:
+        if not self.turns and self.kind != "drill":
+            raise ValueError("turns is missing (add it)")
+        if self.kind != "chat" and len(self.turns) > 1:
             raise ValueError(f"kind {self.kind} takes one turn")
         if self.kind == "drill" and any(fault.route > self.routes for fault in self.faults):
             raise ValueError("a fault names a route the drill does not have (raise routes)")
-        if self.turns[0].user is None or (self.control and self.control[0].user is None):
+        if (self.turns and self.turns[0].user is None) or (self.control and self.control[0].user is None):
             raise ValueError("the first turn is a user's")
         return self
 
@@ -191,7 +193,7 @@ class Scenario:
     @property
     def title(self) -> str:
         """The line shown to people."""
-        return self.said.title
+        return self.said.title or self.said.id
 
     @property
     def kind(self) -> Kind:

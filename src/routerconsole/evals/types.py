@@ -1,6 +1,6 @@
 """The frozen words of an evaluation: targets, calls, what came back, verdicts, cells, runs.
 
-Everything here is data: the runner fills samples, graders judge them, storage keeps cells; what reports show is in report_types.py.
+Everything here is data: the runner fills samples, graders judge them, storage keeps cells.
 """
 
 from __future__ import annotations

@@ -34,8 +34,10 @@ def loss_text(loss: Loss) -> Run:
 
 def _columns() -> tuple[Column[Loss], ...]:
     return (
-        Column("if … dies", 16, lambda loss: (visible(loss.provider, 40) + (" (is)" if loss.down else ""), Role.TEXT)),
-        Column("what is left", 24, loss_text, grow=1),
+        Column(
+            "if … dies", 16, lambda loss: (visible(loss.provider, 40) + (" (down)" if loss.down else ""), Role.TEXT)
+        ),
+        Column("what is left", 22, loss_text, grow=1),
     )
 
 

@@ -53,7 +53,7 @@ def ago(at: float, now: float) -> str:
 
 def _columns(top: int, now: float) -> tuple[Column[Flow], ...]:
     def bar(flow: Flow) -> Run:
-        return "█" * max(1, round(_BAR * flow.n / max(1, top))), Role.INFO
+        return "█" * max(1, round(_BAR * flow.n / max(1, top))), Role.TEXT
 
     return (
         Column("from ✗cause → to", 28, way, grow=2),
@@ -62,7 +62,7 @@ def _columns(top: int, now: float) -> tuple[Column[Flow], ...]:
         Column("added p50", 9, lambda f: (added_ms(f.p50_ms), Role.TEXT), "right", drop=1, by=lambda f: f.p50_ms),
         Column("max", 7, lambda f: (added_ms(f.max_ms), Role.TEXT), "right", drop=4, by=lambda f: f.max_ms),
         Column("added $", 9, lambda f: (added_usd(f.added_usd), Role.TEXT), "right", drop=3, by=lambda f: f.added_usd),
-        Column("last", 5, lambda f: (ago(f.last, now), Role.DIM), "right", drop=2),
+        Column("last", 5, lambda f: (ago(f.last, now), Role.TEXT), "right", drop=2),
     )
 
 

@@ -82,7 +82,7 @@ def step_text(moment: Moment) -> str:
         said += f" {visible(str(data.get('before')), 16)} → {visible(str(data.get('after')), 16)}"
     reason = data.get("reason")
     if reason:
-        said += f" ({visible(str(reason), 60)})"
+        said += f" ({visible(scrub(str(reason), 60), 60)})"
     if moment.model is not None:
         said += f"  {visible(moment.model, 60)}"
     return said + (f" #{visible(moment.account, 20)}" if moment.account is not None else "")
@@ -124,9 +124,15 @@ def _facts(incident: Incident, now: float) -> list[tuple[str, str]]:
     if incident.absorbed:
         facts += [
             ("latency", f"p50 {added_ms(incident.p50_ms)}, worst {added_ms(incident.max_ms)}"),
-            ("cost", f"{added_usd(incident.added_usd)} against the provider's own rate"),
+            ("cost", _cost(incident)),
         ]
     return facts
+
+
+def _cost(incident: Incident) -> str:
+    if incident.added_usd is None:
+        return "– (unknown: a price, or what the provider's own requests cost, is missing)"
+    return f"{added_usd(incident.added_usd)} against the provider's own rate per token"
 
 
 def _errors(provider: ProviderStatus | None) -> list[RouteStatus]:
@@ -154,7 +160,7 @@ def report(incident: Incident, provider: ProviderStatus | None, *, now: float) -
         ("absorbed by", absorbed_text(incident)),
         ("answered with an error", str(incident.lost)),
         ("added latency", f"p50 {added_ms(incident.p50_ms)}, worst {added_ms(incident.max_ms)}"),
-        ("added cost", added_usd(incident.added_usd)),
+        ("added cost", _cost(incident)),
     ]
     parts = [
         f"# Incident: {_inert(incident.provider)}",
@@ -179,8 +185,7 @@ def report(incident: Incident, provider: ProviderStatus | None, *, now: float) -
         rows = [(route.model, _error(route)) for route in errors]
         parts += ["## Last errors of its routes", _table(("model", "error"), rows)]
     parts.append(
-        f"Written by RouterConsole at {_utc(now)} from what its console had in memory; costs are compared with the "
-        "provider's own rate per token. Secrets are taken out by pattern."
+        f"Written by RouterConsole at {_utc(now)} from what its console had in memory. Secrets are taken out by pattern."
     )
     return "\n\n".join(parts) + "\n"
 

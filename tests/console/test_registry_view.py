@@ -85,7 +85,7 @@ async def test_snapshot(scene: str, form: str, size: tuple[int, int], snapshot: 
                 await on.press("j", "enter")
             case "registry-form":
                 await on.press("j", "j", "j", "i", "comma", "space", "n", "e", "w", "down", "right")
-                await on.sees("fast, new")
+                await on.sees("✓ allowed" if form == "dark" else "+ allowed")
             case "registry-apply":
                 await on.press("j", "j", "j")
                 await staged(on, "n", "e", "w")

@@ -45,7 +45,7 @@ def _field_line(form: Form, place: int, width: int) -> Line:
     here, changed = place == form.cursor, form.texts[each.name] != form.original[each.name]
     wrong = bool(form.problem(each))
     mark = "✗" if wrong else "●" if changed else " "
-    label = f"{'▶' if here else ' '}{mark} {fit(each.name, min(LABEL, max(6, width // 3)))}"
+    label = f"{'▶' if here else ' '}{mark} {fit(each.name, min(LABEL, max(6, width * 2 // 5)))}"
     room = max(4, width - width_of(label))
     role = Role.BAD if wrong else Role.INFO if changed else Role.TEXT
     if here:

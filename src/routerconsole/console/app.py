@@ -24,6 +24,7 @@ from .options import ConsoleExit, ConsoleOptions, ExitReason
 from .safe_text import AsciiFilter, ControlFilter, visible
 from .screens.frame import Frame
 from .theme import COLOURLESS, DEFAULT, ConsoleTheme, Palette, load_themes
+from .theme_watch import stamp, theme_changes
 from .tick import Pulled, Puller
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class RouterConsoleApp(App[ConsoleExit]):
     BINDINGS: ClassVar[list[BindingType]] = []
 
     def __init__(self, control: Control, options: ConsoleOptions) -> None:
+        self._themes_stamp = stamp(options.theme_folder)
         self._themes, problems = load_themes(options.theme_folder)
         self._theme = _chosen(self._themes, options, problems)
         super().__init__(driver_class=ConsoleDriver, ansi_color=self._theme.ansi)
@@ -102,6 +104,16 @@ class RouterConsoleApp(App[ConsoleExit]):
             frame.repaint_all()
         return ""
 
+    async def _follow_themes(self) -> None:
+        """Draw with a theme as its file is now; one that broke stays as it was, and why is told."""
+        async for themes, problems in theme_changes(self.options.theme_folder, self._themes_stamp):
+            self._themes = {self._theme.name: self._theme, **themes}
+            if problems:
+                self.desk.tell(problems[0], ok=False)
+            if self._themes[self._theme.name] != self._theme and not self.options.no_color:
+                self.use_theme(self._theme.name)
+            self.redraw()
+
     # -- start and ticks ---------------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
@@ -110,6 +122,7 @@ class RouterConsoleApp(App[ConsoleExit]):
             self.add_mode(mode, partial(_same, frame))
         self.switch_mode(self.desk.view.mode)
         self.run_worker(self._look_forever(), exit_on_error=False, group="look")
+        self.run_worker(self._follow_themes(), exit_on_error=False, group="themes")
         self.set_interval(HEARTBEAT_S, self._beat)
 
     async def _look_forever(self) -> None:

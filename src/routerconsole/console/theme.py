@@ -19,7 +19,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 from routerconsole.console.render.cells import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from importlib.resources.abc import Traversable
 
 DEFAULT: Final = "routerconsole-dark"
@@ -164,13 +164,19 @@ def _luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def _check_colour(where: str, name: str, value: object) -> str:
+def _colour_problem(value: object) -> str:
+    """Return what is wrong with a colour, empty where nothing is."""
     if isinstance(value, str):
         if _HEX.fullmatch(value) or value == "ansi_default":
-            return value
+            return ""
         if value.startswith("ansi_") and value.removeprefix("ansi_") in _ANSI_RGB:
-            return value
-    raise ThemeError(f"{where}: colours.{name}: {value!r} is not a colour; write '#rrggbb' or an ansi_* name")
+            return ""
+    return f"{_shown(value)} is not a colour; write '#rrggbb' or an ansi_* name"
+
+
+def _shown(value: object) -> str:
+    """Return a wrong value as it is written, a nested one (which may unfold without end) by its kind only."""
+    return repr(value)[:60] if value is None or isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
 
 
 def parse_theme(text: str, where: str) -> ConsoleTheme:
@@ -185,16 +191,18 @@ def parse_theme(text: str, where: str) -> ConsoleTheme:
         raise ThemeError(f"{where}: a theme has exactly the keys name, dark and colours")
     name, dark, colours = document["name"], document["dark"], document["colours"]
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
-        raise ThemeError(f"{where}: name: {name!r} must be lower case letters, digits, '.', '_' or '-'")
+        raise ThemeError(f"{where}: name: {_shown(name)} must be lower case letters, digits, '.', '_' or '-'")
     if not isinstance(dark, bool):
-        raise ThemeError(f"{where}: dark: {dark!r} must be true or false")
+        raise ThemeError(f"{where}: dark: {_shown(dark)} must be true or false")
     if not isinstance(colours, dict):
         raise ThemeError(f"{where}: colours: must map each of {', '.join(COLOURS)}")
     if missing := [key for key in COLOURS if key not in colours]:
         raise ThemeError(f"{where}: colours: {', '.join(missing)} missing")
     if unknown := [str(key) for key in colours if key not in COLOURS]:
-        raise ThemeError(f"{where}: colours: {', '.join(unknown)} unknown; known are {', '.join(COLOURS)}")
-    checked = {key: _check_colour(where, key, colours[key]) for key in COLOURS}
+        raise ThemeError(f"{where}: colours: {', '.join(unknown)[:200]} unknown; known are {', '.join(COLOURS)}")
+    if wrong := [f"colours.{key}: {text}" for key in COLOURS if (text := _colour_problem(colours[key]))]:
+        raise ThemeError(f"{where}: {'; '.join(wrong)}")
+    checked: dict[str, str] = {key: colours[key] for key in COLOURS}
     if len({value.startswith("ansi_") for value in checked.values()}) > 1:
         raise ThemeError(f"{where}: colours: either all ansi_* names or all '#rrggbb', not a mixture")
     return ConsoleTheme(name, dark, checked)
@@ -212,21 +220,30 @@ def user_folder() -> Path:
     return Path(base) / "routerconsole" / "themes"
 
 
+def _entries(place: Traversable | Path) -> Sequence[Traversable | Path]:
+    """Return a folder's entries by name, none where it is not there or cannot be read."""
+    try:
+        return sorted(place.iterdir(), key=lambda item: item.name)
+    except OSError:
+        return ()
+
+
 def load_themes(extra: Path | None = None) -> tuple[dict[str, ConsoleTheme], list[str]]:
     """Return all themes by name and what was wrong with the ones left out; a user's theme replaces a shipped one."""
     found: dict[str, ConsoleTheme] = {}
     problems: list[str] = []
     folder = extra if extra is not None else user_folder()
     for place in (_shipped(), folder):
-        if not place.is_dir():
-            continue
-        for entry in sorted(place.iterdir(), key=lambda item: item.name):
-            if not entry.name.endswith(".yaml"):
+        for entry in _entries(place):
+            if not entry.name.endswith(".yaml") or not entry.is_file():
                 continue
             try:
-                theme = parse_theme(entry.read_text(encoding="utf-8"), entry.name)
-            except (ThemeError, OSError, UnicodeDecodeError) as error:
+                with entry.open(encoding="utf-8") as file:
+                    theme = parse_theme(file.read(MAX_FILE + 1), entry.name)
+            except ThemeError as error:
                 problems.append(str(error))
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(f"{entry.name}: {error}")
             else:
                 found[theme.name] = theme
     return found, problems

@@ -185,7 +185,8 @@ def report(incident: Incident, provider: ProviderStatus | None, *, now: float) -
         rows = [(route.model, _error(route)) for route in errors]
         parts += ["## Last errors of its routes", _table(("model", "error"), rows)]
     parts.append(
-        f"Written by RouterConsole at {_utc(now)} from what its console had in memory. Secrets are taken out by pattern."
+        f"Written by RouterConsole at {_utc(now)} from what its console had in memory. "
+        "Secrets are taken out by pattern."
     )
     return "\n\n".join(parts) + "\n"
 

@@ -109,6 +109,23 @@ def _model(name: str, capabilities: list[str], *, window: int = 32_768, pools: b
     return {"id": name, "capabilities": capabilities, "context_window": window, "in_pools": pools}
 
 
+_PRICES: dict[str, tuple[float, float]] = {
+    "aurora": (0.1, 0.4),
+    "borealis": (0.2, 0.6),
+    "dune": (3.0, 15.0),
+    "steady": (0.6, 1.8),
+}
+"""USD per million tokens in and out, made up: so that a detour over the backup can be seen to cost more."""
+
+
+def _price(provider: str) -> _Model:
+    """The prices of a provider's models; a local one has none."""
+    if provider not in _PRICES:
+        return {}
+    price_in, price_out = _PRICES[provider]
+    return {"usd_per_mtok_in": price_in, "usd_per_mtok_out": price_out}
+
+
 # name, kind, priority, local, models; the order is the order of priority.
 _PROVIDERS: tuple[tuple[str, str, int, bool, list[_Model]], ...] = (
     ("aurora", "openai_compatible", 10, False, [_model("ember-8b", _ALL), _model("flint-3b", ["text", "json"])]),
@@ -199,7 +216,7 @@ class Fleet:
             "circuit": dict(_CIRCUIT),
             "health": {"interval": "5s", "enabled": True},
             "discovery": {"enabled": False},
-            "models": [dict(model) for model in models],
+            "models": [{**model, **_price(name)} for model in models],
         }
         if simulator.api_key is not None:
             made["api_key"] = simulator.api_key

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from .eval_commands import CancelEval, StartEval
 from .registry_commands import CancelPull, PullModel, RegistryCommand, RotatePool, SyncModels
 
 HAND_TTL_S = 900.0
@@ -160,6 +161,8 @@ Command = (
     | SyncModels
     | PullModel
     | CancelPull
+    | StartEval
+    | CancelEval
 )
 
 

@@ -209,6 +209,22 @@ class LocalControl:
         """See Control."""
         return await impact(self._service, commands)
 
+    async def evals(self) -> Mapping[str, Any]:
+        """See Control."""
+        return await self._service.eval_reports.runs()
+
+    async def eval_run(self, run: str) -> Mapping[str, Any] | None:
+        """See Control."""
+        return await self._service.eval_reports.run(run)
+
+    async def eval_compare(self, a: str, b: str) -> Mapping[str, Any]:
+        """See Control."""
+        return await self._service.eval_reports.compare(a, b)
+
+    async def eval_scenarios(self) -> Mapping[str, Any]:
+        """See Control."""
+        return await self._service.eval_reports.scenarios()
+
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """See Control."""
         return self._service.bus.page(after, limit)

@@ -173,6 +173,18 @@ class Control(Protocol):
     async def impact(self, commands: Sequence[Command]) -> Impact:
         """Return what registry commands would mean for the last requests; raise ControlError where one is refused."""
 
+    async def evals(self) -> Mapping[str, Any]:
+        """Return the evaluation runs, newest first, as `runs`."""
+
+    async def eval_run(self, run: str) -> Mapping[str, Any] | None:
+        """Return the report of a run as far as it is, or None (evals.md §7)."""
+
+    async def eval_compare(self, a: str, b: str) -> Mapping[str, Any]:
+        """Return run `b` against run `a`; raise ControlError for one there is not."""
+
+    async def eval_scenarios(self) -> Mapping[str, Any]:
+        """Return the built-in scenarios as `scenarios`."""
+
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """Return events after cursor `after`; `after` -1 means from now on (an empty page with `next`)."""
 

@@ -124,6 +124,18 @@ class ClearGap:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptMeasured:
+    """Put what a run measured of a capability into the measured layer of a model."""
+
+    provider: str
+    model: str
+    node: str
+    value: Literal["yes", "no"]
+    evidence: str = ""
+    name: ClassVar[str] = "accept_measured"
+
+
+@dataclass(frozen=True, slots=True)
 class ExtendCapabilities:
     """Add a node to the capability tree."""
 
@@ -186,6 +198,7 @@ RegistryCommand = (
     | SetCapability
     | ClearCapability
     | ClearGap
+    | AcceptMeasured
     | ExtendCapabilities
     | Undo
 )

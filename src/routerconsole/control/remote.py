@@ -146,6 +146,22 @@ class RemoteControl:
         body = {"commands": [command_json(command) for command in commands]}
         return revive(Impact, await self._send("POST", "/api/v1/router/impact", body=body))
 
+    async def evals(self) -> Mapping[str, Any]:
+        """See Control."""
+        return await self._get("/api/v1/evals")
+
+    async def eval_run(self, run: str) -> Mapping[str, Any] | None:
+        """See Control."""
+        return await self._maybe(f"/api/v1/evals/{quote(run, safe='')}")
+
+    async def eval_compare(self, a: str, b: str) -> Mapping[str, Any]:
+        """See Control."""
+        return await self._get("/api/v1/evals/compare", {"a": a, "b": b})
+
+    async def eval_scenarios(self) -> Mapping[str, Any]:
+        """See Control."""
+        return await self._get("/api/v1/evals/scenarios")
+
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """See Control."""
         return page_from_json(await self._get("/api/v1/events", {"after": after, "limit": limit}))

@@ -116,6 +116,22 @@ class ThreadedControl:
         """See Control."""
         return await self._over(self._inner.impact(commands))
 
+    async def evals(self) -> Mapping[str, Any]:
+        """See Control."""
+        return await self._over(self._inner.evals())
+
+    async def eval_run(self, run: str) -> Mapping[str, Any] | None:
+        """See Control."""
+        return await self._over(self._inner.eval_run(run))
+
+    async def eval_compare(self, a: str, b: str) -> Mapping[str, Any]:
+        """See Control."""
+        return await self._over(self._inner.eval_compare(a, b))
+
+    async def eval_scenarios(self) -> Mapping[str, Any]:
+        """See Control."""
+        return await self._over(self._inner.eval_scenarios())
+
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """See Control."""
         return await self._over(self._inner.events(after, limit))

@@ -31,6 +31,7 @@ from .commands import (
     SetPriority,
     Target,
 )
+from .eval_commands import CancelEval, StartEval
 from .port import ControlError, EventPage
 from .registry_commands import CancelPull, PullModel, RegistryCommand, RotatePool, SyncModels
 from .views import AttemptView, FailureView, RequestDetail, RequestRow
@@ -61,6 +62,8 @@ _PLAIN: tuple[type[Command], ...] = (
     SyncModels,
     PullModel,
     CancelPull,
+    StartEval,
+    CancelEval,
 )
 
 

@@ -15,6 +15,7 @@ from routerconsole.config.fields import MAX_EXTENSIONS, check_model_id
 from routerconsole.config.weights import FILE_FORMATS, WeightsError, check_weights
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import (
+    AcceptMeasured,
     AcceptModel,
     AssignAgent,
     ClearCapability,
@@ -47,6 +48,7 @@ Worked = (
     | UnassignAgent
     | SetCapability
     | ClearCapability
+    | AcceptMeasured
     | ExtendCapabilities
 )
 MAX_AGENT = 128
@@ -120,6 +122,8 @@ class Draft:
                 return self._label(command)
             case SetCapability() | ClearCapability():
                 return self._capability(command)
+            case AcceptMeasured():
+                return self._measured(command)
             case AssignAgent():
                 return self._assign(command)
             case UnassignAgent():
@@ -286,6 +290,14 @@ class Draft:
             layers = rest
         kept = {**entry.capabilities, node: layers}
         entry = replace(entry, capabilities={path: said for path, said in kept.items() if said})
+        return Edit(f"{key.provider}/{key.model}", Parts({key: entry}), key, nodes=(node,))
+
+    def _measured(self, command: AcceptMeasured) -> Edit:
+        key, node = self._model(command.provider, command.model).key, self.node(command.node)
+        entry = self._decided(key)
+        rest = tuple(layer for layer in entry.capabilities.get(node, ()) if layer.source is not Source.MEASURED)
+        layer = Layer(Source.MEASURED, Tri(command.value), self._at, command.evidence[:200])
+        entry = replace(entry, capabilities={**entry.capabilities, node: (*rest, layer)})
         return Edit(f"{key.provider}/{key.model}", Parts({key: entry}), key, nodes=(node,))
 
     def _extend(self, path: str) -> Edit:

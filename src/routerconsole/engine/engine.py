@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from routerconsole.domain.errors import ErrorCode, RouterError, RoutingFailed
 from routerconsole.domain.outcome import Failure, FaultScope, OutcomeClass
+from routerconsole.domain.request import Origin
 from routerconsole.domain.trace import Attempt, Trace
 from routerconsole.routing import profiles
 from routerconsole.routing.cascade import Cascade, Stop, Try, Wait
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from routerconsole.domain.route import Route
     from routerconsole.routing.board import Board
     from routerconsole.routing.budget import RetryBudget
+    from routerconsole.routing.resolution import Resolution
 
     from .bodies import BodyStore
     from .bus import Bus
@@ -183,18 +185,32 @@ class ChatEngine:
         return profiles.decided(
             resolution,
             registry,
-            lambda meant: plan(
-                meant,
-                needs,
-                registry,
-                board,
-                now=now,
-                turns=self._turns,
-                means=means,
-                session=asked.session,
-                stream=asked.stream,
-            ),
+            lambda meant: self.planned(meant, asked, needs, registry, board, now=now, means=means),
             enabled=enabled,
+        )
+
+    def planned(
+        self,
+        meant: Resolution,
+        asked: Asked,
+        needs: Needs,
+        registry: Registry,
+        board: Facts,
+        *,
+        now: float,
+        means: Means,
+    ) -> Plan:
+        """Plan for one meaning of a name."""
+        return plan(
+            meant,
+            needs,
+            registry,
+            board,
+            now=now,
+            turns=self._turns,
+            means=means,
+            session=asked.session,
+            stream=asked.stream,
         )
 
     def redacted(self, failure: Failure) -> Failure:
@@ -278,6 +294,7 @@ class ChatEngine:
             circuit_before=step.lease.circuit.value,
         )
         trace.attempts.append(attempt)
+        step.lease.neutral = request.origin is Origin.EVAL
         flight.step, flight.charge = step, None
         try:
             self.recorder.attempt_started(trace, attempt)

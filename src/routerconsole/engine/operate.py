@@ -25,6 +25,7 @@ from routerconsole.control.commands import (
     SetPriority,
     Target,
 )
+from routerconsole.control.eval_commands import CancelEval, StartEval
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import CancelPull, PullModel, RotatePool, SyncModels
 from routerconsole.domain.events import EventType, Fact
@@ -107,6 +108,8 @@ class Operator:
                 return await self._cancel(command, actor=actor, dry_run=dry_run)
             case ReplayRequest():
                 return await self._replay(command, actor=actor, dry_run=dry_run)
+            case StartEval() | CancelEval():
+                return await self._evaluation(command, actor=actor, dry_run=dry_run)
             case RotatePool():
                 return await self._rotate(command, actor=actor, dry_run=dry_run)
             case ClearFailures():
@@ -291,6 +294,21 @@ class Operator:
         )
         if not dry_run and self._service.chat.in_flight.get(command.request_id) is flight:
             flight.cancel(CancelReason.OPERATOR)  # one that ended meanwhile is left alone: its task may serve on
+        return receipt
+
+    async def _evaluation(self, command: StartEval | CancelEval, *, actor: str, dry_run: bool) -> Receipt:
+        evals = self._service.evals
+        if isinstance(command, CancelEval):
+            before, after = {"state": evals.running(command.run).run.state.value}, {"state": "cancelled"}
+            receipt = await self._audited(command.name, command.run, before, after, actor=actor, dry_run=dry_run)
+            if not dry_run:
+                await evals.cancel(command)
+            return receipt
+        run, scenarios, cells = await evals.prepare(command, actor)
+        begun = {"run": run.id, "targets": [each.id for each in run.targets], "scenarios": len(scenarios)}
+        receipt = await self._audited(command.name, run.id, {}, begun, actor=actor, dry_run=dry_run)
+        if not dry_run:
+            await evals.start(run, scenarios, cells, apply=command.apply, actor=actor)
         return receipt
 
     async def _replay(self, command: ReplayRequest, *, actor: str, dry_run: bool) -> Receipt:

@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from routerconsole.config.problems import ConfigError
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from routerconsole.domain.request import ChatRequest
     from routerconsole.domain.route import ModelKey
     from routerconsole.storage.db import Database
+
+    from .eval_reports import EvalReports
+    from .evaluating import Evaluations
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +164,20 @@ class Service:
     def registry(self) -> Registry:
         """The picture new requests see."""
         return self.chat.registry
+
+    @cached_property
+    def evals(self) -> Evaluations:
+        """Its evaluation runs; made at the first question about one, since their machinery takes long to import."""
+        from .evaluating import Evaluations  # noqa: PLC0415 - 0.2 s that no start should wait for
+
+        return Evaluations(self)
+
+    @cached_property
+    def eval_reports(self) -> EvalReports:
+        """What there is to read of them."""
+        from .eval_reports import EvalReports  # noqa: PLC0415 - as above
+
+        return EvalReports(self.evals)
 
     @property
     def weights_dir(self) -> str | None:

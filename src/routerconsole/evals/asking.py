@@ -82,7 +82,7 @@ async def ask(chat: Chat, target: Target, call: Call, *, limit_s: float | None =
 def error_of(exc: RouterError, trace: Trace | None) -> CallError:
     """Return what a refusal or failure means for a cell: the last attempt's class, else the code's."""
     last = trace.attempts[-1].cls if trace is not None and trace.attempts else None
-    cls: str = _OF_CODE.get(exc.code, last if last not in (None, OutcomeClass.OK) else exc.code)  # type: ignore[arg-type]  # both are StrEnum
+    cls: str = _OF_CODE.get(exc.code, last if last not in (None, OutcomeClass.OK) else exc.code)
     if exc.code is ErrorCode.DEADLINE_EXCEEDED:
         cls = "timeout"
     words = () if trace is None else (*trace.forced, *trace.needed)

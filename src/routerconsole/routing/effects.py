@@ -5,6 +5,7 @@ Owns consequences only; recognising a class is classify's, choosing the next rou
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from routerconsole.domain.events import EventType
@@ -79,6 +80,8 @@ def commit(lease: Lease, now: float, journal: Journal) -> None:
     if lease.committed or lease.ended:
         return
     lease.committed = True
+    if lease.neutral:
+        return
     node, owner = lease.node, lease.node.owner
     lease.of_route, moved = node.breaker.commit(lease.of_route, now)
     told(node, moved, now, journal)
@@ -185,6 +188,11 @@ def publish(node: Target, word: HealthWord, journal: Journal) -> None:
 
 def _succeeded(lease: Lease, ending: Success, *, now: float, rng: Random, journal: Journal) -> None:
     node, owner = lease.node, lease.node.owner
+    if lease.neutral:
+        _release(lease, now, rng)
+        for target in (node, owner):
+            target.stats.success(ending, now)
+        return
     told(node, node.breaker.end(lease.of_route, End.SUCCEEDED, now, rng), now, journal)
     told(owner, owner.breaker.end(lease.of_provider, End.SUCCEEDED, now, rng), now, journal)
     owner.streak = 0
@@ -205,6 +213,8 @@ def _release(lease: Lease, now: float, rng: Random) -> None:
 def _failed(lease: Lease, failure: Failure, *, sole: bool, now: float, rng: Random, journal: Journal) -> None:
     node, owner = lease.node, lease.node.owner
     took_ms = (now - lease.admitted) * 1000
+    if lease.neutral:
+        failure = replace(failure, counted=False)
     for target in (node, owner):
         target.stats.failure(failure.cls, took_ms, now)
         if failure.cls not in (OutcomeClass.IGNORED, OutcomeClass.LOCAL):
@@ -213,8 +223,11 @@ def _failed(lease: Lease, failure: Failure, *, sole: bool, now: float, rng: Rand
             target.window.failure(now)
     if counts_against(failure):
         node.paces.failure(now)
-    opened = _on_route(lease, failure, sole=sole, now=now, rng=rng, journal=journal)
-    _on_provider(lease, failure, opened=opened, sole=sole, now=now, rng=rng, journal=journal)
+    if lease.neutral:
+        _release(lease, now, rng)
+    else:
+        opened = _on_route(lease, failure, sole=sole, now=now, rng=rng, journal=journal)
+        _on_provider(lease, failure, opened=opened, sole=sole, now=now, rng=rng, journal=journal)
     asked = gates.asked(failure)
     if asked is not None:
         reason, wait = asked

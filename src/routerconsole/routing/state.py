@@ -164,8 +164,8 @@ class Lease:
     """One admission, settled exactly once."""
 
     __slots__ = (
-        "admitted", "committed", "deadline", "ended", "forced", "node", "of_provider", "of_route", "route", "size",
-        "sole",
+        "admitted", "committed", "deadline", "ended", "forced", "neutral", "node", "of_provider", "of_route", "route",
+        "size", "sole",
     )  # fmt: skip
 
     def __init__(self, node: RouteNode, *, now: float, deadline: float, sole: bool, size: int) -> None:
@@ -176,6 +176,7 @@ class Lease:
         self.of_provider: Token = UNFENCED
         self.forced: tuple[Word, ...] = ()
         self.committed = self.ended = False
+        self.neutral = False  # an evaluation: it is counted, and moves no circuit
 
     @property
     def circuit(self) -> CircuitState:

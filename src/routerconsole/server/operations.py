@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .capability_routes import CapabilityRoutes
+from .eval_routes import EvalRoutes
 from .log_routes import LogRoutes
 from .openapi import document
 from .registry_routes import RegistryRoutes
@@ -27,6 +28,7 @@ class Operations:
             RegistryRoutes(control),
             CapabilityRoutes(control),
             LogRoutes(control),
+            EvalRoutes(control),
         )
         self._table: tuple[AnyRoute, ...] = (
             *(row for group in groups for row in group.rows()),

@@ -40,6 +40,16 @@ STATE = Schema(
                 " undone INTEGER NOT NULL DEFAULT 0)",
             ),
         ),
+        Migration(
+            "0002-evaluations",
+            (
+                "CREATE TABLE eval_runs (id TEXT PRIMARY KEY, started_at REAL NOT NULL, data TEXT NOT NULL)"
+                " WITHOUT ROWID",
+                "CREATE TABLE eval_cells (run TEXT NOT NULL REFERENCES eval_runs (id) ON DELETE CASCADE,"
+                " scenario TEXT NOT NULL, target TEXT NOT NULL, repeat INTEGER NOT NULL, data TEXT NOT NULL,"
+                " PRIMARY KEY (run, scenario, target, repeat)) WITHOUT ROWID",
+            ),
+        ),
     ),
 )
 

@@ -1,0 +1,89 @@
+"""`/api/v1/evals`: runs begun, followed, stopped and compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from routerconsole.control.commands import Receipt
+from routerconsole.control.eval_commands import CancelEval, StartEval
+from routerconsole.control.wire import plain
+from routerconsole.domain.errors import ErrorCode, RequestRejected
+
+from .routes import Answer, AnyCall, AnyRoute, ApiRoute, Call, Plain, get, post
+from .schemas import Body, JsonObject, NoQuery, Nothing, Query, shown
+
+if TYPE_CHECKING:
+    from routerconsole.control.port import Control
+
+Name = Annotated[str, Field(min_length=1, max_length=300)]
+
+
+class EvalBody(Body):
+    """What to run: `scenarios` left empty means all there are; `resume` goes on with a run."""
+
+    targets: Annotated[list[Name], Field(max_length=50)] = Field(default_factory=list)
+    scenarios: Annotated[list[Name], Field(max_length=1000)] = Field(default_factory=list)
+    repeats: Annotated[int, Field(ge=1, le=1000)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    max_cost_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    apply: bool = False
+    resume: Name | None = None
+
+
+class CompareQuery(Query):
+    """Two runs: `b` against the baseline `a`."""
+
+    a: str
+    b: str
+
+
+class EvalRoutes:
+    """The handlers over one engine."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def rows(self) -> tuple[AnyRoute, ...]:
+        """Return their part of the table; what is no `{run}` stands first."""
+        return (
+            get("evals", "Evaluation runs, newest first", self.runs, JsonObject),
+            post("evals", "Begin an evaluation run", self.start, EvalBody, JsonObject, status=202),
+            get("evals/scenarios", "The scenarios there are", self.scenarios, JsonObject),
+            ApiRoute("GET", "evals/compare", "Two runs compared", self.compare, CompareQuery, Nothing, JsonObject),
+            get("evals/{run}", "One run's report, as far as it is", self.run, JsonObject),
+            post("evals/{run}/cancel", "Stop a run", self.cancel, Nothing, Receipt, optional=True),
+        )
+
+    async def runs(self, call: Plain) -> Answer:
+        """The runs there are."""
+        return Answer(await self._control.evals())
+
+    async def start(self, call: Call[NoQuery, EvalBody]) -> Answer:
+        """A run begun; it goes on whether or not anybody asks for it."""
+        told = call.body.model_dump()
+        command = StartEval(**{**told, "targets": tuple(told["targets"]), "scenarios": tuple(told["scenarios"])})
+        receipt = await self._control.do(command, actor=call.actor)
+        return Answer({"run": receipt.after["run"]})
+
+    async def scenarios(self, call: Plain) -> Answer:
+        """The scenarios there are."""
+        return Answer(await self._control.eval_scenarios())
+
+    async def compare(self, call: Call[CompareQuery, Nothing]) -> Answer:
+        """One run against another."""
+        return Answer(await self._control.eval_compare(call.query.a, call.query.b))
+
+    async def run(self, call: AnyCall) -> Answer:
+        """One run."""
+        found = await self._control.eval_run(call.path["run"])
+        if found is None:
+            raise RequestRejected(ErrorCode.NOT_FOUND, f"Run {shown(call.path['run'])} not found.")
+        return Answer(found)
+
+    async def cancel(self, call: AnyCall) -> Answer:
+        """A run stopped; what is finished is kept."""
+        return Answer(plain(await self._control.do(CancelEval(call.path["run"]), actor=call.actor)))

@@ -1,0 +1,57 @@
+"""state.db: evaluation runs and their finished cells, JSON of the caller's making; nothing here knows what it means."""
+
+from __future__ import annotations
+
+from .db import Database
+
+Place = tuple[str, str, int]
+"""Scenario, target, repeat."""
+
+
+class EvalStore:
+    """Reads and writes over the one state database; each call is one transaction, or raises StorageUnavailable."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def save_run(self, run: str, started_at: float, data: str) -> None:
+        """Write a run, new or changed; its cells stay."""
+        await self._db.write(
+            lambda conn: conn.execute(
+                "INSERT INTO eval_runs (id, started_at, data) VALUES (?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET data = excluded.data",
+                (run, started_at, data),
+            )
+        )
+
+    async def save_cell(self, run: str, place: Place, data: str) -> None:
+        """Write one finished cell, in place of what stood there."""
+        await self._db.write(
+            lambda conn: conn.execute(
+                "INSERT OR REPLACE INTO eval_cells (run, scenario, target, repeat, data) VALUES (?, ?, ?, ?, ?)",
+                (run, *place, data),
+            )
+        )
+
+    async def run(self, run: str) -> str | None:
+        """Return what was written of a run, None where there is none."""
+        row = await self._db.read(
+            lambda conn: conn.execute("SELECT data FROM eval_runs WHERE id = ?", (run,)).fetchone()
+        )
+        return None if row is None else str(row[0])
+
+    async def runs(self, limit: int) -> list[str]:
+        """Return the newest runs first."""
+        rows = await self._db.read(
+            lambda conn: conn.execute(
+                "SELECT data FROM eval_runs ORDER BY started_at DESC, id DESC LIMIT ?", (limit,)
+            ).fetchall()
+        )
+        return [str(row[0]) for row in rows]
+
+    async def cells(self, run: str) -> list[str]:
+        """Return the cells of a run, in the order of their places."""
+        rows = await self._db.read(
+            lambda conn: conn.execute("SELECT data FROM eval_cells WHERE run = ?", (run,)).fetchall()
+        )
+        return [str(row[0]) for row in rows]

@@ -54,15 +54,26 @@ class Terminal:
     def pump(self, timeout: float = 0.05) -> bool:
         """Read what has come; False at the end of file."""
         try:
-            data = self.child.read_nonblocking(65536, timeout)
+            self._take(self.child.read_nonblocking(65536, timeout))
         except pexpect.TIMEOUT:
             return True
         except pexpect.EOF:
             return False
+        return True
+
+    def sip(self, most: int, timeout: float) -> int:
+        """Read at most so many bytes, as a slow line carries them; return how many came."""
+        try:
+            data = self.child.read_nonblocking(most, timeout)
+        except pexpect.TIMEOUT:
+            return 0
+        self._take(data)
+        return len(data)
+
+    def _take(self, data: bytes) -> None:
         self.bytes += data
         # pyte does not know the kitty keyboard and synchronised-output sequences and would print their ends
         self._stream.feed(re.sub(rb"\x1b\[[<>=][0-9;]*u|\x1b\[\?[0-9;]+\$p", b"", data))
-        return True
 
     def text(self) -> str:
         """Return the screen as text."""

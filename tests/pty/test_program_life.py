@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.pty.terminal import Terminal
 from routerconsole.simulator import Behaviour
 
 PROGRAM = [sys.executable, "-m", "routerconsole"]
+SECRET = "sk-recorded-0123456789abcdef0123456789abcdef"
 SLOW = Behaviour(latency=4.0)
 """Answers late enough that keys can be pressed while a request waits."""
 
@@ -25,7 +27,7 @@ SLOW = Behaviour(latency=4.0)
 def on_terminal(bench: Bench, *arguments: str, size: tuple[int, int] = (100, 30)) -> Iterator[Terminal]:
     """The program on a terminal, with the bench's state directory and nothing of this machine's user."""
     home = str(bench.place)
-    env = {"HOME": home, "XDG_CONFIG_HOME": f"{home}/none", "XDG_STATE_HOME": f"{home}/none"}
+    env = {"HOME": home, "XDG_CONFIG_HOME": f"{home}/none", "XDG_STATE_HOME": f"{home}/none", "RECORDED_KEY": SECRET}
     with Terminal([*PROGRAM, "--state-dir", f"{home}/state", *arguments], size=size, env=env) as on:
         yield on
 
@@ -218,3 +220,85 @@ def test_closed_output_is_a_hang_up(bench: Bench, upstreams: Upstreams) -> None:
         until(lambda: not on.child.isalive(), "the viewer to end", seconds=5)
     assert "Traceback" not in errors.read_text()
     assert engine.chat()[0] == 200
+
+
+def test_T24_a_recorded_session_holds_no_secret(bench: Bench, upstreams: Upstreams) -> None:
+    """A session through all views, pages and an error that repeats the key: neither key nor token is in its bytes."""
+    echo = Behaviour(statuses=(401,), headers=(("x-echo", SECRET),), extra={"key": SECRET})
+    config, _ = upstreams(
+        provider='api_key: "env:RECORDED_KEY", ', first=echo, second=Behaviour(text=f"your key is {SECRET}")
+    )
+    with own_engine(bench, config) as (on, router):
+        router.chat(f"my key is {SECRET}")
+        for keys, shown in (
+            ("5", "▶ Requests"),
+            ("\r", "Why"),
+            ("\x1b", "▶ Requests"),
+            ("1", "Overview"),
+            ("2", "Health"),
+            ("3", "Capabilities"),
+            ("4", "Registry"),
+            ("6", "Evals"),
+            ("@", "Action log"),
+            ("\x1b", "1-6 views"),
+            ("?", "▶ Keys"),
+            ("\x1b", "1-6 views"),
+            ("\x10", "Palette"),
+            ("\x1b", "1-6 views"),
+        ):
+            on.send(keys)
+            on.sees(shown)
+        tokens = [router.token(name) for name in ("admin", "client")]
+        on.send("\x03")
+        assert on.ended() == 130
+    for secret in (SECRET, SECRET[-20:], *tokens):
+        assert secret.encode() not in on.bytes
+
+
+def test_T26_a_slow_line_is_idle_and_echoes_in_time(bench: Bench, upstreams: Upstreams) -> None:
+    """At 9,600 baud with --slow: hardly a byte while nothing happens, and a typed character within RTT + 100 ms."""
+    config, _ = upstreams(a=Behaviour())
+    bench.start(config).ready()
+    with on_terminal(bench, "attach", "--slow", size=(80, 24)) as on:
+        on.sees("▶ Overview", "LIVE")
+        line = Line(on)
+        line.settle()
+        began, before = time.monotonic(), len(on.bytes)
+        line.carry(3.0)
+        assert (len(on.bytes) - before) / (time.monotonic() - began) <= 20_000
+        on.send(":")
+        line.settle()
+        for char in "qzj":
+            began = time.monotonic()
+            on.send(char)
+            while f"{char}▏" not in on.text():
+                line.carry(0.02)
+                assert time.monotonic() < began + 5
+            assert time.monotonic() - began <= 0.4 + BUSY_S
+
+
+BUSY_S = 0.6
+"""What a machine that runs other tests meanwhile may add."""
+BYTES_PER_S = 960
+
+
+class Line:
+    """Carries 960 bytes a second from a terminal, as 9,600 baud do."""
+
+    def __init__(self, on: Terminal) -> None:
+        self.on = on
+
+    def carry(self, seconds: float) -> int:
+        """Carry for a while; return how many bytes came."""
+        ends, came = time.monotonic() + seconds, 0
+        while (left := ends - time.monotonic()) > 0:
+            came += self.on.sip(max(1, BYTES_PER_S // 50), min(left, 0.02))
+            time.sleep(max(0.0, min(0.02, ends - time.monotonic())))  # the line's own pace
+        return came
+
+    def settle(self) -> None:
+        """Carry until hardly anything comes any more."""
+        for _ in range(60):
+            if self.carry(0.5) < 60:
+                return
+        raise AssertionError("the line never comes to rest")

@@ -7,7 +7,7 @@ health, limits and pointers, so that only the change makes a difference.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
@@ -17,10 +17,13 @@ from routerconsole.control.registry_views import Impact, Move, PoolShift
 from routerconsole.domain.assemble import pool_changes
 from routerconsole.domain.capability import NODE_OF, Source, Word
 from routerconsole.domain.errors import RouterError
+from routerconsole.domain.pool import Strategy
 from routerconsole.domain.request import Needs
 from routerconsole.domain.route import ModelKey
 from routerconsole.domain.trace import Decision
 from routerconsole.routing.board import UnknownTarget
+from routerconsole.routing.plan import SortKey, too_small, unbeatable
+from routerconsole.routing.resolve import resolve
 from routerconsole.routing.state import Refusal, RefusalKind
 
 from .engine import Asked
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from routerconsole.domain.route import Route
     from routerconsole.domain.trace import Trace
     from routerconsole.routing.board import Board
+    from routerconsole.routing.resolution import Resolution
     from routerconsole.routing.stats import Pace
 
     from .engine import Facts
@@ -41,8 +45,10 @@ if TYPE_CHECKING:
 
 REPLAYED = 500
 """Requests looked at, the newest."""
-BATCH = 50
+BATCH = 25
 """Requests planned in one world before the other has its turn."""
+FIRST, PART = 20, 160
+"""Models planned in one go: few at first, as the first are mostly the best, then twice as many until so many."""
 SLICE_S = 0.005
 """Planning goes on for so long before requests get their turn."""
 BUDGET_S = 3.0
@@ -64,7 +70,8 @@ async def impact(service: Service, commands: Sequence[Command]) -> Impact:
     traces = list(islice(service.recorder.finished(), REPLAYED))
     ahead = _Ahead(service.board, before, after, forgotten)
     worlds = (_World(service, before, service.board), _World(service, after, ahead))
-    found = await _count(service, traces, worlds)
+    changed = _changed(before, after).union(key for key, _ in forgotten)
+    found = await _count(service, traces, worlds, changed)
     shifts = pool_changes(before, after)
     moves = sorted(found.moves.items(), key=lambda item: -len(item[1]))
     return Impact(
@@ -85,21 +92,26 @@ class _Question(NamedTuple):
     needs: Needs
 
 
+class _Spent(Exception):
+    """The budget is used up."""
+
+
 class _Pauses:
-    """Gives the loop back after each slice and says when the budget is used up."""
+    """Gives the loop back after each slice; raises where the budget is used up."""
 
     def __init__(self, service: Service) -> None:
         self._clock = service.clock
         self._since, self._used = self._clock.monotonic(), 0.0
 
-    async def take(self) -> bool:
-        """Let requests have their turn where a slice is over; False once the budget is."""
+    async def take(self) -> None:
+        """Let requests have their turn where a slice is over; raise _Spent once the budget is."""
         spent = self._clock.monotonic() - self._since
         if spent >= SLICE_S:
             self._used += spent
             await asyncio.sleep(0)
             self._since = self._clock.monotonic()
-        return self._used < BUDGET_S
+        if self._used >= BUDGET_S:
+            raise _Spent
 
 
 @dataclass(slots=True)
@@ -116,22 +128,38 @@ class _Count:
             self.moves.setdefault((now, then), []).append(request_id)
 
 
-async def _count(service: Service, traces: Sequence[Trace], worlds: tuple[_World, _World]) -> _Count:
+async def _count(
+    service: Service, traces: Sequence[Trace], worlds: tuple[_World, _World], changed: frozenset[ModelKey]
+) -> _Count:
     """Plan requests in both worlds, batch by batch: what plans share is kept for one registry at a time."""
     found, pauses = _Count(), _Pauses(service)
     for start in range(0, len(traces), BATCH):
         batch = traces[start : start + BATCH]
-        leads: tuple[list[ModelKey | None], list[ModelKey | None]] = ([], [])
-        for world, told in zip(worlds, leads, strict=True):
-            for trace in batch:
-                told.append(world.lead(_question(trace)))
-                if not await pauses.take():
-                    break
-        for trace, now, then in zip(batch, *leads, strict=False):  # what was not planned in both does not count
-            found.add(trace.id, now, then)
-        if len(leads[1]) < len(batch):
-            break
+        try:
+            now = [await worlds[0].lead(_question(trace), pauses) for trace in batch]
+            then = [
+                lead
+                if worlds[1].means_the_same(_question(trace), worlds[0], changed)
+                else await worlds[1].lead(_question(trace), pauses)
+                for trace, lead in zip(batch, now, strict=True)
+            ]
+        except _Spent:
+            break  # a batch that was not planned in both does not count
+        for trace, first, second in zip(batch, now, then, strict=True):
+            found.add(trace.id, first, second)
     return found
+
+
+def _changed(before: Registry, after: Registry) -> frozenset[ModelKey]:
+    """Return the models that are there in one of two registries only, or are not the same in both."""
+    return frozenset(
+        model.key
+        for one, other in ((before, after), (after, before))
+        for name, provider in one.providers.items()
+        if other.providers.get(name) is not provider
+        for model in provider.models
+        if other.models.get(model.key) != model
+    )
 
 
 def _question(trace: Trace) -> _Question:
@@ -151,26 +179,88 @@ class _World:
     """A registry with the board as it stands to it, and who leads there."""
 
     def __init__(self, service: Service, registry: Registry, board: Facts) -> None:
-        self._chat, self._registry, self._board = service.chat, registry, board
+        self.registry = registry
+        self._chat, self._board = service.chat, board
         self._now = service.clock.monotonic()
         self._known: dict[_Question, ModelKey | None] = {}
+        self._meant: dict[Asked, Resolution | None] = {}
+        self._windows: dict[int, tuple[Sequence[ModelKey], int]] = {}
 
-    def lead(self, question: _Question) -> ModelKey | None:
+    def meaning(self, asked: Asked) -> Resolution | None:
+        """Return what a request's name means, None where it means nothing here."""
+        if asked not in self._meant:
+            try:
+                self._meant[asked] = resolve(
+                    asked.model, self.registry, agent=asked.agent, tags=asked.tags, enabled=self._board.enabled
+                )
+            except RouterError:
+                self._meant[asked] = None
+        return self._meant[asked]
+
+    def means_the_same(self, question: _Question, other: _World, changed: frozenset[ModelKey]) -> bool:
+        """Say whether a request finds the same models unchanged in another world: then the same one leads."""
+        here, there = self.meaning(question.asked), other.meaning(question.asked)
+        if here is None or there is None:
+            return here is there
+        same = here.keys == there.keys and here.kind is there.kind and here.profile == there.profile
+        return same and not here.otherwise and not any(key in changed for key in here.keys)
+
+    async def lead(self, question: _Question, pauses: _Pauses) -> ModelKey | None:
         """Return the model a request would be sent to first, None where nobody could be asked."""
         if question not in self._known:
-            self._known[question] = self._planned(question)
+            meant = self.meaning(question.asked)
+            if meant is None:
+                self._known[question] = None
+            elif meant.profile is None and (meant.pool is None or meant.pool.strategy is Strategy.PRIORITY):
+                self._known[question] = await self._by_parts(meant, question, pauses)
+            else:
+                self._known[question] = self._whole(question)
+            await pauses.take()
         return self._known[question]
 
-    def _planned(self, question: _Question) -> ModelKey | None:
-        try:
-            decision = self._chat.replanned(
-                question.asked,
-                question.needs,
-                self._registry,
+    async def _by_parts(self, meant: Resolution, question: _Question, pauses: _Pauses) -> ModelKey | None:
+        """Plan some models at a time, as nobody's place depends on the others, until nobody left can be better."""
+        best: tuple[SortKey, ModelKey] | None = None
+        fits = False
+        end = 0
+        while end < len(meant.keys):
+            start, end = end, end + min(PART, max(FIRST, end))
+            part = replace(meant, keys=meant.keys[start:end])
+            ranked = self._chat.planned(
+                part,
+                *question,
+                self.registry,
                 self._board,
                 now=self._now,
-                means=self._chat.means.peeking(),  # the same dice fall in both worlds
-            )
+                means=self._chat.means,
+            ).ranked
+            fits = fits or any(not too_small(item.candidate) for item in ranked)
+            leading = next((item for item in ranked if item.candidate.decision is not Decision.SKIPPED), None)
+            if leading is not None:
+                found = (
+                    leading.candidate.sort_key[:-1],
+                    leading.model.key,
+                )  # the last says where it stands in its part
+                best = found if best is None or found[0] < best[0] else best
+            known = end < self._known_windows(meant.keys)
+            if best is not None and fits and not question.needs.tags and unbeatable(best[0], windows=known):
+                break
+            await pauses.take()
+        return best[1] if best is not None and fits else None
+
+    def _known_windows(self, keys: Sequence[ModelKey]) -> int:
+        """Return after how many of the models nobody's context window is known any more."""
+        if id(keys) not in self._windows:
+            models = self.registry.models
+            places = (place for place in range(len(keys), 0, -1) if models[keys[place - 1]].context_window)
+            self._windows[id(keys)] = (keys, next(places, 0))  # the keys too: they must stay what the id means
+        return self._windows[id(keys)][1]
+
+    def _whole(self, question: _Question) -> ModelKey | None:
+        """Plan at once where places depend on each other."""
+        try:
+            means = self._chat.means.peeking()  # the same dice fall in both worlds
+            decision = self._chat.replanned(*question, self.registry, self._board, now=self._now, means=means)
         except RouterError:
             return None
         if decision.error is not None:

@@ -147,7 +147,7 @@ def plan(
     error: RoutingFailed | None = None
     if not ranked:
         error = nobody(resolution, needs, dropped, tuple(lacking), configured=bool(registry.providers))
-    elif all(item.candidate.sort_key[_CONTEXT] == _TOO_SMALL for item in ranked):
+    elif all(too_small(item.candidate) for item in ranked):
         error = too_long(((item.route, item.model) for item in ranked), needs)
     return Plan(resolution, needs, candidates, ranked, error, track=track)
 
@@ -246,6 +246,20 @@ _CONTEXT = -6
 _CLASS, _AFFINITY = 0, 2
 _OWN = slice(-4, -1)
 """What puts a route behind whatever the request: health, limits, gate."""
+
+
+def too_small(candidate: Candidate) -> bool:
+    """Say whether a candidate's context is known to be too small for the request."""
+    return candidate.sort_key[_CONTEXT] == _TOO_SMALL
+
+
+def unbeatable(key: SortKey, *, windows: bool) -> bool:
+    """Say whether no candidate that comes later can stand before one, preferred tags aside.
+
+    `key` is without its place; `windows` says whether the context window of any later one is known.
+    """
+    unknown = not windows and key[_CONTEXT + 1] == _CONTEXT_UNKNOWN
+    return not any(value for place, value in enumerate(key, start=-len(key)) if not (unknown and place == _CONTEXT + 1))
 
 
 def _by_key(item: tuple[SortKey, Ranked]) -> SortKey:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 MIN_GAP_S: Final = 0.05
 """Least seconds between two looks, however fast keys ask for one."""
 HEARTBEAT_S: Final = 1.0
+PREPARE_EVERY_S: Final = 1.0
+"""Seconds between two views that are made ahead of their first visit."""
 STATUS_EVERY_S: Final = 1.0
 """Seconds between two reads of the status while no event says it changed: rates and latencies move slowly."""
 
@@ -122,8 +124,19 @@ class RouterConsoleApp(App[ConsoleExit]):
             self.add_mode(mode, partial(_same, frame))
         self.switch_mode(self.desk.view.mode)
         self.run_worker(self._look_forever(), exit_on_error=False, group="look")
+        self.run_worker(self._prepare_views(), exit_on_error=False, group="views")
         self.run_worker(self._follow_themes(), exit_on_error=False, group="themes")
         self.set_interval(HEARTBEAT_S, self._beat)
+
+    async def _prepare_views(self) -> None:
+        """Make the screens of the other views while nobody waits for them: one takes longer than a key may."""
+        for mode, frame in self._frames.items():
+            await asyncio.sleep(PREPARE_EVERY_S)
+            if self._ending is not None:
+                return
+            if mode not in self._screen_stacks:
+                await self._init_mode(mode)
+                frame.post_message(events.ScreenSuspend())
 
     async def _look_forever(self) -> None:
         """Look, hand over, wait for the tick or for someone in a hurry, who is shown everything as it is."""

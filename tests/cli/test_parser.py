@@ -20,6 +20,7 @@ OWNED = {
     *(f"capabilities {verb}" for verb in ("tree", "show", "extend")),
     *(f"pools {verb}" for verb in ("list", "show", "rotate")),
     *(f"profiles {verb}" for verb in ("list", "show", "doctor")),
+    *(f"eval {verb}" for verb in ("list", "run", "show", "report", "compare")),
     *(f"config {verb}" for verb in ("check", "show", "init", "export")),
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from routerconsole import __version__
+from routerconsole.cli.eval_grammar import eval_group
 from routerconsole.cli.grammar import (
     MODULES,
     Adder,
@@ -79,6 +80,7 @@ def build() -> Parser:
     _live(add)
     _targets(add)
     registry_groups(add)
+    eval_group(add)
     _log(add)
     _config(add)
     return parser

@@ -24,7 +24,7 @@ from routerconsole.evals.files import write_reports
 from routerconsole.evals.measured import Finding, Measured, measured
 from routerconsole.evals.records import cell_text, read_cell, read_run, run_text
 from routerconsole.evals.report import report_of
-from routerconsole.evals.runner import AVAILABILITY, LOOKUP, Drill, Lanes, Runner, finished_cells
+from routerconsole.evals.runner import AVAILABILITY, LOOKUP, Drill, Lanes, Runner, finished_cells, regraded
 from routerconsole.evals.scenario_files import Catalogue, UnknownScenarios, load_catalogue
 from routerconsole.evals.types import (
     Caps,
@@ -77,6 +77,7 @@ class Evaluations:
         self._store = EvalStore(service.keeper.state.db)
         self._live: dict[str, Live] = {}
         self._lanes: Lanes | None = None
+        self._locals: dict[str, str] = {}
         self._catalogues: dict[str | None, Catalogue] = {}
         self.drill: Drill | None = None
 
@@ -163,8 +164,11 @@ class Evaluations:
         self, run: Run, scenarios: Sequence[Scenario], cells: Sequence[Cell], *, apply: bool, actor: str
     ) -> None:
         """Begin the work on a run; raise ControlError where it cannot be written down."""
+        scrub = self._service.loaded.scrub
         try:
             await self._store.save_run(run.id, run.started_at, run_text(run))
+            for cell in cells:  # graded anew
+                await self._store.save_cell(run.id, _place(cell), cell_text(cell, scrub))
         except StorageUnavailable as exc:
             raise ControlError("storage_unavailable", f"The run cannot be written down: {exc}.", status=503) from exc
         nodes = {each.id: each.node for each in scenarios if each.node is not None}
@@ -233,7 +237,11 @@ class Evaluations:
             raise ControlError("conflict", f"These scenarios have changed since: {said}; start a new run.", status=409)
         caps, given = run.caps, _caps(command)
         caps = Caps(given.wall_s or caps.wall_s, given.tokens or caps.tokens, given.cost_usd or caps.cost_usd)
-        return replace(run, state=RunState.RUNNING, completed_at=None, caps=caps), scenarios, finished_cells(cells)
+        return (
+            replace(run, state=RunState.RUNNING, completed_at=None, caps=caps),
+            scenarios,
+            regraded(finished_cells(cells), scenarios),
+        )
 
     async def _work(self, live: Live, scenarios: Sequence[Scenario], *, apply: bool, actor: str) -> None:
         service, run = self._service, live.run
@@ -303,7 +311,7 @@ class Evaluations:
         key = cell.key
         try:
             text = cell_text(cell, self._service.loaded.scrub)
-            await self._store.save_cell(live.run.id, (key.scenario_id, key.target_id, key.repeat), text)
+            await self._store.save_cell(live.run.id, _place(cell), text)
         except StorageUnavailable as exc:
             log.warning("cell %s of run %s is only in memory: %s", key, live.run.id, exc)
         data = {
@@ -317,8 +325,8 @@ class Evaluations:
         self._service.bus.publish(Fact(EventType.EVAL_CELL_FINISHED, data))
 
     def _local(self, target: Target) -> str | None:
-        provider = self._service.registry.providers.get((target.provider or "").casefold())
-        return provider.name if provider is not None and provider.local else None
+        """Return the local server a column may end up at: it gets one of our questions at a time."""
+        return self._locals.get(target.id)
 
     def _known(self, target: Target, scenario: Scenario) -> Verdict | None:
         """Say of a capability that is known to be missing; what a run measured may be measured anew."""
@@ -338,7 +346,13 @@ class Evaluations:
             id="eval", endpoint=Endpoint.CHAT, body=body, size=100, model=target.name, stream=False, origin=Origin.EVAL
         )
         try:
-            error: RouterError | None = chat.decide(request, now=self._service.clock.monotonic()).error
+            decision = chat.decide(request, now=self._service.clock.monotonic())
+            providers = self._service.registry.providers
+            names = (each.route.provider for each in decision.candidates)
+            local = next((name for name in names if name in providers and providers[name].local), None)
+            if local is not None:
+                self._locals[target.id] = local
+            error: RouterError | None = decision.error
         except RequestRejected as exc:
             return failed(LOOKUP, expected="a target the registry has", actual=exc.message, detail=exc.message)
         except RouterError as exc:
@@ -348,6 +362,10 @@ class Evaluations:
                 AVAILABILITY, expected="a target that can be asked", actual=error.message, detail=error.message
             )
         return None
+
+
+def _place(cell: Cell) -> tuple[str, str, int]:
+    return cell.key.scenario_id, cell.key.target_id, cell.key.repeat
 
 
 def _ended(run: Run) -> Run:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from .db import Database
 
 Place = tuple[str, str, int]
@@ -35,23 +37,25 @@ class EvalStore:
 
     async def run(self, run: str) -> str | None:
         """Return what was written of a run, None where there is none."""
-        row = await self._db.read(
-            lambda conn: conn.execute("SELECT data FROM eval_runs WHERE id = ?", (run,)).fetchone()
-        )
-        return None if row is None else str(row[0])
+        found = await self._texts("SELECT data FROM eval_runs WHERE id = ?", run)
+        return found[0] if found else None
 
     async def runs(self, limit: int) -> list[str]:
         """Return the newest runs first."""
-        rows = await self._db.read(
-            lambda conn: conn.execute(
-                "SELECT data FROM eval_runs ORDER BY started_at DESC, id DESC LIMIT ?", (limit,)
-            ).fetchall()
-        )
-        return [str(row[0]) for row in rows]
+        return await self._texts("SELECT data FROM eval_runs ORDER BY started_at DESC, id DESC LIMIT ?", limit)
 
     async def cells(self, run: str) -> list[str]:
         """Return the cells of a run, in the order of their places."""
-        rows = await self._db.read(
-            lambda conn: conn.execute("SELECT data FROM eval_cells WHERE run = ?", (run,)).fetchall()
-        )
-        return [str(row[0]) for row in rows]
+        return await self._texts("SELECT data FROM eval_cells WHERE run = ?", run)
+
+    async def _texts(self, query: str, value: str | int) -> list[str]:
+        """Return a column; nothing where there is no file yet, or one that no writer has brought up to date."""
+        if not self._db.path.exists():
+            return []
+
+        def work(conn: sqlite3.Connection) -> list[str]:
+            if conn.execute("SELECT 1 FROM sqlite_schema WHERE name = 'eval_cells'").fetchone() is None:
+                return []
+            return [str(row[0]) for row in conn.execute(query, (value,))]
+
+        return await self._db.read(work)

@@ -1,0 +1,64 @@
+"""The grammar of `routerconsole eval …`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from routerconsole.cli.grammar import Adder, count, duration, option, plain, runs, verbs, words
+
+_FORMS = ("md", "json", "html", "xml", "svg")
+
+
+def eval_group(add: Adder) -> None:
+    """Add the group."""
+    verb = verbs(add("eval", "scenarios run against models, pools and the router, and compared"))
+    of_runs = option("--runs", action="store_true", help="the runs there are, instead of the scenarios")
+    runs(verb("list", "the scenarios there are, or with --runs the runs", of_runs, plain()), "evals", "list_")
+    _run(verb)
+    one = option("run", metavar="RUN", help="a run's id, meval_ and 12 hex digits")
+    runs(verb("show", "what came of a run, as far as it is", one, plain()), "evals", "show")
+    report = verb("report", "a run's report as it was written to the state directory", one)
+    report.add_argument("--format", choices=_FORMS, default="md", help="default: md")
+    runs(report, "evals", "report")
+    pair = (
+        option("a", metavar="A", help="the baseline's id"),
+        option("b", metavar="B", help="the run that is compared with it"),
+    )
+    compare = verb("compare", "one run against another: flips, latency, cost", *pair, plain())
+    compare.add_argument("--fail-on", choices=("regression",), help="exit 1 where it got worse")
+    runs(compare, "evals", "compare")
+
+
+def _run(verb: Adder) -> None:
+    run = verb("run", "run scenarios; exit 0 where all passed, 1 where not", plain())
+    run.add_argument(
+        "--targets", type=words, default=(), metavar="A,B", help="provider/model, profile:x, pool:x, router/x, auto"
+    )
+    run.add_argument("--scenarios", type=words, default=(), metavar="X,Y", help="default: all of `eval list`")
+    run.add_argument("--repeats", type=count, metavar="N", help="default: what each scenario says")
+    run.add_argument("--scenarios-dir", type=Path, metavar="DIR", help="more scenarios, on the engine's machine")
+    run.add_argument("--max-cost-usd", type=_money, metavar="X", help="ask nothing more once so much is spent")
+    run.add_argument("--max-tokens", type=count, metavar="N", help="ask nothing more after so many tokens")
+    run.add_argument("--timeout", type=duration, metavar="T", help="ask nothing more after so long, e.g. 90s or 15m")
+    run.add_argument("--seed", type=_seed, metavar="N", help="the same order and the same questions again")
+    run.add_argument("--apply", action="store_true", help="take over the capabilities that were measured")
+    run.add_argument("--resume", metavar="RUN", help="go on with a run: what is missing or was an error")
+    runs(run, "evals", "run")
+
+
+def _money(text: str) -> float:
+    """Return USD above 0; raises ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount above 0")
+    return value
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 2**53:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)

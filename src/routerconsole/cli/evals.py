@@ -1,0 +1,251 @@
+"""`routerconsole eval …`: a run followed to its end, its report, two runs compared.
+
+A run needs an engine; where none runs on the state directory, one is started for as long as the run takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+from routerconsole.cli.exits import Exit, Stop, say
+from routerconsole.cli.output import Item, show_items, show_json
+from routerconsole.cli.quantity import ms
+from routerconsole.cli.registry import with_registry
+from routerconsole.cli.session import place, with_control
+from routerconsole.control.discovery import runs_here
+from routerconsole.control.eval_commands import CancelEval, StartEval
+from routerconsole.domain.visible import BLOCK_LIMIT, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from routerconsole.cli.session import Work
+    from routerconsole.control.port import Control
+
+POLL_S = 0.1
+LOOK_S = 2.0
+"""After so long without an event of the run it is asked how it stands."""
+_CELL, _END = "eval.cell_finished", "eval.finished"
+
+
+def list_(args: argparse.Namespace) -> int:
+    """Print the scenarios there are, or the runs."""
+
+    async def work(control: Control) -> int:
+        scenarios, found = await control.eval_scenarios(), await control.evals()
+        if args.json:
+            show_json({**scenarios, **found})
+        elif args.runs:
+            show_items((_run_item(each) for each in found["runs"]), plain=args.plain, empty="no runs")
+        else:
+            show_items((_scenario_item(each) for each in scenarios["scenarios"]), plain=args.plain, empty="none")
+        return Exit.OK
+
+    return with_registry(args, work)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run scenarios and wait for the end; 0 where all passed, 1 where not, 130 where it is stopped by Ctrl-C."""
+    if not args.targets and args.resume is None:
+        raise Stop(Exit.USAGE, "name what to ask, e.g. `--targets provider/model,pool:tools,auto`, or `--resume RUN`")
+    directory = None if args.scenarios_dir is None else str(args.scenarios_dir.absolute())
+    command = StartEval(
+        targets=args.targets,
+        scenarios=args.scenarios,
+        repeats=args.repeats,
+        seed=args.seed,
+        max_cost_usd=args.max_cost_usd,
+        max_tokens=args.max_tokens,
+        timeout_s=args.timeout,
+        scenarios_dir=directory,
+        apply=args.apply,
+        resume=args.resume,
+    )
+
+    async def work(control: Control) -> int:
+        cursor = (await control.events(-1)).next
+        begun = (await control.do(command, actor="cli")).after
+        name = str(begun["run"])
+        if not args.json:
+            say(f"run {name} begins; `eval run --resume {name}` goes on with it should it be stopped")
+        try:
+            await _followed(control, name, cursor)
+        except asyncio.CancelledError:
+            await control.do(CancelEval(name), actor="cli")
+            say(f"run {name} was stopped; what is finished is kept")
+            raise
+        report = await control.eval_run(name)
+        if report is None:
+            raise Stop(Exit.PROBLEMS, f"run {name} cannot be read back")
+        _show(report, args)
+        return Exit.OK if report["all_passed"] and report["state"] == "finished" else Exit.PROBLEMS
+
+    return _with_engine(args, work)
+
+
+def show(args: argparse.Namespace) -> int:
+    """Print what came of a run."""
+
+    async def work(control: Control) -> int:
+        report = await control.eval_run(args.run)
+        if report is None:
+            raise Stop(Exit.USAGE, f"there is no run {args.run!r} (`eval list --runs` shows them)")
+        _show(report, args)
+        return Exit.OK
+
+    return with_registry(args, work)
+
+
+def report(args: argparse.Namespace) -> int:
+    """Print a report as it was written."""
+    if not args.run.isascii() or not args.run.replace("_", "").isalnum():
+        raise Stop(Exit.USAGE, f"{args.run!r} is no run's id")
+    path = place(args) / "reports" / f"{args.run}.{'json' if args.json else args.format}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Stop(Exit.USAGE, f"{path} is not there; a run is reported once it ends (`eval list --runs`)") from None
+    for line in text.splitlines():
+        print(visible(line, len(text) + 1) if sys.stdout.isatty() else line)
+    return Exit.OK
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Print one run against another; 1 where it got worse and that is asked about."""
+
+    async def work(control: Control) -> int:
+        told = await control.eval_compare(args.a, args.b)
+        if args.json:
+            show_json(dict(told))
+        else:
+            print(visible(str(told["verdict"]), BLOCK_LIMIT))
+            show_items((_change_item(each) for each in told["squares"]), plain=args.plain, empty="nothing in common")
+            for flip in told["flips"]:
+                where = f"{flip['target']} {flip['scenario_id']} #{flip['repeat'] + 1}"
+                print(visible(f"{where}: {flip['before']} → {flip['after']}", BLOCK_LIMIT))
+            for name in told["not_comparable"]:
+                print(visible(f"{name}: not comparable, the scenario changed", BLOCK_LIMIT))
+        return Exit.PROBLEMS if args.fail_on and told["regression"] else Exit.OK
+
+    return with_registry(args, work)
+
+
+def _with_engine(args: argparse.Namespace, work: Work) -> int:
+    """Run `work` on the running engine, or on one of our own that ends with it."""
+    if args.url or runs_here(place(args)):
+        return with_control(args, work)
+    from routerconsole.wiring import EngineOptions, Node, prepare
+
+    async def main() -> int:
+        options = EngineOptions(config=args.config, state_dir=args.state_dir, host="127.0.0.1", port=0)
+        node = Node(prepare(options, os.environ))
+        await node.start()
+        try:
+            return await work(node.control)
+        finally:
+            await node.stop()
+
+    return asyncio.run(main())
+
+
+async def _followed(control: Control, name: str, cursor: int) -> None:
+    """Wait for the end of a run; on a terminal say how far it is."""
+    done = wrong = 0
+    idle = 0.0
+    while True:
+        page = await control.events(cursor)
+        cursor = page.next
+        mine = [event for event in page.events if event.data.get("run") == name]
+        for event in mine:
+            if event.type.value == _CELL:
+                done += 1
+                wrong += event.data.get("verdict") not in ("pass", "skipped", "unsupported")
+            elif event.type.value == _END:
+                _progress("")
+                return
+        if mine:
+            idle = 0.0
+            _progress(f"{done} cells, {wrong} not passed")
+            continue
+        if page.missed or idle >= LOOK_S:
+            idle = 0.0
+            if await _over(control, name):
+                _progress("")
+                return
+        await asyncio.sleep(POLL_S)
+        idle += POLL_S
+
+
+async def _over(control: Control, name: str) -> bool:
+    found = (await control.evals())["runs"]
+    return all(each["state"] != "running" for each in found if each["run_id"] == name)
+
+
+def _progress(line: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
+
+
+def _show(report: Mapping[str, Any], args: argparse.Namespace) -> None:
+    if args.json:
+        show_json(dict(report))
+        return
+    print(visible(f"{report['run_id']}: {report['state']}, seed {report['seed']}"))
+    show_items(_squares(report), plain=args.plain, empty="nothing was run")
+    for pair in report["pairs"]:
+        won = pair["winner"]
+        counts = f"{pair['a_only']} only {pair['a']}, {pair['b_only']} only {pair['b']}, p {pair['p_corrected']:.3f}"
+        said = f"{won} is better" if won else "cannot separate (needs >= 6 one-sided)"
+        print(visible(f"{pair['a']} and {pair['b']}: {said}: {counts}", BLOCK_LIMIT))
+    for each in report.get("measured", ()):
+        print(visible(f"{each['provider']}/{each['model']} {each['node']}: {each['evidence']}", BLOCK_LIMIT))
+
+
+def _squares(report: Mapping[str, Any]) -> Iterator[Item]:
+    for column in report["targets"]:
+        for square in column["scenarios"]:
+            low, high = square["ci"]
+            yield {
+                "target": column["id"],
+                "scenario": square["scenario_id"],
+                "status": square["status"],
+                "passed": f"{square['k']}/{square['n']}",
+                "interval": f"{low:.2f} to {high:.2f}" if square["n"] else None,
+                "ttft": ms(square["ttft_ms"]),
+                "latency": ms(square["latency_ms"]),
+                "cost_usd": square["cost_usd"],
+                "note": None if square["status"] == "pass" else square["error"] if square["n"] == 0 else square["summary"],
+            }
+
+
+def _change_item(square: Mapping[str, Any]) -> Item:
+    before, after = square["before"], square["after"]
+    return {
+        "target": square["target"],
+        "scenario": square["scenario_id"],
+        "before": f"{before['status']} {before['k']}/{before['n']}",
+        "after": f"{after['status']} {after['k']}/{after['n']}",
+        "latency_ms": square["latency_ms"],
+        "ttft_ms": square["ttft_ms"],
+        "cost_usd": square["cost_usd"],
+        "regressed": "yes" if square["regressed"] else None,
+    }
+
+
+def _scenario_item(each: Mapping[str, Any]) -> Item:
+    return {name: each[name] for name in ("id", "title", "suite", "kind", "capability", "repeats")}
+
+
+def _run_item(each: Mapping[str, Any]) -> Item:
+    return {
+        "run": each["run_id"],
+        "state": each["state"],
+        "started_at": each["started_at"],
+        "targets": tuple(each["targets"]),
+        "scenarios": len(each["scenario_ids"]),
+    }

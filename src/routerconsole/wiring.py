@@ -44,6 +44,8 @@ from routerconsole.storage.place import Place, Tokens, open_place
 if TYPE_CHECKING:
     from routerconsole.config.models import ServerSettings, Settings
     from routerconsole.domain.registry import Provider, Registry
+    from routerconsole.evals.scenario import Scenario
+    from routerconsole.evals.types import CellKey, Sample
 
 
 UNREADABLE_LOOKS = 2
@@ -170,7 +172,7 @@ class Node:
             version=__version__,
             hints=hints,
         )
-        self.service.endpoint = prepared.url
+        self.service.endpoint, self.service.drill = prepared.url, _drilled
         self.control = LocalControl(self.service)
         server = prepared.config.settings.server
         max_body = int(server.max_body_mb * 1024 * 1024)
@@ -251,6 +253,13 @@ class Node:
         if simulator is None:
             return replace(provider, unavailable="a simulated provider added by a reload starts with the next start")
         return replace(provider, base_url=simulator.base_url, unavailable=None)
+
+
+async def _drilled(scenario: Scenario, key: CellKey) -> Sample:
+    """Run a drill; what that takes is imported by the first one."""
+    from routerconsole.wiring_drills import drill
+
+    return await drill(scenario, key)
 
 
 def _loaded(config: LoadedConfig, env: Mapping[str, str], tokens: Tokens, *, place: Place, version: int = 1) -> Loaded:

@@ -84,7 +84,7 @@ def test_attach_takes_the_address_as_an_argument_or_an_option() -> None:
     ("argv", "said"),
     [
         (["statsu"], "did you mean status"),
-        (["eval", "list"], "unknown command 'eval'"),
+        (["mcp", "list"], "unknown command 'mcp'"),
         (["models", "capability", "sett", "a/b", "tools", "yes"], "did you mean set"),
         (["models", "capability", "set", "a/b", "tools", "maybe"], "yes"),
         (["models", "update", "a/b", "--tier", "huge"], "exploratory"),

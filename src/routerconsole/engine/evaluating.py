@@ -15,7 +15,7 @@ from routerconsole.control.eval_commands import CancelEval, StartEval
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import AcceptMeasured
 from routerconsole.domain.capability import NODE_OF, Source, Tri
-from routerconsole.domain.errors import ErrorCode, RequestRejected, RouterError
+from routerconsole.domain.errors import ErrorCode, RequestRejected, RouterError, RoutingFailed
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.request import ChatRequest, Endpoint, Origin
 from routerconsole.domain.route import ModelKey
@@ -24,7 +24,7 @@ from routerconsole.evals.files import write_reports
 from routerconsole.evals.measured import Finding, Measured, measured
 from routerconsole.evals.records import cell_text, read_cell, read_run, run_text
 from routerconsole.evals.report import report_of
-from routerconsole.evals.runner import AVAILABILITY, LOOKUP, Drill, Lanes, Runner, finished_cells, regraded
+from routerconsole.evals.runner import AVAILABILITY, LOOKUP, Lanes, Runner, finished_cells, regraded
 from routerconsole.evals.scenario_files import Catalogue, UnknownScenarios, load_catalogue
 from routerconsole.evals.types import (
     Caps,
@@ -40,6 +40,7 @@ from routerconsole.evals.types import (
     parse_target,
     unsupported,
 )
+from routerconsole.routing.state import RefusalKind
 from routerconsole.storage.errors import StorageUnavailable
 from routerconsole.storage.evaluations import EvalStore
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from routerconsole.evals.scenario import Scenario
     from routerconsole.evals.types import Call
+    from routerconsole.routing.plan import Plan
 
     from .service import Service
 
@@ -79,7 +81,6 @@ class Evaluations:
         self._lanes: Lanes | None = None
         self._locals: dict[str, str] = {}
         self._catalogues: dict[str | None, Catalogue] = {}
-        self.drill: Drill | None = None
 
     # --- reading ---
 
@@ -255,7 +256,7 @@ class Evaluations:
             monotonic=service.clock.monotonic,
             local=self._local,
             known=self._known,
-            drill=self.drill,
+            drill=service.drill,
             stopping=lambda: service.chat.closing,
         )
         service.bus.publish(Fact(EventType.EVAL_STARTED, {"run": run.id, "targets": [each.id for each in run.targets]}))
@@ -328,6 +329,15 @@ class Evaluations:
         """Return the local server a column may end up at: it gets one of our questions at a time."""
         return self._locals.get(target.id)
 
+    def _shut(self, decision: Plan) -> RoutingFailed | None:
+        """Return why no route of a decision may be asked, None where one may or is only busy."""
+        board, now = self._service.board, self._service.clock.monotonic()
+        refusals = [board.refusal(each.route, now) for each in decision.ranked]
+        if any(each is None or each.kind is RefusalKind.BULKHEAD for each in refusals):
+            return None
+        said = "; ".join(dict.fromkeys(each.text for each in refusals if each is not None))
+        return RoutingFailed(ErrorCode.NO_ROUTABLE_CANDIDATE, f"No route can be asked: {said}.")
+
     def _known(self, target: Target, scenario: Scenario) -> Verdict | None:
         """Say of a capability that is known to be missing; what a run measured may be measured anew."""
         if scenario.node is None or target.kind is not TargetKind.MODEL:
@@ -352,7 +362,7 @@ class Evaluations:
             local = next((name for name in names if name in providers and providers[name].local), None)
             if local is not None:
                 self._locals[target.id] = local
-            error: RouterError | None = decision.error
+            error: RouterError | None = decision.error or self._shut(decision)
         except RequestRejected as exc:
             return failed(LOOKUP, expected="a target the registry has", actual=exc.message, detail=exc.message)
         except RouterError as exc:

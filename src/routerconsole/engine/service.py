@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from routerconsole.domain.registry import Registry
     from routerconsole.domain.request import ChatRequest
     from routerconsole.domain.route import ModelKey
+    from routerconsole.evals.runner import Drill
     from routerconsole.storage.db import Database
 
     from .eval_reports import EvalReports
@@ -157,6 +158,7 @@ class Service:
         self.discovery, self.pulls = Discovery(self), Pulls(self)
         self.editor = Editor(self)
         self.operator = Operator(self)
+        self.drill: Drill | None = None  # runs failover drills of evaluations; None: there is no simulator
         self.started_at = clock.monotonic()
         self._stopped = False
 

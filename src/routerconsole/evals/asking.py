@@ -41,10 +41,13 @@ _OF_CODE: Final = {
 }
 
 
-async def ask(chat: Chat, target: Target, call: Call, *, limit_s: float | None = None) -> Reply:
+async def ask(
+    chat: Chat, target: Target, call: Call, *, limit_s: float | None = None, origin: Origin = Origin.EVAL
+) -> Reply:
     """Make one call on a target and return what came back; it never raises but when cancelled.
 
     A model's column is pinned: nobody else may answer for it. `limit_s` shortens the call's own timeout (seconds).
+    Any other origin than an evaluation's moves circuits.
     """
     timeout = call.timeout_s if limit_s is None else max(0.001, min(call.timeout_s, limit_s))
     body = {**call.body, "model": target.name}
@@ -56,7 +59,7 @@ async def ask(chat: Chat, target: Target, call: Call, *, limit_s: float | None =
         model=target.name,
         stream=call.stream,
         hints=Hints(timeout=timeout, no_fallback=target.kind is TargetKind.MODEL),
-        origin=Origin.EVAL,
+        origin=origin,
     )
     seen = _Seen(stream=call.stream)
     trace: Trace | None = None

@@ -9,7 +9,7 @@ LOCK := $(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 PYTEST_SPREAD ?= -n 2 --dist loadfile
 STAMP := $(VENV)/.installed-$(LOCK)
 
-.PHONY: install demo test check bench docs screenshots lock clean
+.PHONY: install demo test check bench docs screenshots captures lock clean
 
 install: $(STAMP)
 
@@ -40,6 +40,10 @@ docs: install
 # The README's picture, drawn from a scripted fleet without network.
 screenshots: install
 	$(BIN)/python -m tests.docs.screenshots
+
+# The console's own checks gone through on the demo fleet, on a terminal; the screens are kept in docs/console.
+captures: install
+	$(BIN)/python -m tests.docs.captures
 
 bench: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash bench/run.sh

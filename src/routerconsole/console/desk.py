@@ -301,6 +301,7 @@ class Desk:
     def show_requests(self, text: str) -> None:
         """Go to the requests that pass a filter."""
         self._go(self.requests.mode)
+        self.requests.focus_pane(self.requests.lists[0])
         self.requests.narrow(text)
         self._shell.look()
 

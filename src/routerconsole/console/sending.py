@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from routerconsole.control.port import ControlError
@@ -89,7 +90,7 @@ class Sender:
     control: Control
     face: Face
     _acting: set[str] = field(default_factory=set)
-    _applied: list[int] = field(default_factory=list)
+    _applied: list[tuple[int, ...]] = field(default_factory=list)  # by their audit numbers, as made together
 
     def propose(self, proposal: Proposal) -> None:
         """Send a change, after asking where it asks."""
@@ -118,12 +119,16 @@ class Sender:
             self.face.tell("nothing was changed", ok=True)
 
     def undo(self) -> None:
-        """Take the last change made here back."""
+        """Take the last change made here back; several made together go together, the last of them first."""
         if not self._applied:
             self.face.tell("nothing made here can be undone; `@` lists every change", ok=False)
             return
-        number = self._applied[-1]
-        self._send((Proposal(Undo(number), f"change #{number}", done=lambda _: self._forget(number)),))
+        self._send(
+            [
+                Proposal(Undo(number), f"change #{number}", done=partial(self._forget, number))
+                for number in reversed(self._applied[-1])
+            ]
+        )
 
     def gone(self) -> None:
         """Withdraw the question that is open: what it is about is no more."""
@@ -173,10 +178,10 @@ class Sender:
                     refused.append(f"{visible(proposal.subject, 60)}: {error.message}")
                     continue
                 receipts.append(receipt)
-                self._remember(receipt)
                 if proposal.done is not None:
                     proposal.done(receipt)
         finally:
+            self._remember(receipts)
             self._acting.difference_update(proposal.subject for proposal in proposals)
             self._conclude(receipts, refused)
             self.face.changed()
@@ -200,11 +205,14 @@ class Sender:
         elif len(receipts) == 1:
             self.face.tell(result_text(receipts[0]), ok=True)
         elif receipts:
-            self.face.tell(f"{receipts[0].command.replace('_', ' ')}: {len(receipts)} changed (z undoes one)", ok=True)
+            again = " (z undoes it)" if receipts[0].command in UNDOABLE else ""
+            self.face.tell(f"{receipts[0].command.replace('_', ' ')}: {len(receipts)} changed{again}", ok=True)
 
-    def _remember(self, receipt: Receipt) -> None:
-        if receipt.audit_id is not None and receipt.command in UNDOABLE:
-            self._applied = [*self._applied[-MAX_UNDO:], receipt.audit_id]
+    def _remember(self, receipts: Sequence[Receipt]) -> None:
+        made = [each.audit_id for each in receipts if each.audit_id is not None and each.command in UNDOABLE]
+        if made:
+            self._applied = [*self._applied[-MAX_UNDO:], tuple(made)]
 
-    def _forget(self, number: int) -> None:
-        self._applied = [each for each in self._applied if each != number]
+    def _forget(self, number: int, _receipt: Receipt) -> None:
+        left = (tuple(each for each in together if each != number) for together in self._applied)
+        self._applied = [together for together in left if together]

@@ -112,6 +112,7 @@ def _model(name: str, capabilities: list[str], *, window: int = 32_768, pools: b
 _PRICES: dict[str, tuple[float, float]] = {
     "aurora": (0.1, 0.4),
     "borealis": (0.2, 0.6),
+    "cobalt": (0.0, 0.0),
     "dune": (3.0, 15.0),
     "steady": (0.6, 1.8),
 }
@@ -119,9 +120,7 @@ _PRICES: dict[str, tuple[float, float]] = {
 
 
 def _price(provider: str) -> _Model:
-    """The prices of a provider's models; a local one has none."""
-    if provider not in _PRICES:
-        return {}
+    """The prices of a provider's models."""
     price_in, price_out = _PRICES[provider]
     return {"usd_per_mtok_in": price_in, "usd_per_mtok_out": price_out}
 

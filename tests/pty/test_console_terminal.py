@@ -176,7 +176,7 @@ def test_T03_megabyte_of_paste_leaves_the_console_alive() -> None:
     with showcase(*IDLE) as on:
         on.sees("▶ Overview")
         on.send("5/")
-        on.sees("Enter keep")
+        on.sees("/▏")
         on.send(b"\x1b[200~")
         for _ in range(256):
             on.send(b"dq\x1b]52;c;aGk=\x07 " * 256)

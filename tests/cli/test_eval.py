@@ -1,0 +1,138 @@
+"""Evaluations from the command line: exit codes, JSON, reports, resumption, with an engine and without one."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.cli.stand import Cli, environment, in_time
+
+MODELS = {"good": {"text": "READY", "usage": "always"}, "broken": {"statuses": [500]}, "slow": {"latency": 3600.0}}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A configuration with one simulated provider."""
+    home = tmp_path_factory.mktemp("evals")
+    script = home / "script.yaml"
+    script.write_text(json.dumps({"models": MODELS}))
+    with Cli(home).started("simulate", "--script", str(script), ready="routerconsole simulator listening on ") as (
+        _,
+        url,
+    ):
+        file = home / "providers.yaml"
+        provider = {
+            "name": "s",
+            "kind": "openai_compatible",
+            "base_url": url,
+            "models": [{"id": name} for name in MODELS],
+        }
+        file.write_text(json.dumps({"version": 1, "server": {"port": 0}, "providers": [provider]}))
+        yield file
+
+
+@pytest.fixture(scope="module")
+def user(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """A user whose engine runs."""
+    cli = Cli(tmp_path_factory.mktemp("user"), config)
+    with cli.started("serve", ready="routerconsole listening on "):
+        yield cli
+
+
+def run(cli: Cli, *more: str) -> str:
+    """A run's id."""
+    done = cli("eval", "run", "--targets", "s/good", "--scenarios", "plain-chat", "--json", *more)
+    assert done.code == 0, done
+    name: str = done.json["run_id"]
+    return name
+
+
+def test_C4_32_the_exit_code_says_whether_all_passed(user: Cli) -> None:
+    """0 all passed, 1 any failed, 2 usage; an unknown scenario names the valid ones."""
+    passed = user("eval", "run", "--targets", "s/good", "--scenarios", "plain-chat", "--repeats", "2")
+    assert (passed.code, "pass" in passed.out, "2/2" in passed.out) == (0, True, True), passed
+    failed = user("eval", "run", "--targets", "s/good,s/nope", "--scenarios", "plain-chat,json-extraction")
+    assert (failed.code, "profile_lookup" in failed.out) == (1, True), failed
+    unknown = user("eval", "run", "--targets", "s/good", "--scenarios", "nope")
+    assert (unknown.code, "json-extraction" in unknown.err) == (2, True)
+    for wrong in (["run"], ["run", "--targets", "nonsense"], ["run", "--resume", "meval_000000000000"],
+                  ["show", "meval_000000000000"], ["report", "../x"], ["compare", "a", "a"]):  # fmt: skip
+        assert user("eval", *wrong).code == 2, wrong
+
+
+def test_without_an_engine_one_runs_for_as_long_as_it_takes(config: Path, tmp_path: Path) -> None:
+    """Headless from nothing; afterwards the run is read from the disk."""
+    cli = Cli(tmp_path, config)
+    done = cli.process("eval", "run", "--targets", "s/good", "--scenarios", "plain-chat", "--repeats", "1", "--json")
+    assert done.code == 0, done
+    name = done.json["run_id"]
+    assert [each["run_id"] for each in cli("eval", "list", "--json").json["runs"]] == [name]
+    assert cli("eval", "show", name, "--json").json["all_passed"] is True
+    assert name in cli("eval", "list", "--runs").out
+
+
+def test_the_list_needs_neither_engine_nor_state(config: Path, tmp_path: Path) -> None:
+    """Built-in scenarios, one per line, and nothing is created by looking."""
+    cli = Cli(tmp_path / "nobody", config)
+    (tmp_path / "nobody").mkdir()
+    assert cli("eval", "list").out.splitlines()[1].startswith("plain-chat ")
+    assert cli("eval", "list", "--runs").out == "no runs\n"
+    assert not cli.state.exists()
+
+
+def test_C4_29_reports_are_printed_as_they_were_written(user: Cli) -> None:
+    """Markdown by default; JSON, JUnit, HTML and SVG by name."""
+    name = run(user)
+    assert "Model Evaluation Report" in user("eval", "report", name).out
+    for form, start in (("json", "{"), ("xml", "<"), ("html", "<!"), ("svg", "<")):
+        done = user("eval", "report", name, "--format", form)
+        assert (done.code, done.out.startswith(start)) == (0, True), form
+
+
+def test_two_runs_are_compared(user: Cli) -> None:
+    """No winner among equals, and no regression to fail on."""
+    a, b = run(user), run(user)
+    done = user("eval", "compare", a, b, "--fail-on", "regression")
+    assert (done.code, done.out.startswith("cannot separate")) == (0, True), done
+    assert user("eval", "compare", a, b, "--json").json["regression"] is False
+
+
+def test_a_directory_of_more_scenarios_is_read_and_its_mistakes_are_named(user: Cli, tmp_path: Path) -> None:
+    """File and line of every mistake; a good one runs like a built-in one."""
+    file = tmp_path / "mine.yaml"
+    text = {"version": 1, "suite": "mine", "scenarios": [
+        {"id": "mine", "title": "Mine", "turns": [{"user": "Say READY."}],
+         "assert": [{"type": "contains", "value": "READY"}]},
+    ]}  # fmt: skip
+    file.write_text(json.dumps(text))
+    more = ("--scenarios-dir", str(tmp_path), "--repeats", "1")
+    assert user("eval", "run", "--targets", "s/good", "--scenarios", "mine", *more).code == 0
+    file.write_text("version: 1\nsuite: mine\nscenarios: [{id: mine, bogus: 1}]\n")
+    wrong = user("eval", "run", "--targets", "s/good", "--scenarios", "mine", *more)
+    assert (wrong.code, "mine.yaml:3" in wrong.err) == (2, True), wrong
+
+
+def test_ctrl_c_stops_the_run_and_resume_goes_on_with_it(user: Cli) -> None:
+    """130, the run is cancelled; what a limit kept from being asked is asked when it is resumed."""
+    line = user.line("eval", "run", "--targets", "s/slow", "--scenarios", "plain-chat", "--repeats", "1")
+    process = subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=user.home, env=environment(user.home)
+    )
+    with in_time(process):
+        while not any(each["targets"] == ["s/slow"] and each["state"] == "running"
+                      for each in user("eval", "list", "--json").json["runs"]):  # fmt: skip
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    assert process.returncode == 130
+    slow = next(each for each in user("eval", "list", "--json").json["runs"] if each["targets"] == ["s/slow"])
+    assert slow["state"] == "cancelled"
+    capped = user("eval", "run", "--targets", "s/good", "--scenarios", "plain-chat", "--repeats", "9",
+                  "--max-tokens", "1", "--json").json  # fmt: skip
+    again = user("eval", "run", "--resume", capped["run_id"], "--max-tokens", "1000000", "--json")
+    square = again.json["targets"][0]["scenarios"][0]
+    assert (again.code, square["k"], square["n"], square["counts"]) == (0, 9, 9, {"pass": 9})

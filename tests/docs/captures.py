@@ -242,7 +242,7 @@ def keyboard() -> None:
             check.press(key)
             check.shot(title, sees)
             check.press("Esc")
-            on.sees("▶ Overview")
+            on.sees("Failover flow")
         for number, sees in (
             ("2", "Health"),
             ("3", "Capabilities"),

@@ -344,17 +344,8 @@ class Desk:
             return
         command = command_for(action_id, subject, value)
         title, paragraphs = explained(command, subject, status)
-        self.propose(
-            Proposal(
-                command,
-                target.label(),
-                title,
-                paragraphs,
-                asks=needs_asking(command, subject),
-                provider=target.provider,
-                model=target.model,
-            )
-        )
+        asks, provider, model = needs_asking(command, subject), target.provider, target.model
+        self.propose(Proposal(command, target.label(), title, paragraphs, asks=asks, provider=provider, model=model))
 
     def propose(self, proposal: Proposal) -> None:
         """Make a change, after asking where it asks."""

@@ -252,8 +252,8 @@ class Desk:
                     self._go(self._came_from.pop(), remember=False)
             case ["view", mode] if mode in self.views:
                 self._go(mode)
-            case ["palette" | "menu" | "help" as which]:
-                self.pick({"palette": palette, "menu": menu, "help": manual}[which](self))
+            case ["palette" | "menu" | "help" | "theme" as which]:
+                self.pick({"palette": palette, "menu": menu, "help": manual, "theme": theme_picker}[which](self))
                 self._shell.look()
             case ["command"]:
                 self.ask_text(command_line(self, self._typed))
@@ -269,8 +269,8 @@ class Desk:
                 self.page = None
             case ["note" | "incident", _] if self.page is not None:
                 self.page.act(action_id)
-            case ["incidents" | "theme" as which]:
-                self.pick(incidents_page(self.overview) if which == "incidents" else theme_picker(self))
+            case ["incidents"]:
+                self.pick(incidents_page(self.overview))
             case ["repaint"]:
                 self._shell.repaint()
             case ["quit" | "interrupt"]:
@@ -303,7 +303,6 @@ class Desk:
         self._go(self.requests.mode)
         self.requests.focus_pane(self.requests.lists[0])
         self.requests.narrow(text)
-        self._shell.look()
 
     def show(self, mode: str, key: str) -> None:
         """Go to one object in its home view."""

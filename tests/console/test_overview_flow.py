@@ -13,7 +13,7 @@ from routerconsole.console.coverage import coverage_of
 from routerconsole.console.render.cells import line_width, plain
 from routerconsole.console.render.coverage import coverage_detail, coverage_lines, coverage_note
 from routerconsole.console.render.flow import added_usd, flow_detail, flow_lines, flow_note
-from routerconsole.console.reroutes import Failed, Flows, Reroutes, flows_of, reroute_of
+from routerconsole.console.reroutes import Failed, Flows, Reroutes, flows_of, rates_of, reroute_of
 from routerconsole.console.views.overview import flow_filter
 from routerconsole.control.port import RequestQuery
 from routerconsole.control.registry_views import NodeModel, NodeView
@@ -24,7 +24,7 @@ NOW = datetime(2026, 3, 1, 12, 0, 42, tzinfo=UTC).timestamp()
 
 def fold(*rows: RequestRow, now: float = NOW) -> Flows:
     """Return the flows of some rows."""
-    return flows_of(rows, Reroutes().of(rows), now=now)
+    return flows_of(rows, Reroutes().of(rows), rates_of(rows), now=now)
 
 
 # -- what one row says ---------------------------------------------------------------------------------------------

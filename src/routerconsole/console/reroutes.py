@@ -5,9 +5,11 @@ A chain names providers, causes and the served attempt's time; nothing here asks
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -165,11 +167,14 @@ def added_cost(reroute: Reroute, source: str, rates: Mapping[str, float]) -> flo
     return None if rate is None else reroute.cost_usd - rate * reroute.tokens
 
 
-def flows_of(rows: Sequence[RequestRow], reroutes: Sequence[Reroute], *, now: float) -> Flows:
-    """Fold a log's rows (oldest first) and its reroutes into the flows of the last hour."""
+def flows_of(
+    rows: Sequence[RequestRow], reroutes: Sequence[Reroute], rates: Mapping[str, float], *, now: float
+) -> Flows:
+    """Fold a log's rows (oldest first), its reroutes and the providers' rates into the flows of the last hour."""
     begin = now - WINDOW_S
-    recent = [row for row in rows if row.status != "in_flight" and (_when(row.at) or 0.0) >= begin]
-    rates = rates_of(recent)
+    # moments are written alike, so they stand in the order of their texts: none is read but the first
+    first = bisect_left(rows, f"{datetime.fromtimestamp(begin, UTC):%Y-%m-%dT%H:%M:%S}", key=attrgetter("at"))
+    recent = [row for row in rows[first:] if row.status != "in_flight"]
     groups: dict[tuple[str, str, str | None], list[Reroute]] = {}
     within = [each for each in reroutes if each.at >= begin]
     for each in within:

@@ -15,7 +15,7 @@ from routerconsole.console.render.incidents import span_text, title
 from routerconsole.console.render.providers import PROVIDER_ORDERS, provider_detail, provider_lines
 from routerconsole.console.render.requests import RequestLines, request_orders, short_id
 from routerconsole.console.render.waterfall import request_detail
-from routerconsole.console.reroutes import Flow, Flows, Reroutes, flows_of, rates_of
+from routerconsole.console.reroutes import Flow, Flows, Reroute, Reroutes, flows_of, rates_of
 from routerconsole.console.safe_text import visible
 from routerconsole.console.snapshots import Read
 from routerconsole.console.state import Link, in_flight, noteworthy
@@ -63,6 +63,7 @@ class OverviewView(View):
         self._covered = Coverage((), (), 0)
         self._seen: tuple[object, ...] = ()
         self._folded_at = -FOLD_EVERY_S
+        self._unfolded: tuple[list[Reroute], dict[str, float]] | None = None
         self._seen_noted = -1
         self._seen_coverage: tuple[object, ...] = ()
         self._heights: tuple[int | None, ...] = (None,) * 4
@@ -131,8 +132,16 @@ class OverviewView(View):
         self._about()
 
     def fold(self) -> None:
-        """Fold the rows in memory into flows, and with the transitions into incidents, once a second at most."""
+        """Fold the rows in memory into flows, and at the next look, with the transitions, into incidents.
+
+        Once a second at most, and one after the other: keys are answered in between.
+        """
         state = self.host.state
+        if self._unfolded is not None:
+            reroutes, rates, self._unfolded = *self._unfolded, None
+            providers = state.status.providers if state.status is not None else ()
+            self.incidents = incidents_of(state.chronicle, reroutes, providers, rates=rates, now=self._now)
+            return
         if self._seen and state.clock - self._folded_at < FOLD_EVERY_S:
             return
         seen = (state.requests.version, state.chronicle.version, state.status, int(self._now) // 5)
@@ -141,13 +150,13 @@ class OverviewView(View):
         self._seen, self._folded_at = seen, state.clock
         rows = state.requests.rows()
         reroutes = self._reroutes.of(rows)
-        self.flows = flows_of(rows, reroutes, now=self._now)
+        rates = rates_of(rows)
+        self.flows = flows_of(rows, reroutes, rates, now=self._now)
+        self._unfolded = (reroutes, rates)
         at_top = self.flow.cursor == 0
         self.flow.set(self.flows.flows)
         if at_top:
             self.flow.to_top()
-        providers = state.status.providers if state.status is not None else ()
-        self.incidents = incidents_of(state.chronicle, reroutes, providers, rates=rates_of(rows), now=self._now)
 
     def _cover(self) -> None:
         """Fold who is left without each provider, when status or capabilities changed."""
@@ -195,7 +204,7 @@ class OverviewView(View):
     def stamp(self) -> object:
         """Show of all requests only those that failed or failed over, and what was folded of them."""
         state = self.host.state
-        return state.requests.noted, self._seen, self._covered, state.snapshots.version
+        return state.requests.noted, self._seen, self._unfolded is None, self._covered, state.snapshots.version
 
     def wants(self) -> Wants:
         """Need capabilities beside status and finished rows, the running ones only as far as they failed over."""

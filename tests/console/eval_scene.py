@@ -73,8 +73,14 @@ def page() -> EvalPage:
     return EvalPage((run(), earlier))
 
 
+def tell(on: Stage, runs: EvalPage | None) -> None:
+    """Let engine and console know of runs, None for an engine without any."""
+    on.control.eval_views = runs or EvalPage(())
+    on.desk.state.evals = runs
+
+
 async def evaluated(on: Stage, runs: EvalPage | None) -> None:
     """Let a console know of runs and open the view."""
-    on.desk.state.evals = runs
+    tell(on, runs)
     await on.press("6")
     await on.sees("Evals")

@@ -22,6 +22,7 @@ from routerconsole.control.commands import (
     ResetCircuit,
     SetPriority,
 )
+from routerconsole.control.eval_views import EvalPage
 from routerconsole.control.port import ControlError, EventPage, RequestQuery
 from routerconsole.control.registry_commands import CancelPull, PullModel, RegistryCommand, SyncModels
 from routerconsole.control.registry_views import (
@@ -279,6 +280,7 @@ class FakeControl:
         self.measured: tuple[ProviderMetrics, ...] = ()
         self.model_page = ModelPage((), 0)
         self.node_views: tuple[NodeView, ...] = ()
+        self.eval_views = EvalPage(())
         self.pool_views: tuple[PoolView, ...] = ()
         self.profile_views: tuple[ProfileView, ...] = ()
         self.impact_view = Impact(500, 500, 0, 0, 0)
@@ -397,6 +399,27 @@ class FakeControl:
         """Return the scripted assignments."""
         await self._answer()
         return self.assigned
+
+    async def evals(self) -> Mapping[str, Any]:
+        """Return no runs: the console reads pages."""
+        return {"runs": []}
+
+    async def eval_page(self) -> EvalPage:
+        """Return the scripted runs."""
+        await self._answer()
+        return self.eval_views
+
+    async def eval_run(self, run: str) -> Mapping[str, Any] | None:
+        """Know no run."""
+        return None
+
+    async def eval_compare(self, a: str, b: str) -> Mapping[str, Any]:
+        """Compare nothing."""
+        return {}
+
+    async def eval_scenarios(self) -> Mapping[str, Any]:
+        """Return no scenarios."""
+        return {"scenarios": []}
 
     async def doctor(self, scope: Literal["models", "profiles"]) -> tuple[Finding, ...]:
         """Find nothing."""

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.console.eval_scene import SCENARIOS, TARGETS, cell, evaluated, page, run
-from tests.console.fake_control import FakeControl
+from tests.console.eval_scene import SCENARIOS, TARGETS, cell, evaluated, page, run, tell
 from tests.console.scenes import fleet
 from tests.console.stage import stage
 
@@ -108,17 +107,17 @@ async def test_without_evaluations_the_view_says_what_it_will_show_and_that_ther
     """The product's empty state explains itself, has no dead panes, and its keys do nothing."""
     async with stage(fleet()) as on:
         await evaluated(on, None)
-        await on.sees("no evaluations to run yet", "✓ passed", "⊘ not applicable")
+        await on.sees("There is no run yet", "✓ passed", "⊘ not applicable")
         await on.press("enter", "tab", "l", "h", "b", "j")
-        await on.sees("▶ Evals", "no evaluations to run yet")
+        await on.sees("▶ Evals", "There is no run yet")
         assert "Matrix" not in on.text()
 
 
 async def test_an_engine_without_runs_says_how_to_start_one() -> None:
-    """No run yet is another thing than no evaluations."""
+    """The command that starts one, in so many words."""
     async with stage(fleet()) as on:
         await evaluated(on, EvalPage(()))
-        await on.sees("No run yet", "routerconsole eval run")
+        await on.sees("There is no run yet", "routerconsole eval run")
 
 
 async def test_matrix_transcript_and_comparison_by_keys() -> None:
@@ -151,9 +150,8 @@ async def test_live_cells_change_in_place_and_the_cursor_stays() -> None:
         ended = tuple(
             replace(entry, verdict="pass", k=3, n=3) if entry.verdict == "running" else entry for entry in now.cells
         )
-        on.desk.state.evals = EvalPage(
-            (replace(now, id="meval_newest", targets=TARGETS[:1], cells=()), replace(now, cells=ended))
-        )
+        newest = replace(now, id="meval_newest", targets=TARGETS[:1], cells=())
+        tell(on, EvalPage((newest, replace(now, cells=ended))))
         await on.looked()
         await on.sees("✓ pass  3/3")
         assert on.desk.evals.target == "auto"
@@ -164,10 +162,10 @@ async def test_a_run_that_goes_leaves_the_explanation() -> None:
     async with stage(fleet()) as on:
         await evaluated(on, page())
         await on.press("enter", "enter")
-        on.desk.state.evals = None
+        tell(on, None)
         await on.looked()
         await on.press("escape", "j", "b")
-        await on.sees("no evaluations to run yet")
+        await on.sees("There is no run yet")
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -187,6 +185,9 @@ async def test_snapshot(snapshot: Callable[[str, str], None], scene: str, look: 
         snapshot(f"{scene}-{size[0]}x{size[1]}-{look}", text)
 
 
-def test_the_source_is_scripted_only_in_tests() -> None:
-    """The control port has no evaluations in this version: the view must not pretend that it had."""
-    assert not [name for name in dir(FakeControl) if name.startswith("eval")]
+async def test_the_runs_come_from_the_engine_while_the_view_is_open() -> None:
+    """What the control port tells is read when the view opens; nothing has to be begun here."""
+    async with stage(fleet(), size=(120, 40)) as on:
+        on.control.eval_views = page()
+        await on.press("6")
+        await on.sees("▶ Evals  2 runs")

@@ -12,6 +12,7 @@ from routerconsole.domain.events import EventType
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from routerconsole.control.eval_views import EvalPage
     from routerconsole.control.port import Control
     from routerconsole.control.registry_views import Assignment, ModelPage, NodeView, PoolView, ProfileView
     from routerconsole.control.views import ProviderMetrics
@@ -33,6 +34,7 @@ class Read(StrEnum):
     POOLS = "pools"
     PROFILES = "profiles"
     ASSIGNMENTS = "assignments"
+    EVALS = "evals"
 
 
 _REGISTRY: Final = frozenset({Read.MODELS, Read.NODES, Read.POOLS, Read.PROFILES, Read.ASSIGNMENTS})
@@ -43,6 +45,9 @@ _CHANGED_BY: Final = {
     EventType.DISCOVERY_UPDATED: _REGISTRY,
     EventType.CONFIG_RELOADED: _REGISTRY,
     EventType.POOL_CHANGED: frozenset({Read.POOLS}),
+    EventType.EVAL_STARTED: frozenset({Read.EVALS}),
+    EventType.EVAL_CELL_FINISHED: frozenset({Read.EVALS}),
+    EventType.EVAL_FINISHED: frozenset({Read.EVALS}),
     **dict.fromkeys(
         (
             EventType.CIRCUIT_OPENED,
@@ -69,6 +74,7 @@ class Snapshots:
     pools: tuple[PoolView, ...] | None = None
     profiles: tuple[ProfileView, ...] | None = None
     assignments: tuple[Assignment, ...] | None = None
+    evals: EvalPage | None = None
     version: int = 0
 
     def take(self, newer: Snapshots) -> None:
@@ -127,3 +133,5 @@ async def read_into(snapshots: Snapshots, read: Read, control: Control) -> None:
             snapshots.profiles = await control.profiles()
         case Read.ASSIGNMENTS:
             snapshots.assignments = await control.assignments()
+        case Read.EVALS:
+            snapshots.evals = await control.eval_page()

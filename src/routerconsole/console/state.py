@@ -175,7 +175,7 @@ class ConsoleState:
     details: dict[str, RequestDetail] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     audit: tuple[AuditRow, ...] | None = None
-    evals: EvalPage | None = None  # None: this engine has no evaluations to tell of
+    evals: EvalPage | None = None  # None: not read yet
     snapshots: Snapshots = field(default_factory=Snapshots)
     chronicle: Chronicle = field(default_factory=Chronicle)
     downloads: Downloads = field(default_factory=Downloads)
@@ -222,6 +222,7 @@ class ConsoleState:
             self.audit = pulled.audit
         if pulled.snapshots is not None:
             self.snapshots.take(pulled.snapshots)
+            self.evals = pulled.snapshots.evals or self.evals
         self._take_detail(pulled)
 
     def age(self, clock: float, now: datetime) -> None:

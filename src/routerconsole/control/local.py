@@ -23,6 +23,7 @@ from routerconsole.engine.service import Service
 from routerconsole.storage.errors import StorageUnavailable
 
 from .commands import Command, Receipt
+from .eval_views import EvalPage
 from .port import ControlError, EventPage, RequestQuery, Scope
 from .registry_views import (
     Assignment,
@@ -212,6 +213,10 @@ class LocalControl:
     async def evals(self) -> Mapping[str, Any]:
         """See Control."""
         return await self._service.eval_reports.runs()
+
+    async def eval_page(self) -> EvalPage:
+        """See Control."""
+        return await self._service.eval_reports.page()
 
     async def eval_run(self, run: str) -> Mapping[str, Any] | None:
         """See Control."""

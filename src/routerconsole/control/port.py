@@ -18,6 +18,7 @@ from routerconsole.domain.request import ChatRequest
 from routerconsole.domain.trace import Trace
 
 from .commands import Command, Receipt
+from .eval_views import EvalPage
 from .registry_views import (
     Assignment,
     Finding,
@@ -175,6 +176,9 @@ class Control(Protocol):
 
     async def evals(self) -> Mapping[str, Any]:
         """Return the evaluation runs, newest first, as `runs`."""
+
+    async def eval_page(self) -> EvalPage:
+        """Return the newest runs with their matrices, as the console shows them."""
 
     async def eval_run(self, run: str) -> Mapping[str, Any] | None:
         """Return the report of a run as far as it is, or None (evals.md §7)."""

@@ -16,6 +16,7 @@ import orjson
 from routerconsole.domain.secret import Secret
 
 from .commands import Command, Receipt
+from .eval_views import EvalPage
 from .port import ACTOR_HEADER, Actor, ControlError, EngineUnreachable, EventPage, RequestQuery, Scope
 from .registry_views import (
     Assignment,
@@ -149,6 +150,10 @@ class RemoteControl:
     async def evals(self) -> Mapping[str, Any]:
         """See Control."""
         return await self._get("/api/v1/evals")
+
+    async def eval_page(self) -> EvalPage:
+        """See Control."""
+        return revive(EvalPage, await self._get("/api/v1/evals", {"matrix": "true"}))
 
     async def eval_run(self, run: str) -> Mapping[str, Any] | None:
         """See Control."""

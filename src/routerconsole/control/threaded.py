@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from .commands import Command, Receipt
+from .eval_views import EvalPage
 from .port import Control, EngineUnreachable, EventPage, RequestQuery, Scope
 from .registry_views import (
     Assignment,
@@ -119,6 +120,10 @@ class ThreadedControl:
     async def evals(self) -> Mapping[str, Any]:
         """See Control."""
         return await self._over(self._inner.evals())
+
+    async def eval_page(self) -> EvalPage:
+        """See Control."""
+        return await self._over(self._inner.eval_page())
 
     async def eval_run(self, run: str) -> Mapping[str, Any] | None:
         """See Control."""

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
+from routerconsole.control.eval_views import CellVerdict, EvalCell, EvalPage, EvalPair, EvalRun, EvalScenario, EvalTurn
 from routerconsole.control.port import ControlError
 from routerconsole.evals.compare import compare, comparison_json
 from routerconsole.evals.render_json import iso, report_json
-from routerconsole.evals.report import report_of
+from routerconsole.evals.report import report_of, separation_text
+from routerconsole.evals.types import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
-    from routerconsole.evals.types import Run
+    from routerconsole.evals.report_types import ScenarioReport
+    from routerconsole.evals.types import Cell, Run
 
     from .evaluating import Evaluations
 
 Json = dict[str, Any]
 MOST_RUNS = 200
+SHOWN_RUNS = 10
+"""Runs the console lists with their matrices."""
+_TEXT = 2000
+_TURNS = 8
+_STATE: Mapping[RunState, Literal["running", "completed", "cancelled"]] = {
+    RunState.RUNNING: "running",
+    RunState.FINISHED: "completed",
+    RunState.CANCELLED: "cancelled",
+}
 
 
 class EvalReports:
@@ -51,6 +64,15 @@ class EvalReports:
             for each in await self._evals.offered(run_id)
         ]
         return {**report, "repeats": run.repeats, "cells": len(cells), "measured": offered}
+
+    async def page(self) -> EvalPage:
+        """Return the newest runs with their matrices; texts are shortened, transcripts are of the last repeats."""
+        found = []
+        for run in await self._evals.runs(SHOWN_RUNS):
+            loaded = await self._evals.load(run.id)
+            if loaded is not None:
+                found.append(await asyncio.to_thread(_view, *loaded))
+        return EvalPage(tuple(found))
 
     async def compare(self, a: str, b: str) -> Json:
         """Return run `b` against run `a`; raise ControlError for a run there is not, or a run against itself."""
@@ -94,3 +116,65 @@ def _brief(run: Run) -> Json:
         "scenario_ids": [ref.id for ref in run.scenarios],
         "targets": [target.id for target in run.targets],
     }
+
+
+def _view(run: Run, cells: Iterable[Cell]) -> EvalRun:
+    """Return a run as the console shows it."""
+    kept = tuple(cells)
+    report = report_of(run, kept)
+    last = {(cell.key.scenario_id, cell.key.target_id): cell for cell in sorted(kept, key=lambda each: each.key.repeat)}
+    squares = [(column.id, square) for column in report.targets for square in column.scenarios if square.total]
+    known = {ref.id for ref in run.scenarios}
+    odd = dict.fromkeys(square.scenario_id for _, square in squares if square.scenario_id not in known)
+    return EvalRun(
+        id=run.id,
+        suite=f"{len(run.scenarios)} scenarios",
+        state=_STATE[run.state],
+        started_at=iso(run.started_at),
+        completed_at=None if run.completed_at is None else iso(run.completed_at),
+        scenarios=tuple(
+            [EvalScenario(ref.id, ref.title or ref.id, ref.capability) for ref in run.scenarios]
+            + [EvalScenario(name, name) for name in odd]
+        ),
+        targets=tuple(target.id for target in run.targets),
+        cells=tuple(_cell(target, square, last.get((square.scenario_id, target))) for target, square in squares),
+        pairs=tuple(EvalPair(pair.a, pair.b, separation_text(pair)) for pair in report.pairs),
+    )
+
+
+def _cell(target: str, square: ScenarioReport, last: Cell | None) -> EvalCell:
+    return EvalCell(
+        scenario=square.scenario_id,
+        target=target,
+        verdict=_verdict(square),
+        code="" if last is None else last.verdict.code,
+        k=square.k,
+        n=square.n,
+        ci=square.ci if square.n else None,
+        ttft_ms=square.ttft_ms,
+        latency_ms=square.latency_ms,
+        cost_usd=square.cost_usd,
+        summary=square.summary,
+        expected=square.expected[:_TEXT],
+        actual=square.actual[:_TEXT],
+        transcript=() if last is None else _turns(last),
+    )
+
+
+def _verdict(square: ScenarioReport) -> CellVerdict:
+    return square.status.value
+
+
+def _turns(cell: Cell) -> tuple[EvalTurn, ...]:
+    """Return what was asked and answered, each call's last message and its answer."""
+    turns: list[EvalTurn] = []
+    for reply in () if cell.sample is None else cell.sample.replies:
+        messages = reply.request.get("messages")
+        asked = messages[-1] if isinstance(messages, list) and messages else None
+        content = asked.get("content") if isinstance(asked, dict) else None
+        if isinstance(content, str):
+            turns.append(EvalTurn("user", content[:_TEXT]))
+        calls = "".join(f"\n{call.name}({call.arguments})" for call in reply.tool_calls)
+        failed = "" if reply.error is None else f"\n{reply.error.cls}: {reply.error.message}"
+        turns.append(EvalTurn("assistant", f"{reply.text}{calls}{failed}".strip()[:_TEXT]))
+    return tuple(turns[-_TURNS:])

@@ -34,6 +34,12 @@ class EvalBody(Body):
     resume: Name | None = None
 
 
+class RunsQuery(Query):
+    """With `matrix` the newest ten only, with every cell and what was said in it."""
+
+    matrix: bool = False
+
+
 class CompareQuery(Query):
     """Two runs: `b` against the baseline `a`."""
 
@@ -50,7 +56,7 @@ class EvalRoutes:
     def rows(self) -> tuple[AnyRoute, ...]:
         """Return their part of the table; what is no `{run}` stands first."""
         return (
-            get("evals", "Evaluation runs, newest first", self.runs, JsonObject),
+            ApiRoute("GET", "evals", "Evaluation runs, newest first", self.runs, RunsQuery, Nothing, JsonObject),
             post("evals", "Begin an evaluation run", self.start, EvalBody, JsonObject, status=202),
             get("evals/scenarios", "The scenarios there are", self.scenarios, JsonObject),
             ApiRoute("GET", "evals/compare", "Two runs compared", self.compare, CompareQuery, Nothing, JsonObject),
@@ -58,8 +64,10 @@ class EvalRoutes:
             post("evals/{run}/cancel", "Stop a run", self.cancel, Nothing, Receipt, optional=True),
         )
 
-    async def runs(self, call: Plain) -> Answer:
+    async def runs(self, call: Call[RunsQuery, Nothing]) -> Answer:
         """The runs there are."""
+        if call.query.matrix:
+            return Answer(plain(await self._control.eval_page()))
         return Answer(await self._control.evals())
 
     async def start(self, call: Call[NoQuery, EvalBody]) -> Answer:

@@ -1,6 +1,6 @@
 """Evals: runs above, the matrix of scenarios and targets below, a cell's transcript or two of them beside it.
 
-It reads `state.evals` and changes nothing; None there means that the engine has no evaluations to tell of.
+It reads `state.evals` and changes nothing; None there means that the engine was not asked yet.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from routerconsole.console.render.evals import (
     run_lines,
 )
 from routerconsole.console.safe_text import visible
+from routerconsole.console.snapshots import Read
 from routerconsole.console.table import TableModel
 from routerconsole.console.tick import Wants
 
@@ -80,8 +81,8 @@ class EvalsView(View):
         return self.host.state.evals, self.target, self.base
 
     def wants(self) -> Wants:
-        """Need nothing of the request log."""
-        return Wants(running=False, unfinished=self.host.state.requests.unfinished())
+        """Need the runs."""
+        return Wants(running=False, unfinished=self.host.state.requests.unfinished(), reads=frozenset({Read.EVALS}))
 
     def objects(self) -> Iterable[tuple[str, str]]:
         """Runs live here."""
@@ -182,16 +183,14 @@ class EvalsView(View):
         return pair_lines(run, scenario, one, other, width)
 
     def _nothing(self) -> Sequence[Line]:
-        if self.host.state.evals is not None:
-            return wrap("No run yet. `routerconsole eval run` starts one; it appears here as it goes.", 76, indent=2)
         paragraphs = (
             "Evaluations ask models, pools and the router itself the same scenarios (tools, JSON, vision, long "
             "context, failover drills) and show here who passed what:",
             "✓ passed   ✗ failed   ~ in part, or no answer to grade   ⊘ not applicable   · to come",
             "with k of n repeats, time to first token and cost, the transcript of every cell, and two targets side "
             "by side with the words that differ.",
-            "This version of the router has no evaluations to run yet, so there is nothing to start or to list. "
-            "Once it has, `routerconsole eval run` starts a run and it appears here.",
+            "There is no run yet. `routerconsole eval run --targets auto` starts one in another shell; it appears "
+            "here as it goes; `routerconsole eval list` names the scenarios.",
             "Until then: 3 shows what each model can do and who says so, 5 then `w` where a request would go.",
         )
         return [line for text in paragraphs for line in (*wrap(text, 76, indent=2), ())]

@@ -136,3 +136,31 @@ def test_ctrl_c_stops_the_run_and_resume_goes_on_with_it(user: Cli) -> None:
     again = user("eval", "run", "--resume", capped["run_id"], "--max-tokens", "1000000", "--json")
     square = again.json["targets"][0]["scenarios"][0]
     assert (again.code, square["k"], square["n"], square["counts"]) == (0, 9, 9, {"pass": 9})
+
+
+def test_finished_cells_are_there_after_kill_9_and_the_run_goes_on(config: Path, tmp_path: Path) -> None:
+    """What was told of a run is on the disk; resumed with an engine of its own it asks only what is missing."""
+    cli = Cli(tmp_path, config)
+    with cli.started("serve", ready="routerconsole listening on ") as (process, _):
+        line = cli.line("eval", "run", "--targets", "s/good,s/slow", "--scenarios", "plain-chat", "--repeats", "1")
+        client = subprocess.Popen(
+            line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=cli.home, env=environment(cli.home)
+        )
+        with in_time(process):
+            while not (runs := cli("eval", "list", "--json").json["runs"]):
+                assert process.poll() is None
+            name = runs[0]["run_id"]
+            while cli("eval", "show", name, "--json").json["cells"] < 1:
+                assert process.poll() is None
+        before = cli("eval", "show", name, "--json").json["targets"][0]["scenarios"]
+        process.kill()
+        process.wait(10)
+        client.kill()
+        client.wait(10)
+    told = cli("eval", "show", name, "--json").json
+    assert (told["state"], told["cells"], told["targets"][0]["scenarios"]) == ("cancelled", 1, before)
+    again = cli.process("eval", "run", "--resume", name, "--timeout", "1", "--json")
+    assert again.code == 1
+    squares = {each["id"]: each["scenarios"][0] for each in again.json["targets"]}
+    assert squares["s/good"] == before[0]
+    assert squares["s/slow"]["status"] == "error"

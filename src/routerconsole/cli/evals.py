@@ -210,6 +210,7 @@ def _squares(report: Mapping[str, Any]) -> Iterator[Item]:
     for column in report["targets"]:
         for square in column["scenarios"]:
             low, high = square["ci"]
+            note = square["summary"] if square["n"] else square["error"]
             yield {
                 "target": column["id"],
                 "scenario": square["scenario_id"],
@@ -219,7 +220,7 @@ def _squares(report: Mapping[str, Any]) -> Iterator[Item]:
                 "ttft": ms(square["ttft_ms"]),
                 "latency": ms(square["latency_ms"]),
                 "cost_usd": square["cost_usd"],
-                "note": None if square["status"] == "pass" else square["error"] if square["n"] == 0 else square["summary"],
+                "note": None if square["status"] == "pass" else note,
             }
 
 

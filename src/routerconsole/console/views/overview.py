@@ -27,7 +27,7 @@ from .incident_actions import open_incident
 from .panes import ListPane, TextPane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from routerconsole.control.views import ProviderStatus, RequestRow
 
@@ -35,6 +35,8 @@ LATEST: Final = 200
 """Failovers and failures kept in the lower list."""
 FOLD_EVERY_S: Final = 1.0
 """Least seconds between two folds of the log into flows and incidents."""
+AT_ONCE: Final = 500
+"""Reroutes that are folded into flows and incidents in one go, within 5 ms."""
 TALL: Final = 34
 """Lines from which the coverage is listed whole; below it one line says the gravest, more while it has the focus."""
 LOW: Final = 16
@@ -132,15 +134,13 @@ class OverviewView(View):
         self._about()
 
     def fold(self) -> None:
-        """Fold the rows in memory into flows, and at the next look, with the transitions, into incidents.
+        """Fold the rows in memory into flows and, with the transitions, into incidents, once a second at most.
 
-        Once a second at most, and one after the other: keys are answered in between.
+        Of many the incidents have their turn at the next look: keys are answered in between.
         """
         state = self.host.state
         if self._unfolded is not None:
-            reroutes, rates, self._unfolded = *self._unfolded, None
-            providers = state.status.providers if state.status is not None else ()
-            self.incidents = incidents_of(state.chronicle, reroutes, providers, rates=rates, now=self._now)
+            self._fold_incidents(*self._unfolded)
             return
         if self._seen and state.clock - self._folded_at < FOLD_EVERY_S:
             return
@@ -153,10 +153,17 @@ class OverviewView(View):
         rates = rates_of(rows)
         self.flows = flows_of(rows, reroutes, rates, now=self._now)
         self._unfolded = (reroutes, rates)
+        if len(reroutes) <= AT_ONCE:
+            self._fold_incidents(reroutes, rates)
         at_top = self.flow.cursor == 0
         self.flow.set(self.flows.flows)
         if at_top:
             self.flow.to_top()
+
+    def _fold_incidents(self, reroutes: Sequence[Reroute], rates: Mapping[str, float]) -> None:
+        state, self._unfolded = self.host.state, None
+        providers = state.status.providers if state.status is not None else ()
+        self.incidents = incidents_of(state.chronicle, reroutes, providers, rates=rates, now=self._now)
 
     def _cover(self) -> None:
         """Fold who is left without each provider, when status or capabilities changed."""

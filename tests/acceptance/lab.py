@@ -103,6 +103,8 @@ class Lab:
             self.thaw(name) if alive(server.pid) else self.revive(name)
 
     def stop(self) -> None:
-        """End all of them."""
+        """End all of them, and reap every one that was started here."""
         for name in self.servers:
             self.kill(name)
+        for process in self._revived:
+            process.wait(10)

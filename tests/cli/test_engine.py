@@ -182,6 +182,12 @@ def test_a_change_is_made_shown_and_audited(cli: Cli) -> None:
     assert {row["actor"] for row in cli("audit", "list", "--json").json["audit"]} == {"cli"}
 
 
+def test_enable_ends_a_forced_circuit_early(cli: Cli) -> None:
+    """What `force-close` overruled has its say again."""
+    assert cli("providers", "force-close", "spare").code == 0
+    assert "admin: forced_closed → auto" in cli("providers", "enable", "spare").out
+
+
 def test_a_route_is_split_at_its_first_slash_only(cli: Cli) -> None:
     """`good/second/model:1b` is the model `second/model:1b` of `good`."""
     done = cli("routes", "isolate", "spare/second/model:1b", "--ttl", "90s", "--json")

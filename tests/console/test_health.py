@@ -15,7 +15,7 @@ from tests.console.stage import Stage, stage
 
 from routerconsole.console.latency import MAX_SUBJECTS, LatencyRecord
 from routerconsole.console.render import chart
-from routerconsole.console.verbs import problem_of
+from routerconsole.console.verbs import command_for, explained, problem_of, subject_of
 from routerconsole.control.commands import (
     Command,
     Disable,
@@ -397,6 +397,35 @@ async def test_what_was_done_by_hand_shows_how_long_it_lasts(place: str, key: st
         await on.press("y")
         await on.sees(f"{word}, ends in 15m00s", "hand 15m00s")
         assert ("forced " in on.lines()[on.desk.health.table.cursor + 3]) == (key == "C")
+
+
+@pytest.mark.parametrize("place", ["groq", "groq/solo"])
+async def test_c_on_what_is_forced_closed_ends_that_early(place: str) -> None:
+    """The key that overruled the breaker gives it its say back: asked, before → after, who is touched if it is open."""
+    control = pair()
+    target = GROQ if place == "groq" else SOLO
+    async with stage(control, size=(200, 40)) as on:
+        await on.press("2")
+        await select(on, place)
+        await on.press("C", "enter")
+        await on.sees("y yes, do it")
+        await on.press("y")
+        await on.sees("forced closed by hand")
+        await on.press("C")
+        await on.sees(f"Let the breaker of {place} decide again?", "ends the forced state now", "forced_closed → auto")
+        await on.press("y")
+        await on.loses("forced closed by hand")
+        assert control.commands[1:] == [Enable(target)]
+
+
+def test_what_goes_when_an_open_breaker_decides_again_is_named() -> None:
+    """A forced circuit that is open would shut: the question says so as for taking it out."""
+    open_one = route("groq", "m", circuit_state="open", circuit_open_for_s=9.0, admin="forced_closed")
+    seen = status(provider("groq", routes=(open_one,), models=("m",)), provider("spare"))
+    subject = subject_of(seen, Target("groq", "m"))
+    assert subject is not None
+    told = dict(explained(command_for("provider.force_close", subject), subject, seen)[1])
+    assert "nobody else serves m" in told["touches"]
 
 
 async def test_reset_with_and_without_gates() -> None:

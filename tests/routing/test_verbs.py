@@ -104,6 +104,18 @@ def test_force_close_admits_whatever_the_breakers_say_for_its_ttl(model: str | N
     assert bench.refusal(A) == RefusalKind.PROVIDER_CIRCUIT
 
 
+@pytest.mark.parametrize("model", [None, "m"], ids=["provider", "route"])
+def test_enable_ends_a_forced_circuit(model: str | None) -> None:
+    """By hand, before its time: what the breaker says counts again."""
+    bench = Bench()
+    bench.send(A, *[E500] * 5)
+    bench.board.force_close("a", model, bench.now, ttl=900)
+    assert bench.refusal(A) is None
+    done = bench.board.enable("a", model, bench.now)
+    assert (done.before["admin"], done.after["admin"]) == ("forced_closed", "auto")
+    assert bench.refusal(A) == RefusalKind.CIRCUIT
+
+
 def test_force_close_still_lets_an_elapsed_circuit_recover() -> None:
     """Forced calls take the probe when one is due."""
     bench = Bench()

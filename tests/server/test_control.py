@@ -91,6 +91,16 @@ async def test_C0_29_disable_enable_and_reset(node: RunningNode) -> None:
     assert route["circuit_state"] == "closed"
 
 
+@pytest.mark.parametrize("path", ["router/providers/a/control", "router/routes/a/m1/control"])
+async def test_C0_29_enable_ends_a_forced_circuit_early(node: RunningNode, path: str) -> None:
+    """It is auto again, shown before → after and audited."""
+    await admin(node.port, "POST", path, {"action": "force_close", "ttl_s": 600})
+    done = (await admin(node.port, "POST", path, {"action": "enable"})).json
+    assert (done["before"]["admin"], done["after"]["admin"]) == ("forced_closed", "auto")
+    (newest, _) = (await admin(node.port, "GET", "audit")).json["audit"]
+    assert (newest["before"]["admin"], newest["after"]["admin"]) == ("forced_closed", "auto")
+
+
 @pytest.mark.parametrize("path", ["router/providers/nobody/control", "router/routes/nobody/m/control"])
 async def test_C0_30_an_unknown_name_is_404_and_an_unknown_action_400(node: RunningNode, path: str) -> None:
     """Both say what there is."""

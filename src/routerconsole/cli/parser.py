@@ -157,7 +157,7 @@ def _targets(add: Adder) -> None:
         ttl = option("--ttl", type=duration, default=900.0, metavar="T", help="how long, e.g. 90s or 15m (the default)")
         cut = option("--cancel-in-flight", action="store_true", help="cut what runs there too")
         for name, summary, more in (
-            ("enable", "take requests again", ()),
+            ("enable", "take requests again; also ends isolate and force-close early", ()),
             ("disable", "no new requests, remembered over restarts", (cut,)),
             ("drain", "no new requests until enabled or restarted", (cut,)),
             (

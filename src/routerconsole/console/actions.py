@@ -168,7 +168,7 @@ def _actions() -> tuple[Action, ...]:
             "provider.force_close",
             ("C",),
             "",
-            "force closed: for a while requests go there whatever the breaker says",
+            "force closed: for a while requests go there whatever the breaker says; again ends it",
             providers,
             mutating=True,
         ),

@@ -73,6 +73,12 @@ class Subject:
         return all(route.status == "disabled" or not route.enabled for route in self.routes)
 
     @property
+    def forced(self) -> bool:
+        """Whether an operator overruled its own breaker, for the time being."""
+        own = (self.provider,) if self.model is None else self.routes
+        return any(each.admin == "forced_closed" for each in own)
+
+    @property
     def in_flight(self) -> int:
         """How many requests run there."""
         return self.provider.in_flight if self.model is None else sum(route.in_flight for route in self.routes)
@@ -122,6 +128,8 @@ class Asked:
 
 def asked_first(action_id: str, subject: Subject) -> Asked | None:
     """Return the value an action needs before it can be explained, None where it needs none."""
+    if action_id == "provider.force_close" and subject.forced:
+        return None
     if action_id in _TIMED:
         verb = "isolate" if action_id == "provider.isolate" else "force closed"
         return Asked(f"{verb} {subject.name} for (30s, 15m, 1h): ", f"{HAND_TTL_S / 60:.0f}m")
@@ -165,6 +173,8 @@ def command_for(action_id: str, subject: Subject, value: str = "") -> Command:
             return Enable(target) if subject.out else Drain(target)
         case "provider.disable":
             return Enable(target) if subject.disabled else Disable(target)
+        case "provider.force_close" if subject.forced:
+            return Enable(target)
     if problem := problem_of(action_id, value):
         raise ValueError(problem)
     match action_id:
@@ -193,11 +203,14 @@ def needs_asking(command: Command, subject: Subject) -> bool:
 def explained(command: Command, subject: Subject, status: Status) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Return the title and paragraphs that a question shows."""
     paragraphs = (("does", _effect(command, subject)), ("touches", blast_radius(command, subject, status)))
-    return _title(command, subject.name), paragraphs
+    return _title(command, subject), paragraphs
 
 
-def _title(command: Command, name: str) -> str:
+def _title(command: Command, subject: Subject) -> str:
+    name = subject.name
     match command:
+        case Enable() if subject.forced:
+            return f"Let the breaker of {name} decide again?"
         case Isolate(ttl_s=ttl):
             return f"Isolate {name} for {quantity.span(ttl)}?"
         case ForceClose(ttl_s=ttl):
@@ -226,7 +239,8 @@ def _effect(command: Command, subject: Subject) -> str:
         case Enable():
             shut = subject.model is not None and subject.provider.status in _OUT
             text = f"its provider is {subject.provider.status}: enable that first" if shut else ""
-            text = text or "takes new requests again, at once"
+            again = "ends the forced state now: new requests go there as far as the breaker lets them"
+            text = text or (again if subject.forced else "takes new requests again, at once")
         case ForceClose(ttl_s=ttl):
             text = f"requests go there for {quantity.span(ttl)} whatever the breaker says, broken or not"
         case ResetCircuit(gates=True):
@@ -246,7 +260,8 @@ def blast_radius(command: Command, subject: Subject, status: Status) -> str:
     share = f"{quantity.rate(provider.rps)} of {quantity.rate(status.rps)} rps"
     if isinstance(command, SetPriority):
         return _order(command, subject, status)
-    if isinstance(command, (Enable, ResetCircuit, ForceClose)):
+    shuts = isinstance(command, Enable) and subject.forced and subject.broken
+    if isinstance(command, (Enable, ResetCircuit, ForceClose)) and not shuts:
         if subject.model is not None:
             return f"what asks for {visible(subject.model, 40)} may go to it"
         return f"up to {share} may go to it"

@@ -53,9 +53,9 @@ class Admin:
         return not self.plain and self.overlay is AdminMode.FORCED_CLOSED and self.until > now
 
     def set_base(self, base: AdminMode) -> None:
-        """Enable (auto), drain or disable by hand; enabling also ends an isolation."""
+        """Enable (auto), drain or disable by hand; enabling also ends an isolation or a forced circuit before its time."""
         self.base, self.explicit = base, True
-        if base is AdminMode.AUTO and self.overlay is AdminMode.ISOLATED:
+        if base is AdminMode.AUTO:
             self.overlay = None
         self._settle()
 

@@ -36,7 +36,7 @@ class Changed:
 
 
 def enable(node: Target, now: float, journal: Journal) -> None:
-    """Take requests again: ends disabled, draining and isolated."""
+    """Take requests again, as the breaker says: ends disabled, draining, isolated and forced closed."""
     _base(node, AdminMode.AUTO, now, journal)
 
 

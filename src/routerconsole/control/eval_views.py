@@ -23,6 +23,7 @@ CellVerdict = Literal[
 ]
 """How a cell stands; only `pass` and `fail` are graded and count in k/n."""
 RunState = Literal["running", "completed", "cancelled", "failed"]
+ReportForm = Literal["json", "md", "html", "svg", "xml"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,19 @@ class EvalPair:
 
 
 @dataclass(frozen=True, slots=True)
+class EvalMeasured:
+    """What a run offers of one model at one capability node: `finding` is verified, refuted or flaky."""
+
+    provider: str
+    model: str
+    node: str
+    finding: str
+    k: int
+    n: int
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
 class EvalRun:
     """One run; cells that are not listed wait."""
 
@@ -84,6 +98,92 @@ class EvalRun:
     targets: tuple[str, ...]
     cells: tuple[EvalCell, ...]
     pairs: tuple[EvalPair, ...] = ()
+    measured: tuple[EvalMeasured, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EvalHop:
+    """One upstream call the router made for a call of a repeat: `route` is provider/model."""
+
+    route: str
+    outcome: str
+    status: int | None = None
+    took_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvalCall:
+    """One call of a repeat: `asked` is the body sent, `frames` what came back as it came, `unkept` how many not kept.
+
+    `hops` is the way it took; `request` names it in the request log, `drill` says that it is in no log but its own.
+    """
+
+    label: str
+    asked: str
+    text: str = ""
+    reasoning: str = ""
+    tools: tuple[str, ...] = ()
+    finish: str = ""
+    error: str = ""
+    ttft_ms: float | None = None
+    total_ms: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
+    request: str = ""
+    drill: bool = False
+    served_by: str = ""
+    hops: tuple[EvalHop, ...] = ()
+    frames: tuple[str, ...] = ()
+    unkept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EvalCheck:
+    """How one assertion came out; `passed` is None where it could not be told. `gate` ones decide."""
+
+    type: str
+    passed: bool | None
+    gate: bool = True
+    metric: str = ""
+    expected: str = ""
+    actual: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalVotes:
+    """What judges said of a repeat: `score` in [-1, 1], None below a majority of valid votes."""
+
+    kind: str
+    judge: str
+    score: float | None
+    positive: int
+    negative: int
+    valid: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRepeat:
+    """One repeat of a cell, from 0: its verdict and all that was said."""
+
+    number: int
+    verdict: CellVerdict
+    code: str = ""
+    detail: str = ""
+    checks: tuple[EvalCheck, ...] = ()
+    votes: tuple[EvalVotes, ...] = ()
+    calls: tuple[EvalCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EvalCellDetail:
+    """Every repeat of one scenario on one target that has ended."""
+
+    run: str
+    scenario: str
+    target: str
+    repeats: tuple[EvalRepeat, ...]
 
 
 @dataclass(frozen=True, slots=True)

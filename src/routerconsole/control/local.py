@@ -23,7 +23,7 @@ from routerconsole.engine.service import Service
 from routerconsole.storage.errors import StorageUnavailable
 
 from .commands import Command, Receipt
-from .eval_views import EvalPage
+from .eval_views import EvalCellDetail, EvalPage, ReportForm
 from .port import ControlError, EventPage, RequestQuery, Scope
 from .registry_views import (
     Assignment,
@@ -227,6 +227,14 @@ class LocalControl:
         return await self._service.eval_reports.compare(a, b)
 
     async def eval_scenarios(self) -> Mapping[str, Any]:
+    async def eval_cell(self, run: str, scenario: str, target: str) -> EvalCellDetail | None:
+        """See Control."""
+        return await self._service.eval_reports.cell(run, scenario, target)
+
+    async def eval_report(self, run: str, form: ReportForm) -> str | None:
+        """See Control."""
+        return await self._service.eval_reports.report(run, form)
+
         """See Control."""
         return await self._service.eval_reports.scenarios()
 

@@ -18,7 +18,7 @@ from routerconsole.domain.request import ChatRequest
 from routerconsole.domain.trace import Trace
 
 from .commands import Command, Receipt
-from .eval_views import EvalPage
+from .eval_views import EvalCellDetail, EvalPage, ReportForm
 from .registry_views import (
     Assignment,
     Finding,
@@ -187,6 +187,12 @@ class Control(Protocol):
         """Return run `b` against run `a`; raise ControlError for one there is not."""
 
     async def eval_scenarios(self) -> Mapping[str, Any]:
+    async def eval_cell(self, run: str, scenario: str, target: str) -> EvalCellDetail | None:
+        """Return one cell with every repeat, call and frame, None where there is no such run."""
+
+    async def eval_report(self, run: str, form: ReportForm) -> str | None:
+        """Return the report of a run as far as it is in one of its forms, or None (evals.md §7)."""
+
         """Return the built-in scenarios as `scenarios`."""
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import orjson
@@ -16,7 +16,8 @@ import orjson
 from routerconsole.domain.secret import Secret
 
 from .commands import Command, Receipt
-from .eval_views import EvalPage
+from .discovery import Found
+from .eval_views import EvalCellDetail, EvalPage, ReportForm
 from .port import ACTOR_HEADER, Actor, ControlError, EngineUnreachable, EventPage, RequestQuery, Scope
 from .registry_views import (
     Assignment,
@@ -172,6 +173,17 @@ class RemoteControl:
         return page_from_json(await self._get("/api/v1/events", {"after": after, "limit": limit}))
 
     async def do(
+    async def eval_cell(self, run: str, scenario: str, target: str) -> EvalCellDetail | None:
+        """See Control."""
+        where = f"/api/v1/evals/{quote(run, safe='')}/cell?{urlencode({'scenario': scenario, 'target': target})}"
+        found = await self._maybe(where)
+        return None if found is None else revive(EvalCellDetail, found)
+
+    async def eval_report(self, run: str, form: ReportForm) -> str | None:
+        """See Control."""
+        found = await self._maybe(f"/api/v1/evals/{quote(run, safe='')}/report?form={form}")
+        return None if found is None else str(found["text"])
+
         self, command: Command, *, actor: str = "operator", dry_run: bool = False, if_version: int | None = None
     ) -> Receipt:
         """See Control; an actor the engine does not take over HTTP is recorded as `api`."""

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from .commands import Command, Receipt
-from .eval_views import EvalPage
+from .eval_views import EvalCellDetail, EvalPage, ReportForm
 from .port import Control, EngineUnreachable, EventPage, RequestQuery, Scope
 from .registry_views import (
     Assignment,
@@ -134,6 +134,14 @@ class ThreadedControl:
         return await self._over(self._inner.eval_compare(a, b))
 
     async def eval_scenarios(self) -> Mapping[str, Any]:
+    async def eval_cell(self, run: str, scenario: str, target: str) -> EvalCellDetail | None:
+        """See Control."""
+        return await self._over(self._inner.eval_cell(run, scenario, target))
+
+    async def eval_report(self, run: str, form: ReportForm) -> str | None:
+        """See Control."""
+        return await self._over(self._inner.eval_report(run, form))
+
         """See Control."""
         return await self._over(self._inner.eval_scenarios())
 

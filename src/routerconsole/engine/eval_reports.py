@@ -6,16 +6,32 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from routerconsole.control.eval_views import CellVerdict, EvalCell, EvalPage, EvalPair, EvalRun, EvalScenario, EvalTurn
+from routerconsole.control.eval_views import (
+    CellVerdict,
+    EvalCell,
+    EvalCellDetail,
+    EvalMeasured,
+    EvalPage,
+    EvalPair,
+    EvalRun,
+    EvalScenario,
+    EvalTurn,
+    ReportForm,
+)
 from routerconsole.control.port import ControlError
 from routerconsole.evals.compare import compare, comparison_json
+from routerconsole.evals.files import report_text
 from routerconsole.evals.render_json import iso, report_json
 from routerconsole.evals.report import report_of, separation_text
+from routerconsole.evals.scenario import labels
 from routerconsole.evals.types import RunState
+
+from .eval_cells import detail_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from routerconsole.evals.measured import Measured
     from routerconsole.evals.report_types import ScenarioReport
     from routerconsole.evals.types import Cell, Run
 
@@ -39,6 +55,7 @@ class EvalReports:
 
     def __init__(self, evals: Evaluations) -> None:
         self._evals = evals
+        self._ended: dict[tuple[object, ...], EvalRun] = {}  # what the page shows of runs that are over
 
     async def runs(self, limit: int = MOST_RUNS) -> Json:
         """Return the newest runs first, without their cells."""
@@ -67,12 +84,38 @@ class EvalReports:
 
     async def page(self) -> EvalPage:
         """Return the newest runs with their matrices; texts are shortened, transcripts are of the last repeats."""
+        shown: dict[tuple[object, ...], EvalRun] = {}
         found = []
         for run in await self._evals.runs(SHOWN_RUNS):
-            loaded = await self._evals.load(run.id)
-            if loaded is not None:
-                found.append(await asyncio.to_thread(_view, *loaded))
+            stamp = (run.id, run.state, run.completed_at)
+            view = self._ended.get(stamp)
+            if view is None:
+                loaded = await self._evals.load(run.id)
+                if loaded is None:
+                    continue
+                offered = tuple(_offered(each) for each in await self._evals.offered(run.id))
+                view = await asyncio.to_thread(_view, *loaded, offered)
+            if run.state is not RunState.RUNNING:
+                shown[stamp] = view
+            found.append(view)
+        self._ended = shown
         return EvalPage(tuple(found))
+
+    async def cell(self, run_id: str, scenario: str, target: str) -> EvalCellDetail | None:
+        """Return one cell in full, None where there is no such run."""
+        found = await self._evals.load(run_id)
+        if found is None:
+            return None
+        run, cells = found
+        return await asyncio.to_thread(detail_of, run, cells, scenario, target)
+
+    async def report(self, run_id: str, form: ReportForm) -> str | None:
+        """Return a run's report as a file of that form has it, None where there is no such run."""
+        found = await self._evals.load(run_id)
+        if found is None:
+            return None
+        run, cells = found
+        return await asyncio.to_thread(lambda: report_text(report_of(run, cells), form))
 
     async def compare(self, a: str, b: str) -> Json:
         """Return run `b` against run `a`; raise ControlError for a run there is not, or a run against itself."""
@@ -98,6 +141,7 @@ class EvalReports:
                 "kind": each.kind,
                 "capability": each.said.capability,
                 "repeats": 1 if each.is_drill else each.repeats,
+                "calls": len(labels(each.said)),
                 "hash": each.hash,
             }
             for each in catalogue.scenarios
@@ -118,7 +162,13 @@ def _brief(run: Run) -> Json:
     }
 
 
-def _view(run: Run, cells: Iterable[Cell]) -> EvalRun:
+def _offered(each: Measured) -> EvalMeasured:
+    return EvalMeasured(
+        each.provider, each.model, each.node, each.finding.value, each.k, each.n, evidence=each.evidence
+    )
+
+
+def _view(run: Run, cells: Iterable[Cell], offered: tuple[EvalMeasured, ...] = ()) -> EvalRun:
     """Return a run as the console shows it."""
     kept = tuple(cells)
     report = report_of(run, kept)
@@ -139,6 +189,7 @@ def _view(run: Run, cells: Iterable[Cell]) -> EvalRun:
         targets=tuple(target.id for target in run.targets),
         cells=tuple(_cell(target, square, last.get((square.scenario_id, target))) for target, square in squares),
         pairs=tuple(EvalPair(pair.a, pair.b, separation_text(pair)) for pair in report.pairs),
+        measured=offered,
     )
 
 

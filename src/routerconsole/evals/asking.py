@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 GRACE_S: Final = 5.0
 """How much longer than its own deadline a call may take before it is given up from outside."""
+FIRST_FRAMES: Final = 4
+LAST_FRAMES: Final = 2
+FRAME: Final = 300
+WHOLE: Final = 1000
+"""What is kept of an answer as it arrived: so many frames of so many characters (of one that came whole, more)."""
 _DONE: Final = b"[DONE]"
 _OF_CODE: Final = {
     ErrorCode.CAPABILITY_UNAVAILABLE: OutcomeClass.CAPABILITY,
@@ -113,9 +119,14 @@ class _Seen:
         self._data: Any = None
         self._deltas = self._finishes = 0
         self._done, self._utf8 = False, True
+        self._first: list[bytes] = []
+        self._last: deque[bytes] = deque(maxlen=LAST_FRAMES)
+        self._frames = 0
 
     def take(self, payload: bytes) -> None:
         """Take a whole answer, or one event of a stream."""
+        self._frames += 1
+        (self._first if len(self._first) < FIRST_FRAMES else self._last).append(payload)
         if payload.strip() == _DONE:
             self._done = True
             return
@@ -140,6 +151,11 @@ class _Seen:
         message = first.get("delta" if self._stream else "message")
         if isinstance(message, dict):
             self._said(message)
+
+    def _frame(self, payload: bytes) -> str:
+        """Return a frame as text; a long one is shortened before its end."""
+        text, most = payload.decode("utf-8", "backslashreplace"), FRAME if self._stream else WHOLE
+        return text if len(text) <= most else f"{text[: most - 103]} … {text[-100:]}"
 
     def _said(self, message: dict[str, Any]) -> None:
         before = len(self._text) + len(self._reasoning)
@@ -183,6 +199,8 @@ class _Seen:
             error=error,
             data=self._data,
             at=0.0 if trace is None else trace.at,
+            frames=tuple(self._frame(payload) for payload in (*self._first, *self._last)),
+            unkept=self._frames - len(self._first) - len(self._last),
         )
 
 

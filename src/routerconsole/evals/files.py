@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import Final
 
 import orjson
 
@@ -13,18 +14,26 @@ from .render_page import html, svg
 from .render_text import junit, markdown
 from .report_types import RunReport
 
+FORMS: Final = ("json", "md", "xml", "html", "svg")
+"""The forms of a report, which are the endings of its files."""
+
+
+def report_text(report: RunReport, form: str) -> str:
+    """Return a report in one of its forms: json, md, xml, html or svg; raises KeyError for any other."""
+    return {"json": _json, "md": markdown, "xml": junit, "html": html, "svg": svg}[form](report)
+
+
+def _json(report: RunReport) -> str:
+    return orjson.dumps(report_json(report), option=orjson.OPT_INDENT_2).decode()
+
 
 def write_reports(report: RunReport, directory: Path) -> tuple[Path, ...]:
     """Write all five forms into a private directory and return their paths; raises OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    forms = {
-        "json": orjson.dumps(report_json(report), option=orjson.OPT_INDENT_2),
-        "md": markdown(report).encode("utf-8", "backslashreplace"),
-        "xml": junit(report).encode("utf-8", "backslashreplace"),
-        "html": html(report).encode("utf-8", "backslashreplace"),
-        "svg": svg(report).encode("utf-8", "backslashreplace"),
-    }
-    return tuple(_write(directory / f"{report.run_id}.{suffix}", data) for suffix, data in forms.items())
+    return tuple(
+        _write(directory / f"{report.run_id}.{form}", report_text(report, form).encode("utf-8", "backslashreplace"))
+        for form in FORMS
+    )
 
 
 def _write(path: Path, data: bytes) -> Path:

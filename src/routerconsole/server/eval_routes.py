@@ -8,6 +8,7 @@ from pydantic import Field
 
 from routerconsole.control.commands import Receipt
 from routerconsole.control.eval_commands import CancelEval, StartEval
+from routerconsole.control.eval_views import EvalCellDetail, ReportForm
 from routerconsole.control.wire import plain
 from routerconsole.domain.errors import ErrorCode, RequestRejected
 
@@ -47,6 +48,19 @@ class CompareQuery(Query):
     b: str
 
 
+class CellQuery(Query):
+    """A square of the matrix."""
+
+    scenario: str
+    target: str
+
+
+class FormQuery(Query):
+    """Which form; `xml` is JUnit's."""
+
+    form: ReportForm = "md"
+
+
 class EvalRoutes:
     """The handlers over one engine."""
 
@@ -61,6 +75,10 @@ class EvalRoutes:
             get("evals/scenarios", "The scenarios there are", self.scenarios, JsonObject),
             ApiRoute("GET", "evals/compare", "Two runs compared", self.compare, CompareQuery, Nothing, JsonObject),
             get("evals/{run}", "One run's report, as far as it is", self.run, JsonObject),
+            ApiRoute("GET", "evals/{run}/cell", "One cell in full", self.cell, CellQuery, Nothing, EvalCellDetail),
+            ApiRoute(
+                "GET", "evals/{run}/report", "A run's report as a file", self.report, FormQuery, Nothing, JsonObject
+            ),
             post("evals/{run}/cancel", "Stop a run", self.cancel, Nothing, Receipt, optional=True),
         )
 
@@ -91,6 +109,21 @@ class EvalRoutes:
         if found is None:
             raise RequestRejected(ErrorCode.NOT_FOUND, f"Run {shown(call.path['run'])} not found.")
         return Answer(found)
+
+    async def cell(self, call: Call[CellQuery, Nothing]) -> Answer:
+        """Every repeat of one cell, with what was asked and what came back."""
+        run, query = call.path["run"], call.query
+        found = await self._control.eval_cell(run, query.scenario, query.target)
+        if found is None:
+            raise RequestRejected(ErrorCode.NOT_FOUND, f"Run {shown(run)} not found.")
+        return Answer(plain(found))
+
+    async def report(self, call: Call[FormQuery, Nothing]) -> Answer:
+        """The report as `text`."""
+        text = await self._control.eval_report(call.path["run"], call.query.form)
+        if text is None:
+            raise RequestRejected(ErrorCode.NOT_FOUND, f"Run {shown(call.path['run'])} not found.")
+        return Answer({"form": call.query.form, "text": text})
 
     async def cancel(self, call: AnyCall) -> Answer:
         """A run stopped; what is finished is kept."""

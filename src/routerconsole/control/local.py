@@ -226,7 +226,6 @@ class LocalControl:
         """See Control."""
         return await self._service.eval_reports.compare(a, b)
 
-    async def eval_scenarios(self) -> Mapping[str, Any]:
     async def eval_cell(self, run: str, scenario: str, target: str) -> EvalCellDetail | None:
         """See Control."""
         return await self._service.eval_reports.cell(run, scenario, target)
@@ -235,6 +234,7 @@ class LocalControl:
         """See Control."""
         return await self._service.eval_reports.report(run, form)
 
+    async def eval_scenarios(self) -> Mapping[str, Any]:
         """See Control."""
         return await self._service.eval_reports.scenarios()
 

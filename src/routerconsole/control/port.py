@@ -186,13 +186,13 @@ class Control(Protocol):
     async def eval_compare(self, a: str, b: str) -> Mapping[str, Any]:
         """Return run `b` against run `a`; raise ControlError for one there is not."""
 
-    async def eval_scenarios(self) -> Mapping[str, Any]:
     async def eval_cell(self, run: str, scenario: str, target: str) -> EvalCellDetail | None:
         """Return one cell with every repeat, call and frame, None where there is no such run."""
 
     async def eval_report(self, run: str, form: ReportForm) -> str | None:
         """Return the report of a run as far as it is in one of its forms, or None (evals.md §7)."""
 
+    async def eval_scenarios(self) -> Mapping[str, Any]:
         """Return the built-in scenarios as `scenarios`."""
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:

@@ -16,7 +16,6 @@ import orjson
 from routerconsole.domain.secret import Secret
 
 from .commands import Command, Receipt
-from .discovery import Found
 from .eval_views import EvalCellDetail, EvalPage, ReportForm
 from .port import ACTOR_HEADER, Actor, ControlError, EngineUnreachable, EventPage, RequestQuery, Scope
 from .registry_views import (
@@ -164,15 +163,6 @@ class RemoteControl:
         """See Control."""
         return await self._get("/api/v1/evals/compare", {"a": a, "b": b})
 
-    async def eval_scenarios(self) -> Mapping[str, Any]:
-        """See Control."""
-        return await self._get("/api/v1/evals/scenarios")
-
-    async def events(self, after: int, limit: int = 1000) -> EventPage:
-        """See Control."""
-        return page_from_json(await self._get("/api/v1/events", {"after": after, "limit": limit}))
-
-    async def do(
     async def eval_cell(self, run: str, scenario: str, target: str) -> EvalCellDetail | None:
         """See Control."""
         where = f"/api/v1/evals/{quote(run, safe='')}/cell?{urlencode({'scenario': scenario, 'target': target})}"
@@ -184,6 +174,15 @@ class RemoteControl:
         found = await self._maybe(f"/api/v1/evals/{quote(run, safe='')}/report?form={form}")
         return None if found is None else str(found["text"])
 
+    async def eval_scenarios(self) -> Mapping[str, Any]:
+        """See Control."""
+        return await self._get("/api/v1/evals/scenarios")
+
+    async def events(self, after: int, limit: int = 1000) -> EventPage:
+        """See Control."""
+        return page_from_json(await self._get("/api/v1/events", {"after": after, "limit": limit}))
+
+    async def do(
         self, command: Command, *, actor: str = "operator", dry_run: bool = False, if_version: int | None = None
     ) -> Receipt:
         """See Control; an actor the engine does not take over HTTP is recorded as `api`."""

@@ -133,7 +133,6 @@ class ThreadedControl:
         """See Control."""
         return await self._over(self._inner.eval_compare(a, b))
 
-    async def eval_scenarios(self) -> Mapping[str, Any]:
     async def eval_cell(self, run: str, scenario: str, target: str) -> EvalCellDetail | None:
         """See Control."""
         return await self._over(self._inner.eval_cell(run, scenario, target))
@@ -142,6 +141,7 @@ class ThreadedControl:
         """See Control."""
         return await self._over(self._inner.eval_report(run, form))
 
+    async def eval_scenarios(self) -> Mapping[str, Any]:
         """See Control."""
         return await self._over(self._inner.eval_scenarios())
 

@@ -236,12 +236,12 @@ class Reply:
     """The `data` list of an embeddings answer."""
     at: float = 0.0
     """UTC epoch seconds at which it was sent."""
-
-    @property
     frames: tuple[str, ...] = ()
     """What arrived, as it arrived: the first frames and the last ones, each shortened."""
     unkept: int = 0
     """How many frames between those are not kept."""
+
+    @property
     def truncated(self) -> bool:
         """Whether the answer was cut at its token limit."""
         return self.error is None and self.finish_reason == LENGTH

@@ -489,7 +489,7 @@ class FakeControl:
             {
                 "status": entry.status,
                 "enabled": entry.enabled,
-                "admin": entry.status if entry.status in {"draining", "disabled"} else "auto",
+                "admin": entry.status if entry.status in {"draining", "disabled"} else entry.admin,
                 "circuit_state": entry.circuit_state,
             }
             for entry in (was, after)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from tests.contract.conftest import FAILING, SERVING, Held
-from tests.support.node import HELLO
+from tests.support.node import HELLO, chain, running_node, simulated
 
 from routerconsole.control.commands import (
     CancelRequest,
@@ -25,6 +26,7 @@ from routerconsole.control.commands import (
     SetPriority,
     Target,
 )
+from routerconsole.control.discovery import Found
 from routerconsole.control.port import Control, ControlError, EngineUnreachable, EventPage, RequestQuery
 from routerconsole.control.remote import RemoteControl
 from routerconsole.control.views import ProviderStatus, RequestPage
@@ -413,3 +415,48 @@ async def test_a_cursor_of_an_engine_that_is_gone_starts_over(held: Held) -> Non
     page = await held.control.events(10**6)
     assert (page.events, page.missed) == ((), 0)
     assert page.next == (await held.control.events(-1)).next
+
+
+async def test_remote_looks_again_where_the_engine_is_when_it_is_gone(tmp_path: Path) -> None:
+    """The call that finds out fails and names both places, the next one goes to the new place with its token."""
+    async with simulated(m1=Behaviour()) as sim, running_node(chain(sim, "m1"), tmp_path) as node:
+        control = RemoteControl("http://127.0.0.1:1", Secret("old"), find=lambda: Found(node.url, node.secret))
+        error = await _refused(control.status())
+        assert isinstance(error, EngineUnreachable)
+        assert "http://127.0.0.1:1" in error.message
+        assert node.url in error.message
+        assert (await control.status()).total == 1
+        await control.aclose()
+
+
+@pytest.mark.parametrize("token", ["wrong", "admin-token-for-tests"])
+async def test_remote_asks_for_the_token_again_when_it_is_refused(held: Held, token: str) -> None:
+    """A new token behind the same address counts as another door; the same one again is the engine's refusal."""
+    asked: list[str] = []
+
+    def find() -> Found:
+        asked.append(held.url)
+        return Found(held.url, Secret(token))
+
+    control = RemoteControl(held.url, Secret("wrong"), find=find)
+    first = await _refused(control.status())
+    assert asked == [held.url]
+    if token == "wrong":
+        assert first.status == 401
+        assert not isinstance(first, EngineUnreachable)
+    else:
+        assert isinstance(first, EngineUnreachable)
+        assert (await control.status()).total == 2
+    await control.aclose()
+
+
+async def test_remote_says_who_does_not_answer_while_no_engine_is_found(unused_tcp_port: int) -> None:
+    """That none runs anywhere is no news: the address that was asked is named."""
+
+    def find() -> Found:
+        raise EngineUnreachable("No engine runs here.")
+
+    control = RemoteControl(f"http://127.0.0.1:{unused_tcp_port}", Secret("s"), find=find)
+    error = await _refused(control.status())
+    assert str(unused_tcp_port) in error.message
+    await control.aclose()

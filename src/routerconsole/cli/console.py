@@ -33,7 +33,6 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"routerconsole: an engine already runs here (pid {running.pid}, {running.url}); attaching", file=sys.stderr
         )
-        args.url = args.url or running.url
         return attach(args)
     prepared = prepare(EngineOptions(config=args.config, state_dir=args.state_dir), os.environ)
     return run_beside(prepared, args)

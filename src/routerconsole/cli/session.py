@@ -32,7 +32,7 @@ def remote_control(args: argparse.Namespace) -> Control:
     from routerconsole.control.remote import RemoteControl
 
     found = engine(args)
-    return RemoteControl(found.url, found.token)
+    return RemoteControl(found.url, found.token, find=lambda: engine(args))
 
 
 def with_control(args: argparse.Namespace, work: Work) -> int:

@@ -43,7 +43,7 @@ class _OnTarget:
 
 @dataclass(frozen=True, slots=True)
 class Enable(_OnTarget):
-    """Take requests again: ends disabled, draining and isolated."""
+    """Take requests again, as the breaker says: ends disabled, draining, isolated and forced closed."""
 
     verb: ClassVar[str] = "enable"
 

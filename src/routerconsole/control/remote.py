@@ -1,11 +1,13 @@
 """Control of an engine in another process, over its HTTP control plane; used by `attach` and the command line.
 
-A trouble of the connection is EngineUnreachable, a refusal the same ControlError the engine raised.
+A trouble of the connection is EngineUnreachable, a refusal the same ControlError the engine raised. Who stays longer
+than one command says where to look again when the engine is not where it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -16,6 +18,7 @@ import orjson
 from routerconsole.domain.secret import Secret
 
 from .commands import Command, Receipt
+from .discovery import Found
 from .eval_views import EvalCellDetail, EvalPage, ReportForm
 from .port import ACTOR_HEADER, Actor, ControlError, EngineUnreachable, EventPage, RequestQuery, Scope
 from .registry_views import (
@@ -49,13 +52,19 @@ ANSWER_S = 10.0
 COMMAND_S = 60.0
 """A round of reachability checks takes as long as its slowest provider."""
 MAX_SHOWN = 200
+UNEXPECTED = "unexpected_answer"
+"""The code of an error for an answer no router gives."""
 
 
 class RemoteControl:
-    """Implements Control over HTTP; `base_url` is where the engine listens, `token` its admin token."""
+    """Implements Control over HTTP; `base_url` is where the engine listens, `token` its admin token.
 
-    def __init__(self, base_url: str, token: Secret) -> None:
-        self._url, self._token = base_url.rstrip("/"), token
+    `find` returns both as they are now, or raises ControlError; it is asked, on a thread, when nobody answers, or
+    somebody else does. The call that found out fails all the same: what was sent may have arrived.
+    """
+
+    def __init__(self, base_url: str, token: Secret, *, find: Callable[[], Found] | None = None) -> None:
+        self._url, self._token, self._find = base_url.rstrip("/"), token, find
         self._client = httpx.AsyncClient(
             base_url=self._url,
             trust_env=False,
@@ -224,6 +233,41 @@ class RemoteControl:
         timeout: httpx.Timeout | None = None,
     ) -> dict[str, Any]:
         """Return the JSON object of an answer; raise EngineUnreachable or ControlError."""
+        door = (self._url, self._token)
+        try:
+            return await self._exchange(method, path, query=query, body=body, headers=headers, timeout=timeout)
+        except ControlError as exc:
+            lost = isinstance(exc, EngineUnreachable) or exc.status == 401 or exc.code == UNEXPECTED
+            if lost and await self._moved(door):
+                where = f"It is asked at {self._url} next, with the token it has now."
+                raise EngineUnreachable(f"The engine of {door[0]} went or was made anew. {where}") from exc
+            raise
+
+    async def _moved(self, door: tuple[str, Secret]) -> bool:
+        """Say whether the engine is behind another door than this one by now, and knock there from now on."""
+        if self._find is None or (self._url, self._token) != door:
+            return self._find is not None
+        try:
+            found = await asyncio.to_thread(self._find)
+        except (ControlError, OSError):
+            return False
+        if (found.url.rstrip("/"), found.token) == door:
+            return False
+        self._url, self._token = found.url.rstrip("/"), found.token
+        self._client.base_url = httpx.URL(self._url)
+        return True
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None,
+        timeout: httpx.Timeout | None,
+    ) -> dict[str, Any]:
+        """Ask at the door that is known and return the JSON object of the answer."""
         head = {
             "authorization": f"Bearer {self._token.reveal()}",
             "accept": "application/json",
@@ -268,7 +312,7 @@ def _object_of(answer: httpx.Response) -> dict[str, Any]:
     if isinstance(error, dict) and isinstance(error.get("code"), str):
         raise ControlError(error["code"], str(error.get("message", "")), status=answer.status_code)
     raise ControlError(
-        "unexpected_answer",
+        UNEXPECTED,
         f"What answers there is not this router: status {answer.status_code}, {answer.text[:MAX_SHOWN]!r}.",
         status=answer.status_code if answer.is_error else 502,
     )

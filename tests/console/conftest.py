@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.console.idle import loop_is_idle
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
@@ -21,6 +22,13 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let keys and pauses of a pilot end when the loop is idle: sooner than a nap, and not before the work is done."""
+    monkeypatch.setattr("textual.app.wait_for_idle", loop_is_idle)
+    monkeypatch.setattr("textual.pilot.wait_for_idle", loop_is_idle)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from routerconsole.console.options import ConsoleOptions
 from routerconsole.control.port import Control
 
 PATIENCE_S = 10.0
+POLL_S = 0.002  # between two questions; what is waited for may be a timer, a thread or a socket
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Stage:
                 while not condition():
                     self.app.look()
                     await self.pilot.pause()
+                    await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise AssertionError(f"never came true: {why or 'condition'}\n{self.text()}") from None
 

@@ -48,6 +48,7 @@ class Stage:
                     self.app.look()
                     await self.pilot.pause()
                     await asyncio.sleep(POLL_S)
+                await self.pilot.pause()
         except TimeoutError:
             raise AssertionError(f"never came true: {why or 'condition'}\n{self.text()}") from None
 

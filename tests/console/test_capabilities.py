@@ -50,6 +50,7 @@ async def opened(on: Stage, node: str = "tools") -> None:
     await on.until(lambda: on.desk.capabilities.tree.rows and on.desk.capabilities.models.rows, "tree and models")
     on.desk.show("capabilities", node)
     await on.press("enter")
+    await on.sees("Models")
 
 
 def selected(on: Stage) -> str:

@@ -65,15 +65,20 @@ async def test_snapshot(scene: str, form: str, size: tuple[int, int], snapshot: 
     control.pool_views = (POOL,)
     keys, seen = {
         "filter": (["slash", *"fo lat>x"], "e.g. lat>2s"),
-        "step": (["E", "enter", *[">"] * 4], "1 anthropic: failed"),
+        "step": (["E", "enter", "…", *[">"] * 4], "1 anthropic: failed"),
         "why-now": (["E", "w"], "What differs"),
         "replay": (["E", "R", "space"], "pool, 3 of 5"),
     }[scene]
     async with stage(control, size=size, ascii=form == "ascii") as on:
-        await on.press("5", *("greater_than_sign" if key == ">" else key for key in keys))
+        await on.press("5")
+        for key in keys:
+            if key == "…":
+                await on.sees("1 anthropic")
+            else:
+                await on.press("greater_than_sign" if key == ">" else key)
         await on.sees(seen)
         if scene == "filter" and size[0] >= 100:
-            await on.sees("Why")
+            await on.sees("Request 00001f", "Why")
         snapshot(f"requests-{scene}-{size[0]}x{size[1]}-{form}", on.text())
         if form == "ascii":
             assert on.text().isascii()
@@ -337,7 +342,9 @@ async def test_T14_the_selected_row_leaves_the_log_and_every_key_still_answers()
 async def test_stepping_shows_each_moment_and_the_raw_error() -> None:
     """`>` and `<` walk through the attempts in time; a failure is shown in the upstream's words."""
     async with stage(fleet()) as on:
-        await on.press("5", "E", "enter", "greater_than_sign")
+        await on.press("5", "E", "enter")
+        await on.sees("1 anthropic")
+        await on.press("greater_than_sign")
         await on.sees("1 anthropic: asked for claude-x")
         await on.press(*["greater_than_sign"] * 3)
         await on.sees("1 anthropic: failed, 550ms 429: retry-after 20s")

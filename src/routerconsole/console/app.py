@@ -76,6 +76,7 @@ class RouterConsoleApp(App[ConsoleExit]):
         self._extra_filters: list[LineFilter] = [ControlFilter(), *([AsciiFilter()] if options.ascii else [])]
         self._no_color = NoColor() if options.no_color else None
         self._ending: ConsoleExit | None = None
+        self._unbegun: set[Coroutine[None, None, None]] = set()
         self._frames = {
             mode: Frame(view, self.desk, palette=self.palette, synced=self.redraw)
             for mode, view in self.desk.views.items()
@@ -142,6 +143,8 @@ class RouterConsoleApp(App[ConsoleExit]):
         """Make no more screens: Textual walks through all there are while it closes them."""
         self.workers.cancel_group(self, "views")
         await super()._close_all()
+        for work in self._unbegun:
+            work.close()
 
     async def _look_forever(self) -> None:
         """Look, hand over, wait for the tick or for someone in a hurry, who is shown everything as it is."""
@@ -173,8 +176,13 @@ class RouterConsoleApp(App[ConsoleExit]):
     # -- what the desk needs (Shell) ---------------------------------------------------------------------------------
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Run something that waits."""
-        self.run_worker(work, exit_on_error=False, group="act")
+        """Run something that waits; what has not begun when the console ends is dropped."""
+        self._unbegun.add(work)
+        self.run_worker(partial(self._begin, work), exit_on_error=False, group="act")
+
+    async def _begin(self, work: Coroutine[None, None, None]) -> None:
+        self._unbegun.discard(work)
+        await work
 
     def look(self) -> None:
         """Look at the engine again soon."""

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 HELP: Final = "help"
 """The footer's word for the one key that leads to all others."""
+VIEWS: Final = "views"
+"""The footer's word for the keys that lead to the other views."""
+_KEPT: Final = {HELP: 0, VIEWS: 1}
+"""What the footer has room for before anything else."""
 _LINK_ROLE: Final = {
     Link.LIVE: Role.BAR,
     Link.CONNECTING: Role.BAR,
@@ -92,7 +96,7 @@ def prompt_line(text: str, width: int) -> Line:
 def bottom_line(state: ConsoleState, hints: Sequence[tuple[str, str]], width: int) -> Line:
     """Return the keys of the focused pane at the left and, at the right, what the last action came to.
 
-    The key of the help stays in sight however little room there is.
+    The keys of help and of the views stay in sight however many others there are; of those the first named come first.
     """
     result: Run | None = None
     if state.last is not None:
@@ -100,16 +104,13 @@ def bottom_line(state: ConsoleState, hints: Sequence[tuple[str, str]], width: in
         text = f" {mark} {state.last.text} "
         result = (fit(text, min(width_of(text), max(20, width * 3 // 5))), Role.OK if state.last.ok else Role.BAD)
     room = width - (width_of(result[0]) if result else 0)
-    kept = [_hint(key, word) for key, word in hints if word == HELP]
-    runs: list[Run] = []
-    for key, word in hints:
-        piece = _hint(key, word)
-        if word == HELP or line_width((*runs, *piece, *(run for one in kept for run in one))) > room:
-            continue
-        runs.extend(piece)
-    for piece in kept:
-        if line_width((*runs, *piece)) <= room:
-            runs.extend(piece)
+    chosen: set[int] = set()
+    for number in sorted(range(len(hints)), key=lambda number: _KEPT.get(hints[number][1], len(_KEPT))):
+        taken = sum(line_width(tuple(_hint(*hints[each]))) for each in (*chosen, number))
+        if taken <= room:
+            chosen.add(number)
+    shown = sorted(chosen, key=lambda number: (hints[number][1] == HELP, number))
+    runs = [run for number in shown for run in _hint(*hints[number])]
     runs.append((" " * max(0, room - line_width(tuple(runs))), Role.DIM))
     return merge([*runs, *([result] if result else [])])
 

@@ -22,7 +22,7 @@ def footer(contexts: tuple[Context, ...], width: int, result: str = "") -> str:
     return "".join(text for text, _ in line)
 
 
-@pytest.mark.parametrize("contexts", FOCUSES, ids=lambda contexts: "-".join(contexts))
+@pytest.mark.parametrize("contexts", FOCUSES, ids="-".join)
 @pytest.mark.parametrize("result", ["", "#12 set capability: 40 changed " * 9])
 def test_views_and_help_stay_in_sight_at_80_columns(contexts: tuple[Context, ...], result: str) -> None:
     """Wherever the focus is and whatever the last action came to, help last; the pane's first key is there too."""

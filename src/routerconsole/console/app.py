@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from textual.filter import LineFilter
     from textual.screen import Screen
+    from textual.worker import Worker
 
     from routerconsole.control.port import Control
 
@@ -178,11 +179,12 @@ class RouterConsoleApp(App[ConsoleExit]):
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run something that waits; what has not begun when the console ends is dropped."""
         self._unbegun.add(work)
-        self.run_worker(partial(self._begin, work), exit_on_error=False, group="act")
 
-    async def _begin(self, work: Coroutine[None, None, None]) -> None:
-        self._unbegun.discard(work)
-        await work
+        async def begin() -> None:
+            self._unbegun.discard(work)
+            await work
+
+        _: Worker[None] = self.run_worker(begin, exit_on_error=False, group="act")
 
     def look(self) -> None:
         """Look at the engine again soon."""

@@ -104,7 +104,7 @@ def test_D21_D23_hangups_and_user_signals_cost_nothing(bench: Bench, upstreams: 
             router.send(number)
     assert failed == []
     until(lambda: "task http server" in router.err, "the dump")
-    assert "Current thread" in router.err
+    assert "(most recent call first)" in router.err  # a current thread is named only where one was running
     assert router.token("admin") not in router.err
     router.send(signal.SIGTERM)
     assert router.ended() == 0

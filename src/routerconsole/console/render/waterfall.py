@@ -222,7 +222,8 @@ def bars(detail: RequestDetail, elapsed_ms: float | None, width: int, *, moment:
         return [((text, Role.DIM),)]
     longest = max(width_of(visible(attempt.provider, 40)) for attempt in attempts)
     name_width = min(longest, 14, max(6, width // 5))
-    info_width = min(22, max(12, width // 4))
+    outcomes = [_outcome(attempt) for attempt in attempts]
+    info_width = min(max(12, *(width_of(text) for text, _ in outcomes)), max(12, width * 2 // 5))
     indent = 3 + name_width + 1
     bar_width = max(8, width - indent - info_width - 1)
     ends = [
@@ -232,8 +233,7 @@ def bars(detail: RequestDetail, elapsed_ms: float | None, width: int, *, moment:
     scale = _Scale(max([1.0, *ends, *_finite(total)]), bar_width)
     lines = [_axis(scale, indent)]
     previous: float | None = None
-    for attempt in attempts:
-        outcome, role = _outcome(attempt)
+    for attempt, (outcome, role) in zip(attempts, outcomes, strict=True):
         head = f"{attempt.n:>2} {fit(visible(attempt.provider, 40), name_width)} "
         lines.append(
             merge([(head, Role.TEXT), (_bar(attempt, previous, scale) + " ", role), (fit(outcome, info_width), role)])
@@ -283,9 +283,12 @@ def _attempt_lines(attempt: AttemptView, width: int) -> list[Line]:
     ]
 
 
-def _served_by(candidate: CandidateView, attempt: AttemptView) -> bool:
-    same = (attempt.provider, attempt.model) == (candidate.provider, candidate.model)
-    return same and candidate.account in {None, attempt.account}
+def _taken(candidate: CandidateView, left: dict[tuple[str, str], list[AttemptView]]) -> list[AttemptView]:
+    """Take a candidate's attempts out of those of its route; a candidate without an account has them all."""
+    of_route = left.get((candidate.provider, candidate.model), [])
+    mine = [attempt for attempt in of_route if candidate.account in {None, attempt.account}]
+    of_route[:] = [attempt for attempt in of_route if candidate.account not in {None, attempt.account}]
+    return mine
 
 
 def why(detail: RequestDetail, width: int) -> list[Line]:
@@ -293,10 +296,11 @@ def why(detail: RequestDetail, width: int) -> list[Line]:
     lines: list[Line] = [(("Why", Role.TITLE),)]
     if not detail.candidates and not detail.attempts_detail:
         lines.extend(wrap("nothing was a candidate for this model and these needs", width, indent=2))
-    left = list(detail.attempts_detail)
+    left: dict[tuple[str, str], list[AttemptView]] = {}
+    for attempt in detail.attempts_detail:
+        left.setdefault((attempt.provider, attempt.model), []).append(attempt)
     for candidate in detail.candidates:
-        mine = [attempt for attempt in left if _served_by(candidate, attempt)]
-        left = [attempt for attempt in left if attempt not in mine]
+        mine = _taken(candidate, left)
         text, role = _reason(candidate, mine[0] if mine else None, detail)
         mark = ",".join(str(attempt.n) for attempt in mine) or ("·" if candidate.decision == "eligible" else "⊘")
         account = candidate.account or (mine[0].account if mine else None)
@@ -310,7 +314,7 @@ def why(detail: RequestDetail, width: int) -> list[Line]:
         lines.extend(((plain(line), role),) for line in rest)
         for attempt in mine:
             lines.extend(_attempt_lines(attempt, width))
-    for attempt in left:
+    for attempt in sorted((each for some in left.values() for each in some), key=lambda each: each.n):
         lines.extend(wrap(f"{attempt.n:>2}  {visible(attempt.provider, 40)}/{visible(attempt.model, 80)}", width))
         lines.extend(_attempt_lines(attempt, width))
     return lines

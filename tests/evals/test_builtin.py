@@ -22,10 +22,12 @@ from tests.evals.scripted import (
     vectors,
 )
 
+from routerconsole.domain.request import Endpoint
 from routerconsole.evals.grade import grade
 from routerconsole.evals.picture import data_uri
 from routerconsole.evals.statistics import Probe, sprt
-from routerconsole.evals.types import Call, Reply, ToolCall, Votes
+from routerconsole.evals.types import Call, Reply, ToolCall
+from routerconsole.evals.vote_types import Votes
 
 V = Mapping[str, str]
 
@@ -178,6 +180,9 @@ FAILS: dict[str, list[tuple[str, Model]]] = {
         ("fail(wrong_word)", turns("STORED", "aurora-77")),
         ("fail(not_acknowledged)", turns("What is it?", "{nonce}")),
         ("fail(wrong_word)", turns("STORED", "STORED")),
+        ("fail(not_acknowledged)", turns("That is NOT STORED.", "{nonce}")),
+        ("fail(not_acknowledged)", turns("I haven't STORED it", "{nonce}")),
+        ("fail(wrong_word)", lambda made, v: reply(asked(made))),
     ],
     "compaction-recovery": [
         ("fail(facts_lost)", compacting("They talked of the weather.", "I do not know.")),
@@ -193,6 +198,8 @@ FAILS: dict[str, list[tuple[str, Model]]] = {
         ("fail(stream)", lambda made, v: streamed("h\ufffdher")),
         ("fail(stream)", lambda made, v: streamed(ttft=120.0)),
         ("fail(stream)", says("all at once")),
+        ("fail(stream)", lambda made, v: streamed("hÃ¶her âœ“")),
+        ("fail(stream)", lambda made, v: streamed(utf8=False)),
     ],
     "vision": [
         ("fail(wrong_colour)", says("I see a lovely picture.")),
@@ -215,6 +222,8 @@ FAILS: dict[str, list[tuple[str, Model]]] = {
         ("fail(leaked)", lambda made, v: reply(f"<think>hm</think>{v['extra']}", reasoning="hm")),
         ("fail(wrong_answer)", lambda made, v: reply("12", reasoning="Let me see.")),
         ("fail(no_reasoning)", says("<think>hm</think>{extra}")),
+        ("fail(wrong_answer)", lambda made, v: reply(f"{v['extra']} - 12 = ?", reasoning="Let me see.")),
+        ("fail(wrong_answer)", lambda made, v: reply(asked(made), reasoning="Let me see.")),
     ],
     "latency": [
         ("fail(slow)", latency(70_000.0)),
@@ -233,6 +242,9 @@ FAILS: dict[str, list[tuple[str, Model]]] = {
         ("fail(embedding)", lambda made, v: vectors([1.0, 2.0], [1.0, 2.0], coded=made.label == "base64")),
         ("fail(embedding)", lambda made, v: vectors([0.0, 0.0], [0.0, 0.0], coded=made.label == "base64")),
         ("fail(embedding)", says("a vector")),
+        ("fail(embedding)", embedding(coded=([1.0, 1.0, -0.5, 2.0], [1.0, -0.5, 0.75, 0.0]))),
+        ("fail(embedding)", embedding(coded=([0.5, 0.5, -0.25, 1.0], [0.5, 0.5, -0.25, 1.0]))),
+        ("fail(embedding)", lambda made, v: reply("", data=[{"embedding": [1e300, -1e300]}] * 2)),
     ],
     "tools-named": [
         ("fail(no_call)", called("delete_label", label="{nonce}")),
@@ -375,10 +387,83 @@ def test_a_wrong_value_is_a_failure_and_the_call_still_a_call() -> None:
 def test_no_repeat_asks_what_another_asked(name: str) -> None:
     """Nonces differ between repeats, so that no cache and no memory can pass."""
     said = scenario(name)
-    if said.id == "vision":  # six colours; the blind control takes the nonce's place
-        return
     one, two = (ask(said, PASSES[name], seed=seed) for seed in (1, 2))
     assert [reply.request for reply in one.replies] != [reply.request for reply in two.replies]
+
+
+@pytest.mark.parametrize("window", [4096, 32_768])
+def test_the_needle_lies_at_its_share_of_the_declared_window(window: int) -> None:
+    """At 10, 50 and 90 % of the window, not of a shorter text; with the answer's room it just fits, as estimated."""
+    said = scenario("long-context")
+    sample = ask(said, reads, window=window)
+    for made, share in zip(sample.replies, (0.1, 0.5, 0.9, None), strict=True):
+        text = asked(Call(made.label, Endpoint.CHAT, made.request))
+        tokens = len(text) / 4
+        if share is None:
+            assert tokens > 1.9 * window
+            continue
+        assert text.index("The vault of the museum") / 4 == pytest.approx(share * window, abs=0.012 * window)
+        assert 0.9 * window < tokens + said.max_tokens <= window
+
+
+@pytest.mark.parametrize("window", [300, 1024])
+def test_in_a_small_window_the_needle_still_fits(window: int) -> None:
+    """Nothing longer than the window is asked for where the answer takes most of it."""
+    sample = ask(scenario("long-context"), reads, window=window)
+    assert all(sample.variables["nonce"] in asked(Call("", Endpoint.CHAT, made.request)) for made in sample.replies)
+    assert all(len(asked(Call("", Endpoint.CHAT, made.request))) / 4 <= window for made in sample.replies[:3])
+
+
+@pytest.mark.parametrize("window", [2048, 16_384, 131_072])
+def test_what_is_compacted_is_longer_than_the_window_and_no_piece_is(window: int) -> None:
+    """The transcript would not fit; each call's part of it does, and the last call holds nothing but notes."""
+    sample = ask(scenario("compaction-recovery"), PASSES["compaction-recovery"], window=window)
+    sizes = {made.label: len(asked(Call("", Endpoint.CHAT, made.request))) / 4 for made in sample.replies}
+    recall = sizes.pop("recall")
+    assert len(sizes) >= 2
+    assert sum(sizes.values()) > window
+    assert max(sizes.values()) < 0.8 * window
+    assert recall < 200
+
+
+@pytest.mark.parametrize(
+    ("wrong", "label"),
+    [
+        (error("rate", status=429), "rate_limited"),
+        (error("server", status=429), "rate_limited"),
+        (error("connect"), "error(connect)"),
+        (error("timeout", typed=False), "error(timeout)"),
+        (error("context", status=400), "pass"),
+        (error("server", status=500), "fail(no_typed_error)"),
+    ],
+)
+def test_an_error_that_says_nothing_of_the_size_is_no_answer_about_it(wrong: Reply, label: str) -> None:
+    """A limit or a lost connection while asking for too much is neither the typed error nor a wrong one."""
+    said = scenario("long-context")
+    sample = ask(said, lambda made, v: wrong if made.label == "overflow" else reads(made, v))
+    assert grade(said, sample).verdict.label() == label
+
+
+SORRY = "I'm sorry, but I can't help with that."
+
+
+@pytest.mark.parametrize("name", ["multi-turn", "tools-roundtrip", "compaction-recovery"])
+@pytest.mark.parametrize(
+    ("first", "label"), [(reply(SORRY), "refused"), (reply("Well, let me", finish_reason="length"), "truncated")]
+)
+def test_what_follows_a_cut_or_declined_turn_is_not_a_wrong_answer(name: str, first: Reply, label: str) -> None:
+    """The whole conversation rests on it, also where the next turn could not be asked any more."""
+    said = scenario(name)
+    sample = ask(said, lambda made, v: first if made.label in ("turn-1", "compact-1") else reply("I do not know"))
+    assert grade(said, sample).verdict.label() == label
+    assert grade(said, sample).capable is None
+
+
+def test_a_leak_in_a_cut_answer_is_a_leak() -> None:
+    """What stands where it should not is there however the answer ended."""
+    said = scenario("reasoning")
+    cut = reply("<think>hm, twelve", reasoning="hm", finish_reason="length")
+    assert grade(said, ask(said, lambda made, v: cut)).verdict.label() == "fail(leaked)"
 
 
 def test_a_judge_never_flips_a_deterministic_failure() -> None:

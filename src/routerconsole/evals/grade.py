@@ -16,7 +16,7 @@ from typing import Final
 from routerconsole.domain.outcome import OutcomeClass
 from routerconsole.routing.deliver import PREAMBLE
 
-from .assertions import JUDGES, READS_ANSWER, TOOL_TYPES, Branch, Judged, Leaf, Node, leaves
+from .assertions import JUDGES, READS_ANSWER, TOOL_TYPES, Branch, Errors, Judged, Leaf, Node, leaves
 from .finding import Facts, Finding, answer, untold
 from .grade_compaction import grade_compaction
 from .grade_text import grade_text
@@ -42,8 +42,15 @@ from .types import (
 _OVER_ALL: Final = frozenset({"ttft_ms", "latency_ms", "added_latency_ms", "tokens_per_s", "tokens", "cost_usd"})
 _ABSENCE: Final = frozenset({"no_tool_call", "reasoning_not_leaked"})
 """Types that hold of an answer with nothing in it."""
+_SPOKEN: Final = ("turn-", "compact-", "recall")
+"""How the labels of calls begin that follow one another in one conversation."""
 _RATE: Final = frozenset({OutcomeClass.RATE, OutcomeClass.QUOTA})
 _TOO_MANY: Final = 429
+_UNHEARD: Final = _RATE | {
+    OutcomeClass.CONNECT, OutcomeClass.STALE_CONN, OutcomeClass.TIMEOUT_FIRST, OutcomeClass.CUT, OutcomeClass.AUTH,
+    OutcomeClass.WARMING, "timeout", "cancelled", "cap",
+}  # fmt: skip
+"""Classes of errors that come of the line, the limits or the set-up, not of what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +99,30 @@ def _last_answer(sample: Sample) -> str:
 
 
 def _no_answer(scenario: Scenario, sample: Sample) -> Verdict | None:
-    """Return what an unexpected error makes of the repeat. In a drill the router is on trial, so it is a failure."""
+    """Return what an unexpected error makes of the repeat. In a drill the router is on trial, so it is a failure.
+
+    Where an error is asked for, one that says nothing of what was asked (no connection, too many requests, no time) is
+    still no answer, unless that class is the one named.
+    """
     asked_for = [leaf for leaf in scenario.leaves if leaf.kind == "error" and not leaf.negated]
     for reply in sample.replies:
         if reply.error is None or reply.label.startswith(WARMUP):
             continue
-        if any(reply in _meant(leaf.said.on, sample) for leaf in asked_for):
+        asking = [leaf for leaf in asked_for if reply in _meant(leaf.said.on, sample)]
+        if asking and (scenario.is_drill or not _beside_the_point(reply.error, asking)):
             continue
         if scenario.is_drill:
             return failed("not_served", expected="an answer", actual=answer(reply))
         return verdict_of(reply.error)
     return None
+
+
+def _beside_the_point(error: CallError, asking: Sequence[Leaf]) -> bool:
+    """Whether an error is the line's or the limit's, and none of the classes a scenario waits for."""
+    named = {name for leaf in asking if isinstance(leaf.said, Errors) for name in leaf.said.classes}
+    if not named or named & {error.cls, error.code}:
+        return False
+    return error.cls in _UNHEARD or error.status == _TOO_MANY
 
 
 def verdict_of(error: CallError) -> Verdict:
@@ -139,7 +159,7 @@ def _verdict(judged: Sequence[_Judged], sample: Sample) -> Verdict:
             return item.check.obstacle or Verdict(Status.INCONCLUSIVE)
     for item in gates:  # 6
         if item.check.passed is False:
-            return _failed(item.check)
+            return _doubt(item.node, sample, negatives=False) or _failed(item.check)
     for item in gates:  # 7
         found = _doubt(item.node, sample, negatives=True)
         if found is not None:
@@ -158,19 +178,44 @@ def _by_judge(node: Node) -> bool:
 def _doubt(node: Node, sample: Sample, *, negatives: bool) -> Verdict | None:
     """Return `truncated` or `refused` where a node reads a cut or declined answer; of negatives only, if so asked.
 
-    A control's answer may be anything, and prose where a tool was forced is no beginning of a call.
+    A control's answer may be anything, and prose where a tool was forced is no beginning of a call. What a cut answer
+    holds and should not is there, cut or not. A turn that followed a cut or declined one is no better than that.
     """
     for leaf in leaves(node):
-        if leaf.kind not in READS_ANSWER or (negatives and not (leaf.negated or leaf.kind in _ABSENCE)):
+        absence = leaf.negated or leaf.kind in _ABSENCE
+        if leaf.kind not in READS_ANSWER or (negatives and not absence):
             continue
         for reply in _meant(leaf.said.on, sample):
             if reply.label == CONTROL or reply.error is not None:
                 continue
-            if reply.truncated and not (leaf.kind in TOOL_TYPES and _talked(reply)):
-                return Verdict(Status.TRUNCATED, "", "cut at max_tokens", actual=answer(reply))
+            if reply.truncated and (negatives or not absence) and not (leaf.kind in TOOL_TYPES and _talked(reply)):
+                return _cut(reply)
             if declined(reply):
-                return Verdict(Status.REFUSED, "", actual=reply.refusal or answer(reply))
+                return _declined(reply)
+        if not negatives:
+            for reply in _before(leaf.said.on, sample):
+                if reply.truncated and not _talked(reply):
+                    return _cut(reply)
+                if declined(reply):
+                    return _declined(reply)
     return None
+
+
+def _before(on: str | None, sample: Sample) -> tuple[Reply, ...]:
+    """Return the answers that stood in the conversation when the one meant was given, or was not asked for any more."""
+    spoken = tuple(reply for reply in sample.replies if reply.label.startswith(_SPOKEN))
+    meant = _meant(on, sample)
+    if meant and not meant[0].label.startswith(_SPOKEN):
+        return ()
+    return spoken[: spoken.index(meant[0])] if meant else spoken
+
+
+def _cut(reply: Reply) -> Verdict:
+    return Verdict(Status.TRUNCATED, "", "cut at max_tokens", actual=answer(reply))
+
+
+def _declined(reply: Reply) -> Verdict:
+    return Verdict(Status.REFUSED, "", actual=reply.refusal or answer(reply))
 
 
 def _talked(reply: Reply) -> bool:

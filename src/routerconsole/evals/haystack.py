@@ -21,24 +21,23 @@ def sentences() -> Iterator[str]:
         )
 
 
-def filler(size: int) -> str:
-    """Return whole sentences of at most `size` characters together."""
+def filler(size: int) -> tuple[str, ...]:
+    """Return whole sentences of at most `size` characters together, the spaces between them counted."""
     found: list[str] = []
     used = 0
     for sentence in sentences():
         used += len(sentence) + 1
         if used > size:
-            return " ".join(found)
+            break
         found.append(sentence)
-    return ""
+    return tuple(found)
 
 
-def buried(needle: str, *, depth: int, size: int) -> str:
+def buried(needle: str, *, depth: float, size: int) -> str:
     """Return filler of about `size` characters with the needle between two sentences at `depth` percent."""
-    parts = filler(max(size, 0)).split(". ")
-    at = round(len(parts) * depth / 100)
-    before, after = ". ".join(parts[:at]), ". ".join(parts[at:])
-    return f"{before}{'. ' if before else ''}{needle} {after}".strip()
+    prose = filler(size)
+    at = round(len(prose) * depth / 100)
+    return " ".join((*prose[:at], needle, *prose[at:]))
 
 
 def transcript(facts: Sequence[str], *, size: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ The runner asks, sends, appends the answer and asks again until there is nothing
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from routerconsole.domain.request import Endpoint
@@ -20,6 +21,8 @@ from .types import Call, Json, Reply, Verdict, skipped
 _CHUNK: Final = 0.5
 """The share of the window one piece of a transcript takes; notes, instructions and the answer need the rest."""
 _OVERFLOW: Final = 2.0
+_FRAME: Final = 32
+"""Tokens left for what a server puts around a message."""
 _LONGER: Final = 1.5
 """How much longer than the window a transcript is that has to be compacted."""
 _COMPACT: Final = (
@@ -43,8 +46,19 @@ def next_call(
 ) -> Call | None:
     """Return the call to make after these answers, or None where nothing is left to ask.
 
-    A conversation ends with its first error; a latency, long-context or drill scenario goes on after one.
+    A conversation ends with its first error; a latency, long-context or drill scenario goes on after one. An answer
+    is allowed half the window at most, however much the scenario would let a larger one say.
     """
+    call = _next(scenario, variables, replies, window)
+    most = None if call is None else call.body.get("max_tokens")
+    if call is None or window is None or not isinstance(most, int) or most <= window // 2:
+        return call
+    return replace(call, body={**call.body, "max_tokens": max(1, window // 2)})
+
+
+def _next(
+    scenario: Scenario, variables: Mapping[str, str], replies: Sequence[Reply], window: int | None
+) -> Call | None:
     said = scenario.said
     if scenario.kind in ("chat", "compaction", "embeddings") and any(reply.error is not None for reply in replies):
         return None
@@ -66,14 +80,26 @@ def next_call(
     if said.long_context is not None:
         text = filled(said.turns[0].user or "", variables)
         hidden = filled(said.long_context.needle, variables)
-        share = _OVERFLOW if label == "overflow" else said.long_context.fill
-        depth = 50 if label == "overflow" else int(label.removeprefix("needle-"))
-        size = int((window or 0) * share) * CHARS_PER_TOKEN - len(text) - len(hidden)
-        messages[-1] = {"role": "user", "content": f"{buried(hidden, depth=depth, size=size)}\n\n{text}"}
+        messages[-1] = {"role": "user", "content": _haystack(scenario, label, hidden, text, window or 0)}
     elif len(replies) or scenario.kind == "latency":
         # the same question twice could be answered from a cache
         messages[-1] = {**messages[-1], "content": f"{messages[-1]['content']} (question {len(replies) + 1})"}
     return _chat(scenario, label, messages)
+
+
+def _haystack(scenario: Scenario, label: str, hidden: str, question: str, window: int) -> str:
+    """Return filler with the needle at the label's percentage of the window, and the question.
+
+    What is longer than fits beside the answer is cut to that, so in a very small window the last needle stands last.
+    """
+    said = scenario.said.long_context
+    if said is None or label == "overflow":
+        size = int(window * _OVERFLOW) * CHARS_PER_TOKEN - len(question) - len(hidden)
+        return f"{buried(hidden, depth=50, size=size)}\n\n{question}"
+    tokens = min(int(window * said.fill), window - min(scenario.max_tokens, window // 2) - _FRAME)
+    size = max(tokens * CHARS_PER_TOKEN - len(question) - len(hidden), 1)
+    depth = min(100.0, int(label.removeprefix("needle-")) * window * CHARS_PER_TOKEN / size)
+    return f"{buried(hidden, depth=depth, size=size)}\n\n{question}"
 
 
 def _can_go_on(turn: TurnSection, replies: Sequence[Reply]) -> bool:

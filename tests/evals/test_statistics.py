@@ -1,14 +1,20 @@
-"""The statistics agree with published values and with SciPy 1.17.1 and statsmodels 0.15.0, kept here as a table."""
+"""The statistics agree with what was published, with SciPy and with statsmodels (see statistics_reference.py)."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from routerconsole.evals.statistics import (
+    ALPHA,
+    MOST_PROBES,
+    ONE_SIDED,
     Probe,
     cluster_bootstrap,
     holm,
@@ -21,28 +27,23 @@ from routerconsole.evals.statistics import (
     wilson,
 )
 
+REFERENCE: dict[str, Any] = json.loads(Path(__file__).with_name("statistics_reference.json").read_text())
+"""SciPy 1.17.1, statsmodels 0.15.0, NumPy 2.4.6; the file names them too."""
 
-# statsmodels.stats.proportion.proportion_confint(k, n, method="wilson"); 81/263 and 1/29 are Newcombe's (1998),
-# published as .2553-.3662 and .0061-.1718.
-@pytest.mark.parametrize(
-    ("k", "n", "low", "high"),
-    [
-        (0, 1, 0.0, 0.7934506856227627),
-        (1, 1, 0.2065493143772374, 1.0),
-        (0, 3, 0.0, 0.5614970317550455),
-        (3, 3, 0.43850296824495444, 1.0),
-        (2, 3, 0.2076596008020477, 0.9385080552796037),
-        (5, 8, 0.3057423946026273, 0.8631557141764027),
-        (10, 10, 0.7224672001371106, 1.0),
-        (81, 263, 0.2552885198782742, 0.36620957698280004),
-        (1, 29, 0.006113214292762667, 0.17175521879320294),
-        (50, 100, 0.4038315303659956, 0.5961684696340044),
-        (199, 200, 0.9722262956021069, 0.9991168312843989),
-    ],
-)
-def test_wilson_agrees_with_statsmodels(k: int, n: int, low: float, high: float) -> None:
-    """Wilson's 95 % interval is the published one."""
-    assert wilson(k, n) == pytest.approx((low, high), abs=1e-12)
+
+@pytest.mark.parametrize("table", ["wilson", "wilson_by_scipy"])
+def test_wilson_agrees_with_statsmodels_and_scipy(table: str) -> None:
+    """Wilson's 95 % interval of every share, from 0 of 1 to 20,000 of 20,000."""
+    for k, n, low, high in REFERENCE[table]:
+        assert wilson(k, n) == pytest.approx((low, high), abs=1e-12), (k, n)
+
+
+# Newcombe (1998), Statistics in Medicine 17, 857-872, method 3.
+@pytest.mark.parametrize(("k", "n", "low", "high"), [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605),
+                                                      (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)])  # fmt: skip
+def test_wilson_agrees_with_what_was_published(k: int, n: int, low: float, high: float) -> None:
+    """The four digits that are printed."""
+    assert wilson(k, n) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_E08_nothing_graded_is_the_whole_range() -> None:
@@ -57,80 +58,74 @@ def test_an_impossible_share_is_refused(k: int, n: int) -> None:
         wilson(k, n)
 
 
-# statsmodels.stats.contingency_tables.mcnemar([[10, b], [c, 10]], exact=True).pvalue
-@pytest.mark.parametrize(
-    ("b", "c", "p"),
-    [
-        (0, 0, 1.0),
-        (0, 1, 1.0),
-        (0, 5, 0.0625),
-        (0, 6, 0.03125),
-        (6, 0, 0.03125),
-        (1, 7, 0.0703125),
-        (3, 3, 1.0),
-        (2, 9, 0.0654296875),
-        (10, 25, 0.016673847800120715),
-    ],
-)
-def test_mcnemar_agrees_with_statsmodels(b: int, c: int, p: float) -> None:
-    """The exact two-sided p on the discordant pairs is the published one."""
-    assert mcnemar(b, c) == pytest.approx(p, abs=1e-12)
+def test_mcnemar_agrees_with_statsmodels() -> None:
+    """The exact two-sided p on the discordant pairs, also of a thousand of them."""
+    for b, c, p in REFERENCE["mcnemar"]:
+        assert mcnemar(b, c) == pytest.approx(p, rel=1e-9, abs=1e-300), (b, c)
 
 
-# statsmodels.stats.multitest.multipletests(ps, method="holm")[1]
-@pytest.mark.parametrize(
-    ("ps", "corrected"),
-    [
-        ((0.01, 0.04, 0.03), (0.03, 0.06, 0.06)),
-        ((0.01, 0.04, 0.03, 0.005), (0.03, 0.06, 0.06, 0.02)),
-        ((0.5, 0.6, 0.9), (1.0, 1.0, 1.0)),
-        ((0.04, 0.04), (0.08, 0.08)),
-        ((0.2,), (0.2,)),
-        ((), ()),
-    ],
-)
-def test_holm_agrees_with_statsmodels(ps: tuple[float, ...], corrected: tuple[float, ...]) -> None:
-    """Step-down correction, monotone and in the order given."""
-    assert holm(ps) == pytest.approx(corrected, abs=1e-12)
+def test_six_on_one_side_are_the_fewest_that_separate() -> None:
+    """What `cannot separate (needs >= 6 one-sided)` says."""
+    assert next(n for n in range(12) if mcnemar(0, n) < ALPHA) == ONE_SIDED
 
 
-# 1 - comb(n-c, k)/comb(n, k) and comb(c, k)/comb(n, k) with scipy.special.comb(exact=True)
-@pytest.mark.parametrize(
-    ("n", "c", "k", "some", "every"),
-    [
-        (10, 3, 1, 0.3, 0.3),
-        (10, 3, 5, 0.9166666666666666, 0.0),
-        (3, 3, 3, 1.0, 1.0),
-        (3, 0, 3, 0.0, 0.0),
-        (5, 4, 2, 1.0, 0.6),
-        (200, 37, 10, 0.8773745673794602, 1.5515124900677956e-08),
-    ],
-)
-def test_pass_at_k_and_pass_hat_k(n: int, c: int, k: int, some: float, every: float) -> None:
-    """One of k and all of k, unbiased from n repeats."""
-    assert pass_at_k(n, c, k) == pytest.approx(some, abs=1e-12)
-    assert pass_hat_k(n, c, k) == pytest.approx(every, rel=1e-9)
+def test_holm_agrees_with_statsmodels() -> None:
+    """Step-down correction, monotone and in the order given, ties and empty families too."""
+    for ps, corrected in REFERENCE["holm"]:
+        assert holm(ps) == pytest.approx(tuple(corrected), abs=1e-12), ps
 
 
-# numpy.percentile([1, 2, 3, 4, 10, 15, 7.5], q)
-@pytest.mark.parametrize(("q", "value"), [(0, 1.0), (25, 2.5), (50, 4.0), (90, 12.0), (95, 13.5), (100, 15.0)])
-def test_percentiles_agree_with_numpy(q: float, value: float) -> None:
+@pytest.mark.parametrize("p", [float("nan"), -0.1, 1.1, float("inf")])
+def test_E08_what_is_no_p_is_refused(p: float) -> None:
+    """NaN has no place in an order, so a family with one has no correction."""
+    with pytest.raises(ValueError, match="p value"):
+        holm([0.01, p, 0.2])
+
+
+def test_pass_at_k_agrees_with_scipy() -> None:
+    """One of k and all of k, unbiased from n repeats, by binomials and the hypergeometric law; k = n too."""
+    for (n, c, k, some), (*_, also) in zip(REFERENCE["pass_at_k"], REFERENCE["some_of_k"], strict=True):
+        assert pass_at_k(n, c, k) == pytest.approx(some, abs=1e-12), (n, c, k)
+        assert pass_at_k(n, c, k) == pytest.approx(also, abs=1e-9), (n, c, k)
+    for n, c, k, every in REFERENCE["pass_hat_k"]:
+        assert pass_hat_k(n, c, k) == pytest.approx(every, rel=1e-8, abs=1e-300), (n, c, k)
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(0, 0, 1), (3, 4, 1), (3, -1, 1), (3, 2, 4), (3, 2, 0)])
+def test_E08_what_cannot_be_drawn_is_refused(n: int, c: int, k: int) -> None:
+    """None of nothing, more than there are, none at all."""
+    for estimate in (pass_at_k, pass_hat_k):
+        with pytest.raises(ValueError, match="cannot draw"):
+            estimate(n, c, k)
+
+
+def test_percentiles_agree_with_numpy() -> None:
     """Linear interpolation between the ranks."""
-    assert percentile([1, 2, 3, 4, 10, 15, 7.5], q) == pytest.approx(value)
+    for values, q, value in REFERENCE["percentile"]:
+        assert percentile(values, q) == pytest.approx(value), (values, q)
 
 
-# scipy.stats.bootstrap((d,), numpy.mean, method="percentile", n_resamples=200_000), where every cluster has one value.
-BOOTSTRAP = ([1.0, 1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 1.0, 1.0, 0.0], 0.0, 0.8)
+@pytest.mark.parametrize("values", [[], [1.0, float("nan"), 2.0]])
+def test_E08_percentiles_of_nothing_or_of_no_number_are_refused(values: list[float]) -> None:
+    """NaN would be sorted anywhere."""
+    with pytest.raises(ValueError, match="no values"):
+        percentile(values, 50)
 
 
-def test_the_bootstrap_agrees_with_scipy_on_clusters_of_one() -> None:
-    """The mean difference and, within the resampling error, the percentile interval."""
-    values, low, high = BOOTSTRAP
-    found = cluster_bootstrap([[value] for value in values], Random(1))
+@pytest.mark.parametrize("case", range(len(REFERENCE["bootstrap"])))
+def test_the_bootstrap_agrees_with_scipy_on_clusters_of_one(case: int) -> None:
+    """The mean difference exactly; the percentile interval of 20,000 resamples to half a step of the mean."""
+    _, values, mean, (low, high) = REFERENCE["bootstrap"][case]
+    found = cluster_bootstrap([[value] for value in values], Random(1), resamples=20_000)
     assert found is not None
-    mean, interval = found
-    assert mean == pytest.approx(0.4)
-    assert interval == pytest.approx((low, high), abs=0.11)
+    assert found[0] == pytest.approx(mean)
+    assert found[1] == pytest.approx((low, high), abs=0.5 / len(values) + 1e-9)
+
+
+def test_E08_a_difference_that_is_no_number_is_refused() -> None:
+    """NaN among differences would be an interval of nothing."""
+    with pytest.raises(ValueError, match="finite"):
+        cluster_bootstrap([[1.0, float("nan")], [0.0]], Random(1))
 
 
 def test_the_bootstrap_resamples_whole_scenarios() -> None:
@@ -181,6 +176,19 @@ def test_E08_ties_have_no_p_below_one() -> None:
 def test_sprt_stops_where_wald_says(outcomes: str, said: Probe) -> None:
     """Three straight passes verify, two straight failures refute, eight probes without a word are flaky."""
     assert sprt([letter == "P" for letter in outcomes]) is said
+
+
+@given(st.lists(st.booleans(), max_size=20))
+def test_sprt_stops_at_the_first_bound_wald_gives(outcomes: list[bool]) -> None:
+    """The sum of the likelihood ratios' logarithms against the reference's bounds, eight probes at most."""
+    wald = REFERENCE["sprt"]
+    total, said = 0.0, Probe.FLAKY if len(outcomes) >= MOST_PROBES else Probe.OPEN
+    for passed in outcomes[:MOST_PROBES]:
+        total += wald["passed"] if passed else wald["failed"]
+        if not wald["lower"] < total < wald["upper"]:
+            said = Probe.VERIFIED if total > 0 else Probe.REFUTED
+            break
+    assert sprt(outcomes) is said
 
 
 @given(n=st.integers(1, 300), data=st.data())

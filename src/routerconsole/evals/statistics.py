@@ -50,7 +50,9 @@ def mcnemar(a_only: int, b_only: int) -> float:
 
 
 def holm(ps: Sequence[float]) -> tuple[float, ...]:
-    """Return Holm's step-down corrected p values, in the order given."""
+    """Return Holm's step-down corrected p values, in the order given; ValueError where one is none (NaN included)."""
+    if not all(0.0 <= p <= 1.0 for p in ps):
+        raise ValueError("a p value lies in 0…1")
     order = sorted(range(len(ps)), key=lambda i: ps[i])
     corrected = [0.0] * len(ps)
     running = 0.0
@@ -66,8 +68,10 @@ def cluster_bootstrap(
     """Return the mean of all paired differences and its percentile interval, resampling whole clusters (scenarios).
 
     None where there is nothing to compare; with one cluster the interval is the widest there can be, for one scenario
-    says nothing of others.
+    says nothing of others. ValueError where a difference is not finite.
     """
+    if not all(math.isfinite(value) for cluster in clusters for value in cluster):
+        raise ValueError("a difference is a finite number")
     filled = [(sum(cluster), len(cluster)) for cluster in clusters if cluster]
     if not filled:
         return None
@@ -100,9 +104,12 @@ def _check_draw(n: int, c: int, k: int) -> None:
 
 
 def percentile(values: Sequence[float], q: float) -> float:
-    """Return the q-th percentile (0…100) with linear interpolation, as numpy does by default; ValueError if empty."""
-    if not values:
-        raise ValueError("no values")
+    """Return the q-th percentile (0…100) with linear interpolation, as numpy does by default.
+
+    ValueError where there is no value, or one that is no number: sorted among others it would move them.
+    """
+    if not values or any(map(math.isnan, values)):
+        raise ValueError("no values, or one that is no number")
     ordered = sorted(values)
     place = (len(ordered) - 1) * q / 100
     below = math.floor(place)

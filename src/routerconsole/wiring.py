@@ -44,6 +44,7 @@ from routerconsole.storage.place import Place, Tokens, open_place
 if TYPE_CHECKING:
     from routerconsole.config.models import ServerSettings, Settings
     from routerconsole.domain.registry import Provider, Registry
+    from routerconsole.evals.outside import Outside
     from routerconsole.evals.scenario import Scenario
     from routerconsole.evals.types import CellKey, Sample
 
@@ -173,6 +174,7 @@ class Node:
             hints=hints,
         )
         self.service.endpoint, self.service.drill = prepared.url, _drilled
+        self.service.outside = _opened
         self.control = LocalControl(self.service)
         server = prepared.config.settings.server
         max_body = int(server.max_body_mb * 1024 * 1024)
@@ -260,6 +262,13 @@ async def _drilled(scenario: Scenario, key: CellKey) -> Sample:
     from routerconsole.wiring_drills import drill
 
     return await drill(scenario, key)
+
+
+async def _opened(address: str, key: Secret | None) -> Outside:
+    """Open an endpoint outside the registry; what that takes is imported by the first one."""
+    from routerconsole.wiring_urls import open_outside
+
+    return await open_outside(address, key)
 
 
 def _loaded(config: LoadedConfig, env: Mapping[str, str], tokens: Tokens, *, place: Place, version: int = 1) -> Loaded:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from routerconsole.cli.grammar import Adder, count, duration, option, plain, runs, verbs, words
+from routerconsole.cli.grammar import Adder, count, dry_run, duration, option, plain, runs, verbs, words
 
+_MORE = "a directory of this machine with more scenarios"
+_TARGETS = "provider/model, profile:x, pool:x, router/x, auto, url:http://host/v1 (url:http://host/v1#model)"
 _FORMS = ("md", "json", "html", "xml", "svg")
 
 
@@ -21,6 +23,14 @@ def eval_group(add: Adder) -> None:
     report = verb("report", "a run's report as it was written to the state directory", one)
     report.add_argument("--format", choices=_FORMS, default="md", help="default: md")
     runs(report, "evals", "report")
+    part = verb("cancel", "stop a run, or of one that goes on a row, a column, a square or a cell", one)
+    part.add_argument("--scenario", metavar="X", help="its row; with --target one square")
+    part.add_argument("--target", metavar="T", help="its column")
+    part.add_argument("--repeat", type=count, metavar="N", help="one repeat of the square, from 1")
+    runs(part, "evals", "cancel")
+    again = verb("regrade", "grade a run's answers again, without a call", one, dry_run(), plain())
+    again.add_argument("--scenarios-dir", type=Path, metavar="DIR", help=_MORE)
+    runs(again, "evals", "regrade")
     pair = (
         option("a", metavar="A", help="the baseline's id"),
         option("b", metavar="B", help="the run that is compared with it"),
@@ -32,15 +42,19 @@ def eval_group(add: Adder) -> None:
 
 def _run(verb: Adder) -> None:
     run = verb("run", "run scenarios; exit 0 where all passed, 1 where not", plain())
-    run.add_argument(
-        "--targets", type=words, default=(), metavar="A,B", help="provider/model, profile:x, pool:x, router/x, auto"
-    )
+    run.add_argument("--targets", type=words, default=(), metavar="A,B", help=_TARGETS)
     run.add_argument("--scenarios", type=words, default=(), metavar="X,Y", help="default: all of `eval list`")
     run.add_argument("--repeats", type=count, metavar="N", help="default: what each scenario says")
-    run.add_argument("--scenarios-dir", type=Path, metavar="DIR", help="more scenarios, on the engine's machine")
+    run.add_argument("--scenarios-dir", type=Path, metavar="DIR", help=_MORE)
     run.add_argument("--max-cost-usd", type=_money, metavar="X", help="ask nothing more once so much is spent")
     run.add_argument("--max-tokens", type=count, metavar="N", help="ask nothing more after so many tokens")
-    run.add_argument("--timeout", type=duration, metavar="T", help="ask nothing more after so long, e.g. 90s or 15m")
+    run.add_argument("--max-time", type=duration, metavar="T", help="ask nothing more after so long, e.g. 90s or 15m")
+    run.add_argument("--timeout", type=duration, metavar="T", help="give up a call after so long (default: its own)")
+    run.add_argument(
+        "--connections", type=count, metavar="N", help="cells asked at once (default: 4, one per local server)"
+    )
+    run.add_argument("--cache", action="store_true", help="take answers of earlier runs where that is honest")
+    run.add_argument("--key", metavar="env:X", help="the variable with the key of the one url: target; never kept")
     run.add_argument("--seed", type=_seed, metavar="N", help="the same order and the same questions again")
     run.add_argument("--apply", action="store_true", help="take over the capabilities that were measured")
     run.add_argument("--resume", metavar="RUN", help="go on with a run: what is missing or was an error")

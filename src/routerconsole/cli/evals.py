@@ -10,15 +10,18 @@ import asyncio
 import os
 import shutil
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from routerconsole.cli.eval_inputs import key_of, scenario_files
 from routerconsole.cli.exits import Exit, Stop, say
 from routerconsole.cli.output import Item, show_items, show_json
 from routerconsole.cli.quantity import ms
 from routerconsole.cli.registry import with_registry
 from routerconsole.cli.session import place, with_control
+from routerconsole.cli.targets import show_receipt
 from routerconsole.control.discovery import runs_here
-from routerconsole.control.eval_commands import CancelEval, StartEval
+from routerconsole.control.eval_commands import CancelEval, RegradeEval, StartEval
 from routerconsole.domain.visible import BLOCK_LIMIT, visible
 
 if TYPE_CHECKING:
@@ -53,7 +56,6 @@ def run(args: argparse.Namespace) -> int:
     """Run scenarios and wait for the end; 0 where all passed, 1 where not, 130 where it is stopped by Ctrl-C."""
     if not args.targets and args.resume is None:
         raise Stop(Exit.USAGE, "name what to ask, e.g. `--targets provider/model,pool:tools,auto`, or `--resume RUN`")
-    directory = None if args.scenarios_dir is None else str(args.scenarios_dir.absolute())
     command = StartEval(
         targets=args.targets,
         scenarios=args.scenarios,
@@ -61,15 +63,19 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         max_cost_usd=args.max_cost_usd,
         max_tokens=args.max_tokens,
+        max_time_s=args.max_time,
         timeout_s=args.timeout,
-        scenarios_dir=directory,
+        connections=args.connections,
+        cache=args.cache,
+        key=key_of(args),
         apply=args.apply,
         resume=args.resume,
     )
 
     async def work(control: Control) -> int:
+        files = await scenario_files(control, args.scenarios_dir)
         cursor = (await control.events(-1)).next
-        begun = (await control.do(command, actor="cli")).after
+        begun = (await control.do(replace(command, scenario_files=files), actor="cli")).after
         name = str(begun["run"])
         if not args.json:
             say(f"run {name} begins; `eval run --resume {name}` goes on with it should it be stopped")
@@ -99,6 +105,39 @@ def show(args: argparse.Namespace) -> int:
         return Exit.OK
 
     return with_registry(args, work)
+
+
+def cancel(args: argparse.Namespace) -> int:
+    """Stop a run, or its row, column, square or cell."""
+    if args.repeat is not None and (args.scenario is None or args.target is None):
+        raise Stop(Exit.USAGE, "--repeat goes with --scenario and --target (all of them is the whole square)")
+    command = CancelEval(args.run, args.scenario, args.target, None if args.repeat is None else args.repeat - 1)
+
+    async def work(control: Control) -> int:
+        show_receipt(await control.do(command, actor="cli"), as_json=args.json)
+        return Exit.OK
+
+    return with_control(args, work)
+
+
+def regrade(args: argparse.Namespace) -> int:
+    """Grade a run's answers again, without a call; 0 where all pass now, 1 where not."""
+
+    async def work(control: Control) -> int:
+        files = await scenario_files(control, args.scenarios_dir)
+        receipt = await control.do(RegradeEval(args.run, files), actor="cli", dry_run=args.dry_run)
+        if args.dry_run:
+            show_receipt(receipt, as_json=args.json)
+            return Exit.OK
+        if not args.json:
+            show_receipt(receipt, as_json=False)
+        report = await control.eval_run(args.run)
+        if report is None:
+            raise Stop(Exit.PROBLEMS, f"run {args.run} cannot be read back")
+        _show(report, args)
+        return Exit.OK if report["all_passed"] else Exit.PROBLEMS
+
+    return _with_engine(args, work)
 
 
 def report(args: argparse.Namespace) -> int:

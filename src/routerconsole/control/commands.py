@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from .eval_commands import CancelEval, StartEval
+from .eval_commands import CancelEval, RegradeEval, StartEval
 from .registry_commands import CancelPull, PullModel, RegistryCommand, RotatePool, SyncModels
 
 HAND_TTL_S = 900.0
@@ -163,6 +163,7 @@ Command = (
     | CancelPull
     | StartEval
     | CancelEval
+    | RegradeEval
 )
 
 

@@ -6,13 +6,14 @@ One place knows the two spellings that differ: `class` (a Python keyword), and a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from routerconsole.domain.events import Event, EventType
+from routerconsole.domain.secret import Secret
 
 from .commands import (
     CancelRequest,
@@ -31,7 +32,7 @@ from .commands import (
     SetPriority,
     Target,
 )
-from .eval_commands import CancelEval, StartEval
+from .eval_commands import CancelEval, RegradeEval, StartEval
 from .port import ControlError, EventPage
 from .registry_commands import CancelPull, PullModel, RegistryCommand, RotatePool, SyncModels
 from .views import AttemptView, FailureView, RequestDetail, RequestRow
@@ -64,6 +65,7 @@ _PLAIN: tuple[type[Command], ...] = (
     CancelPull,
     StartEval,
     CancelEval,
+    RegradeEval,
 )
 
 
@@ -132,6 +134,9 @@ def command_json(command: Command) -> Json:
     if isinstance(command, _ON_TARGET):
         own = {name: value for name, value in asdict(command).items() if name != "target"}
         return {"command": command.name, "args": {**asdict(command.target), **own}}
+    if isinstance(command, StartEval) and command.key is not None:
+        told = command_json(replace(command, key=None))
+        return {**told, "args": {**told["args"], "key": command.key.reveal()}}
     return {"command": command.name, "args": orjson.loads(orjson.dumps(command))}
 
 
@@ -145,6 +150,11 @@ def command_from_json(name: str, args: Mapping[str, Any]) -> Command:
                     raise ControlError("invalid_request", f"`{name}` needs `provider`, and `model` for a route only.")
                 own = {key: value for key, value in args.items() if key not in ("provider", "model")}
                 return _strictly(kind, {"target": asdict(target), **own}, name)
+        if name == StartEval.name and args.get("key") is not None:
+            begun = _strictly(StartEval, {**args, "key": None}, name)
+            if not isinstance(args["key"], str):
+                raise ControlError("invalid_request", f"`{name}`: key: Input should be a valid string")
+            return replace(begun, key=Secret(args["key"]))
         for plain_kind in _PLAIN:
             if name == plain_kind.name:
                 return _strictly(plain_kind, dict(args), name)

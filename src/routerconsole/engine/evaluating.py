@@ -4,61 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from routerconsole.config.problems import ConfigError
-from routerconsole.control.eval_commands import CancelEval, StartEval
+from routerconsole.control.eval_commands import CancelEval, RegradeEval, StartEval
 from routerconsole.control.port import ControlError
-from routerconsole.control.registry_commands import AcceptMeasured
-from routerconsole.domain.capability import NODE_OF, Source, Tri
-from routerconsole.domain.errors import ErrorCode, RequestRejected, RouterError, RoutingFailed
+from routerconsole.domain.capability import UnknownCapability
 from routerconsole.domain.events import EventType, Fact
-from routerconsole.domain.request import ChatRequest, Endpoint, Origin
 from routerconsole.domain.route import ModelKey
 from routerconsole.evals.asking import ask
 from routerconsole.evals.files import write_reports
-from routerconsole.evals.measured import Finding, Measured, measured
-from routerconsole.evals.records import cell_text, read_cell, read_run, run_text
+from routerconsole.evals.measured import Measured, answered, measured
+from routerconsole.evals.outside import NoOutside
+from routerconsole.evals.probes import bound
+from routerconsole.evals.records import cell_text, kept, read_cell, read_run, run_text
 from routerconsole.evals.report import report_of
-from routerconsole.evals.runner import AVAILABILITY, LOOKUP, Lanes, Runner, finished_cells, regraded
-from routerconsole.evals.scenario_files import Catalogue, UnknownScenarios, load_catalogue
-from routerconsole.evals.types import (
-    Caps,
-    Cell,
-    Reply,
-    Run,
-    RunState,
-    ScenarioRef,
-    Target,
-    TargetKind,
-    Verdict,
-    failed,
-    parse_target,
-    unsupported,
-)
-from routerconsole.routing.state import RefusalKind
+from routerconsole.evals.reuse import MAX_AGE_S, reusable, reused
+from routerconsole.evals.runner import Lanes, Part, Runner, jobs_of
+from routerconsole.evals.types import Cell, CellKey, Run, RunState, Target, TargetKind
 from routerconsole.storage.errors import StorageUnavailable
 from routerconsole.storage.evaluations import EvalStore
+
+from .accepting import acceptances
+from .eval_columns import Columns, unavailable
+from .eval_plans import EvalPlans, Planned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from routerconsole.evals.scenario import Scenario
-    from routerconsole.evals.types import Call
-    from routerconsole.routing.plan import Plan
+    from routerconsole.domain.secret import Secret
+    from routerconsole.evals.outside import Outside
+    from routerconsole.evals.scenario_files import Catalogue
+    from routerconsole.evals.types import Call, Reply, Verdict
 
     from .service import Service
 
 log = logging.getLogger(__name__)
 
-MAX_TARGETS = 50
-MAX_REPEATS = 1000
-_WORDS = {node: str(word) for word, node in NODE_OF.items()}
-_GONE = frozenset({ErrorCode.NO_ROUTABLE_CANDIDATE, ErrorCode.OVERLOADED})
+IN_MEMORY: Final = 20
+"""Runs whose cells stay in memory after their end."""
 
 
 @dataclass(slots=True)
@@ -66,9 +52,48 @@ class Live:
     """A run of this process; its cells are here as well as on the disk, should that fail."""
 
     run: Run
-    nodes: dict[str, str]
-    cells: dict[Any, Cell] = field(default_factory=dict)
+    cells: dict[CellKey, Cell] = field(default_factory=dict)
+    planned: frozenset[CellKey] = frozenset()
     task: asyncio.Task[None] | None = None
+    runner: Runner | None = None
+    parts: list[Part] = field(default_factory=list)
+    outside: dict[str, Outside] = field(default_factory=dict)
+
+    def stopping(self, part: Part) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return before and after of stopping a part; raise ControlError where there is no such part, or no more."""
+        meant = [key for key in self.planned if part.holds(key)]
+        if not meant:
+            raise ControlError("not_found", f"Run {self.run.id} has no such cells.", status=404)
+        open_ = [key for key in meant if key not in self.cells and not any(each.holds(key) for each in self.parts)]
+        if not open_:
+            raise ControlError("conflict", "Nothing of it is left to stop.", status=409)
+        return {"open": len(open_)}, {"open": 0, "skipped": len(open_)}
+
+    def scrub(self, text: str) -> str:
+        """Return a text without the keys of this run's addresses."""
+        for opened in self.outside.values():
+            text = opened.redact(text)
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Regraded:
+    """A run graded again and its cells as they were."""
+
+    planned: Planned
+    was: tuple[Cell, ...]
+
+    @property
+    def before(self) -> dict[str, Any]:
+        """How many cells ended how, before."""
+        return _counts(self.was)
+
+    @property
+    def after(self) -> dict[str, Any]:
+        """How many end how now, and how many changed."""
+        verdicts = {cell.key: cell.verdict.status for cell in self.was}
+        changed = sum(verdicts.get(cell.key) is not cell.verdict.status for cell in self.planned.cells)
+        return {**_counts(self.planned.cells), "changed": changed}
 
 
 class Evaluations:
@@ -78,24 +103,15 @@ class Evaluations:
         self._service = service
         self._store = EvalStore(service.keeper.state.db)
         self._live: dict[str, Live] = {}
+        self._columns = Columns(service)
+        self._plans = EvalPlans(service, self._columns)
         self._lanes: Lanes | None = None
-        self._locals: dict[str, str] = {}
-        self._catalogues: dict[str | None, Catalogue] = {}
 
     # --- reading ---
 
-    async def catalogue(self, directory: str | None = None) -> Catalogue:
-        """Return every scenario there is; raise ControlError with all that is wrong with a directory's."""
-        if directory is None and None in self._catalogues:
-            return self._catalogues[None]
-        more = () if directory is None else (Path(directory),)
-        try:
-            found = await asyncio.to_thread(load_catalogue, more, tree=self._service.registry.tree)
-        except ConfigError as exc:
-            raise ControlError("invalid_request", "\n".join(str(item) for item in exc.problems)) from exc
-        if directory is None:
-            self._catalogues[None] = found
-        return found
+    async def catalogue(self) -> Catalogue:
+        """Return the built-in scenarios."""
+        return await self._plans.catalogue()
 
     async def load(self, run_id: str) -> tuple[Run, tuple[Cell, ...]] | None:
         """Return a run and its cells, None where there is none; one that nobody works on any more is cancelled."""
@@ -129,60 +145,70 @@ class Evaluations:
         if found is None:
             return ()
         run, cells = found
-        known = {scenario.id: scenario.node for scenario in (await self.catalogue()).scenarios}
-        nodes = {ref.id: node for ref in run.scenarios if (node := known.get(ref.id)) is not None}
-        if run_id in self._live:
-            nodes |= self._live[run_id].nodes
-        return measured(run, cells, nodes)
+        return measured(run, cells, self._nodes(run))
+
+    def _nodes(self, run: Run) -> dict[str, str]:
+        """Return the capability node of each scenario that has one, as the tree now stands."""
+        found = {}
+        for ref in run.scenarios:
+            if ref.capability is not None:
+                with suppress(UnknownCapability):  # an extension that was taken away
+                    found[ref.id] = self._service.registry.tree.resolve(ref.capability)
+        return found
 
     # --- commands ---
 
-    async def prepare(self, command: StartEval, actor: str) -> tuple[Run, tuple[Scenario, ...], tuple[Cell, ...]]:
+    async def prepare(self, command: StartEval, actor: str) -> Planned:
         """Return the run a command means, its scenarios and the cells there are already; raise ControlError."""
-        catalogue = await self.catalogue(command.scenarios_dir)
-        if command.resume is not None:
-            return await self._resumed(command, catalogue)
-        targets = self._targets(command.targets)
-        try:
-            scenarios = catalogue.select(command.scenarios or None)
-        except UnknownScenarios as exc:
-            raise ControlError("invalid_request", f"{exc}.") from exc
-        if command.repeats is not None and not 1 <= command.repeats <= MAX_REPEATS:
-            raise ControlError("invalid_request", f"`repeats` must be 1 to {MAX_REPEATS}.")
-        run = Run(
-            id=f"meval_{secrets.token_hex(6)}",
-            started_at=self._service.clock.wall(),
-            seed=secrets.randbelow(2**31) if command.seed is None else command.seed,
-            repeats=command.repeats,
-            scenarios=tuple(_ref(each) for each in scenarios),
-            targets=targets,
-            caps=_caps(command),
-            actor=actor,
-        )
-        return run, scenarios, ()
+        if command.resume is None:
+            return await self._plans.begun(command, actor)
+        return await self._plans.resumed(command, await self.load(command.resume), actor)
 
-    async def start(
-        self, run: Run, scenarios: Sequence[Scenario], cells: Sequence[Cell], *, apply: bool, actor: str
-    ) -> None:
+    async def start(self, planned: Planned, command: StartEval, actor: str) -> None:
         """Begin the work on a run; raise ControlError where it cannot be written down."""
+        run = planned.run
+        cells = (*planned.cells, *(await self._reused(planned) if run.cache else ()))
         scrub = self._service.loaded.scrub
         try:
             await self._store.save_run(run.id, run.started_at, run_text(run))
-            for cell in cells:  # graded anew
-                await self._store.save_cell(run.id, _place(cell), cell_text(cell, scrub))
+            await self._store.save_cells(run.id, [(_place(cell), cell_text(cell, scrub)) for cell in cells])
         except StorageUnavailable as exc:
             raise ControlError("storage_unavailable", f"The run cannot be written down: {exc}.", status=503) from exc
-        nodes = {each.id: each.node for each in scenarios if each.node is not None}
-        live = Live(run, nodes, {cell.key: cell for cell in cells})
-        self._live[run.id] = live
-        live.task = self._service.tasks.start(
-            self._work(live, scenarios, apply=apply, actor=actor), name=f"run {run.id}"
-        )
+        planned_keys = frozenset(job.key for job in jobs_of(run, planned.scenarios))
+        live = self._live[run.id] = Live(run, {cell.key: cell for cell in cells}, planned_keys)
+        live.task = self._service.tasks.start(self._work(live, planned, command, actor), name=f"run {run.id}")
+
+    async def regrade(self, command: RegradeEval) -> Regraded:
+        """Return what grading a run's answers again comes to, without keeping it; raise ControlError."""
+        found = await self.load(command.run)
+        planned = await self._plans.graded_again(command, found)
+        return Regraded(planned, found[1] if found is not None else ())
+
+    async def keep_grades(self, anew: Regraded) -> None:
+        """Write down grades and reports; raise ControlError where that cannot be."""
+        run, cells = anew.planned.run, anew.planned.cells
+        try:
+            texts = [(_place(cell), cell_text(cell, self._service.loaded.scrub)) for cell in cells]
+            await self._store.save_cells(run.id, texts)
+        except StorageUnavailable as exc:
+            raise ControlError("storage_unavailable", f"The grades cannot be kept: {exc}.", status=503) from exc
+        await self._finish(Live(run, {cell.key: cell for cell in cells}), run)
+
+    def stopped(self, command: CancelEval) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return before and after of stopping a run or a part of it; raise ControlError."""
+        live = self.running(command.run)
+        if _part(command) == Part():
+            return {"state": live.run.state.value}, {"state": "cancelled"}
+        return live.stopping(_part(command))
 
     async def cancel(self, command: CancelEval) -> None:
-        """Stop a run and wait until it has."""
-        live = self.running(command.run)
-        if live.task is not None:
+        """Stop a run and wait until it has, or a part of it, which ends by itself."""
+        live, part = self.running(command.run), _part(command)
+        if part != Part():
+            live.parts.append(part)
+            if live.runner is not None:
+                live.runner.cancel(part)
+        elif live.task is not None:
             live.task.cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({live.task})
@@ -196,80 +222,86 @@ class Evaluations:
 
     # --- inside ---
 
-    def _targets(self, texts: Sequence[str]) -> tuple[Target, ...]:
-        if not texts:
-            raise ControlError("invalid_request", "`targets` names nobody (e.g. provider/model, pool:tools, auto).")
-        if len(texts) > MAX_TARGETS:
-            raise ControlError("invalid_request", f"`targets` are {MAX_TARGETS} at most.")
-        found: list[Target] = []
-        for text in dict.fromkeys(texts):
-            try:
-                target = parse_target(text)
-            except ValueError as exc:
-                raise ControlError("invalid_request", f"{exc}.") from exc
-            if target.kind is TargetKind.URL:
-                raise ControlError("invalid_request", f"{text[:80]!r}: name it as a provider; addresses are not asked.")
-            found.append(replace(target, window=self._window(target)))
+    async def _reused(self, planned: Planned) -> tuple[Cell, ...]:
+        """Return the answers of earlier runs that may stand in for a call."""
+        found: list[Cell] = []
+        now, run = self._service.clock.wall(), planned.run
+        there = {cell.key for cell in planned.cells}
+        for scenario in planned.scenarios:
+            wanted = range(bound(scenario, run.repeats))
+            for target in run.targets:
+                if not reusable(scenario, target):
+                    continue
+                with suppress(StorageUnavailable):  # then it is asked
+                    texts = await self._store.earlier(scenario.id, target.id, now - 2 * MAX_AGE_S)
+                    known = [(read_run(a), read_cell(b)) for a, b in texts]
+                    pairs = [(a, b) for a, b in known if a is not None and b is not None and a.id != run.id]
+                    cells = reused(scenario, target, pairs, now=now)
+                    found += [cell for cell in cells if cell.key.repeat in wanted and cell.key not in there]
         return tuple(found)
 
-    def _window(self, target: Target) -> int | None:
-        if target.kind is not TargetKind.MODEL:
-            return None
-        model = self._service.registry.models.get(ModelKey((target.provider or "").casefold(), target.model or ""))
-        return None if model is None else model.context_window
-
-    async def _resumed(
-        self, command: StartEval, catalogue: Catalogue
-    ) -> tuple[Run, tuple[Scenario, ...], tuple[Cell, ...]]:
-        run_id = command.resume or ""
-        found = await self.load(run_id)
-        if found is None:
-            raise ControlError("not_found", f"Run {run_id[:60]!r} not found.", status=404)
-        run, cells = found
-        if run.state is RunState.RUNNING:
-            raise ControlError("conflict", f"Run {run_id} goes on already.", status=409)
-        try:
-            scenarios = catalogue.select([ref.id for ref in run.scenarios])
-        except UnknownScenarios as exc:
-            raise ControlError("conflict", f"Run {run_id} cannot go on: {exc}.", status=409) from exc
-        changed = [ref.id for ref, now in zip(run.scenarios, scenarios, strict=True) if ref.hash != now.hash]
-        if changed:
-            said = ", ".join(changed)
-            raise ControlError("conflict", f"These scenarios have changed since: {said}; start a new run.", status=409)
-        caps, given = run.caps, _caps(command)
-        caps = Caps(given.wall_s or caps.wall_s, given.tokens or caps.tokens, given.cost_usd or caps.cost_usd)
-        return (
-            replace(run, state=RunState.RUNNING, completed_at=None, caps=caps),
-            scenarios,
-            regraded(finished_cells(cells), scenarios),
-        )
-
-    async def _work(self, live: Live, scenarios: Sequence[Scenario], *, apply: bool, actor: str) -> None:
-        service, run = self._service, live.run
-        self._lanes = self._lanes or Lanes()
-        runner = Runner(
-            run,
-            ask=self._ask,
-            keep=lambda cell: self._keep(live, cell),
-            lanes=self._lanes,
-            wall=service.clock.wall,
-            monotonic=service.clock.monotonic,
-            local=self._local,
-            known=self._known,
-            drill=service.drill,
-            stopping=lambda: service.chat.closing,
-        )
-        service.bus.publish(Fact(EventType.EVAL_STARTED, {"run": run.id, "targets": [each.id for each in run.targets]}))
+    async def _work(self, live: Live, planned: Planned, command: StartEval, actor: str) -> None:
+        service = self._service
         state = RunState.CANCELLED
+        ids = [each.id for each in live.run.targets]
+        service.bus.publish(Fact(EventType.EVAL_STARTED, {"run": live.run.id, "targets": ids}))
         try:
-            refused = {target.id: verdict for target in run.targets if (verdict := self._refused(target)) is not None}
-            if await runner.work(scenarios, refused=refused, done=tuple(live.cells.values())):
+            refused = {each.id: said for each in live.run.targets if (said := self._refused(each)) is not None}
+            refused |= await self._open(live, command.key)
+            self._lanes = self._lanes or Lanes()
+            own = live.run.connections
+            live.runner = Runner(
+                live.run,
+                ask=lambda target, call, left: self._ask(live, target, call, left),
+                keep=lambda cell: self._keep(live, cell),
+                lanes=self._lanes if own is None else Lanes(own),
+                wall=service.clock.wall,
+                monotonic=service.clock.monotonic,
+                local=self._columns.local if own is None else lambda _: None,
+                known=self._columns.known,
+                drill=service.drill,
+                stopping=lambda: service.chat.closing,
+            )
+            for part in live.parts:
+                live.runner.cancel(part)
+            if await live.runner.work(planned.scenarios, refused=refused, done=tuple(live.cells.values())):
+                await self._measured(live, command, actor)
                 state = RunState.FINISHED
         finally:
             with suppress(asyncio.CancelledError):
-                await self._finish(live, replace(run, state=state, completed_at=service.clock.wall()))
-        if apply and state is RunState.FINISHED:
-            await self._apply(run.id, actor)
+                await self._close(live)
+                await self._finish(live, replace(live.run, state=state, completed_at=service.clock.wall()))
+
+    def _refused(self, target: Target) -> Verdict | None:
+        return None if target.kind is TargetKind.URL else self._columns.refused(target)
+
+    async def _open(self, live: Live, key: Secret | None) -> dict[str, Verdict]:
+        """Open the addresses among the columns; return what stands against those that cannot be asked."""
+        refused: dict[str, Verdict] = {}
+        columns = []
+        for target in live.run.targets:
+            found = target
+            if target.url is not None and self._service.outside is None:
+                refused[target.id] = unavailable("addresses cannot be asked here")
+            elif target.url is not None and self._service.outside is not None:
+                try:
+                    opened = await self._service.outside(target.url, key if target.keyed else None)
+                except NoOutside as exc:
+                    refused[target.id] = unavailable(self._service.loaded.scrub(str(exc)))
+                else:
+                    live.outside[target.id] = opened
+                    found = replace(target, name=opened.name, model=opened.model, window=opened.window)
+            columns.append(found)
+        live.run = replace(live.run, targets=tuple(columns))
+        return refused
+
+    async def _close(self, live: Live) -> None:
+        """Close the addresses, and forget the oldest runs' cells."""
+        for opened in live.outside.values():
+            await opened.close()
+        over = [name for name, each in self._live.items() if each.run.state is not RunState.RUNNING]
+        for name in over[:-IN_MEMORY]:
+            del self._live[name]
 
     async def _finish(self, live: Live, run: Run) -> None:
         """Write down how the run ended and its reports, then tell."""
@@ -291,27 +323,30 @@ class Evaluations:
         """Where reports are written."""
         return self._service.keeper.state.db.path.parent / "reports"
 
-    async def _apply(self, run_id: str, actor: str) -> None:
-        """Take over what was measured beyond doubt; a refusal of one leaves the others."""
-        for each in await self.offered(run_id):
-            if each.finding is Finding.FLAKY:
-                continue
-            value = Tri.YES if each.finding is Finding.VERIFIED else Tri.NO
-            command = AcceptMeasured(each.provider, each.model, each.node, value.value, each.evidence)  # type: ignore[arg-type]  # yes or no
+    async def _measured(self, live: Live, command: StartEval, actor: str) -> None:
+        """Tell what was measured, and take it over if so asked: what is beyond doubt; a refusal leaves the others."""
+        measurements, found = self._service.discovery.measurements, await self.offered(live.run.id)
+        for target in live.run.targets:
+            if target.kind is TargetKind.MODEL:
+                cells = [cell for cell in live.cells.values() if cell.key.target_id == target.id]
+                key = ModelKey((target.provider or "").casefold(), target.model or "")
+                measurements.see(key, answered(sorted(cells, key=lambda cell: cell.at)[-1:]))
+        measurements.take(found)
+        for accepting in acceptances(found) if command.apply else ():
             try:
-                await self._service.operator.do(command, actor=actor, dry_run=False, if_version=None)
+                await self._service.operator.do(accepting, actor=actor, dry_run=False, if_version=None)
             except ControlError as exc:
-                log.warning("%s of %s/%s is not taken over: %s", each.node, each.provider, each.model, exc.message)
+                log.warning("%s of %s is not taken over: %s", accepting.node, accepting.model, exc.message)
 
-    async def _ask(self, target: Target, call: Call, left: float | None) -> Reply:
-        return await ask(self._service.chat, target, call, limit_s=left)
+    async def _ask(self, live: Live, target: Target, call: Call, left: float | None) -> Reply:
+        opened = live.outside.get(target.id)
+        return await ask(self._service.chat if opened is None else opened.chat, target, call, limit_s=left)
 
     async def _keep(self, live: Live, cell: Cell) -> None:
         """Write a cell down and tell of it; where it cannot be written it is kept in memory."""
-        live.cells[cell.key] = cell
-        key = cell.key
+        key, scrub = cell.key, self._service.loaded.scrub
+        text, live.cells[key] = kept(cell, scrub if not live.outside else lambda said: scrub(live.scrub(said)))
         try:
-            text = cell_text(cell, self._service.loaded.scrub)
             await self._store.save_cell(live.run.id, _place(cell), text)
         except StorageUnavailable as exc:
             log.warning("cell %s of run %s is only in memory: %s", key, live.run.id, exc)
@@ -325,54 +360,6 @@ class Evaluations:
         }
         self._service.bus.publish(Fact(EventType.EVAL_CELL_FINISHED, data))
 
-    def _local(self, target: Target) -> str | None:
-        """Return the local server a column may end up at: it gets one of our questions at a time."""
-        return self._locals.get(target.id)
-
-    def _shut(self, decision: Plan) -> RoutingFailed | None:
-        """Return why no route of a decision may be asked, None where one may or is only busy."""
-        board, now = self._service.board, self._service.clock.monotonic()
-        refusals = [board.refusal(each.route, now) for each in decision.ranked]
-        if any(each is None or each.kind is RefusalKind.BULKHEAD for each in refusals):
-            return None
-        said = "; ".join(dict.fromkeys(each.text for each in refusals if each is not None))
-        return RoutingFailed(ErrorCode.NO_ROUTABLE_CANDIDATE, f"No route can be asked: {said}.")
-
-    def _known(self, target: Target, scenario: Scenario) -> Verdict | None:
-        """Say of a capability that is known to be missing; what a run measured may be measured anew."""
-        if scenario.node is None or target.kind is not TargetKind.MODEL:
-            return None
-        model = self._service.registry.models.get(ModelKey((target.provider or "").casefold(), target.model or ""))
-        standing = None if model is None else model.standing(scenario.node)
-        if standing is None or not standing.hard_no or standing.source is Source.MEASURED:
-            return None
-        return unsupported(_WORDS.get(scenario.node, scenario.node), f"{standing.source} says no")
-
-    def _refused(self, target: Target) -> Verdict | None:
-        """Return the one failed row of a target nobody knows or that cannot be asked now."""
-        chat = self._service.chat
-        body = {"model": target.name, "messages": [{"role": "user", "content": "READY?"}]}
-        request = ChatRequest(
-            id="eval", endpoint=Endpoint.CHAT, body=body, size=100, model=target.name, stream=False, origin=Origin.EVAL
-        )
-        try:
-            decision = chat.decide(request, now=self._service.clock.monotonic())
-            providers = self._service.registry.providers
-            names = (each.route.provider for each in decision.candidates)
-            local = next((name for name in names if name in providers and providers[name].local), None)
-            if local is not None:
-                self._locals[target.id] = local
-            error: RouterError | None = decision.error or self._shut(decision)
-        except RequestRejected as exc:
-            return failed(LOOKUP, expected="a target the registry has", actual=exc.message, detail=exc.message)
-        except RouterError as exc:
-            error = exc
-        if error is not None and error.code in _GONE:
-            return failed(
-                AVAILABILITY, expected="a target that can be asked", actual=error.message, detail=error.message
-            )
-        return None
-
 
 def _place(cell: Cell) -> tuple[str, str, int]:
     return cell.key.scenario_id, cell.key.target_id, cell.key.repeat
@@ -383,13 +370,10 @@ def _ended(run: Run) -> Run:
     return replace(run, state=RunState.CANCELLED) if run.state is RunState.RUNNING else run
 
 
-def _ref(scenario: Scenario) -> ScenarioRef:
-    return ScenarioRef(scenario.id, scenario.hash, scenario.title, scenario.said.capability, scenario.kind)
+def _counts(cells: Sequence[Cell]) -> dict[str, Any]:
+    words = [cell.verdict.status.value for cell in cells]
+    return {word: words.count(word) for word in sorted(set(words))}
 
 
-def _caps(command: StartEval) -> Caps:
-    given = {"max_cost_usd": command.max_cost_usd, "max_tokens": command.max_tokens, "timeout_s": command.timeout_s}
-    for name, value in given.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise ControlError("invalid_request", f"`{name}` must be above 0.")
-    return Caps(command.timeout_s, command.max_tokens, command.max_cost_usd)
+def _part(command: CancelEval) -> Part:
+    return Part(command.scenario, command.target, command.repeat)

@@ -25,7 +25,7 @@ from routerconsole.control.commands import (
     SetPriority,
     Target,
 )
-from routerconsole.control.eval_commands import CancelEval, StartEval
+from routerconsole.control.eval_commands import CancelEval, EvalCommand, RegradeEval, StartEval
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import CancelPull, PullModel, RotatePool, SyncModels
 from routerconsole.domain.events import EventType, Fact
@@ -108,7 +108,7 @@ class Operator:
                 return await self._cancel(command, actor=actor, dry_run=dry_run)
             case ReplayRequest():
                 return await self._replay(command, actor=actor, dry_run=dry_run)
-            case StartEval() | CancelEval():
+            case StartEval() | CancelEval() | RegradeEval():
                 return await self._evaluation(command, actor=actor, dry_run=dry_run)
             case RotatePool():
                 return await self._rotate(command, actor=actor, dry_run=dry_run)
@@ -296,19 +296,27 @@ class Operator:
             flight.cancel(CancelReason.OPERATOR)  # one that ended meanwhile is left alone: its task may serve on
         return receipt
 
-    async def _evaluation(self, command: StartEval | CancelEval, *, actor: str, dry_run: bool) -> Receipt:
+    async def _evaluation(self, command: EvalCommand, *, actor: str, dry_run: bool) -> Receipt:
         evals = self._service.evals
         if isinstance(command, CancelEval):
-            before, after = {"state": evals.running(command.run).run.state.value}, {"state": "cancelled"}
+            before, after = evals.stopped(command)
             receipt = await self._audited(command.name, command.run, before, after, actor=actor, dry_run=dry_run)
             if not dry_run:
                 await evals.cancel(command)
             return receipt
-        run, scenarios, cells = await evals.prepare(command, actor)
-        begun = {"run": run.id, "targets": [each.id for each in run.targets], "scenarios": len(scenarios)}
+        if isinstance(command, RegradeEval):
+            anew = await evals.regrade(command)
+            before, after = anew.before, anew.after
+            receipt = await self._audited(command.name, command.run, before, after, actor=actor, dry_run=dry_run)
+            if not dry_run:
+                await evals.keep_grades(anew)
+            return receipt
+        planned = await evals.prepare(command, actor)
+        run = planned.run
+        begun = {"run": run.id, "targets": [each.id for each in run.targets], "scenarios": len(planned.scenarios)}
         receipt = await self._audited(command.name, run.id, {}, begun, actor=actor, dry_run=dry_run)
         if not dry_run:
-            await evals.start(run, scenarios, cells, apply=command.apply, actor=actor)
+            await evals.start(planned, command, actor)
         return receipt
 
     async def _replay(self, command: ReplayRequest, *, actor: str, dry_run: bool) -> Receipt:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from routerconsole.domain.registry import Registry
     from routerconsole.domain.request import ChatRequest
     from routerconsole.domain.route import ModelKey
+    from routerconsole.evals.outside import OpenOutside
     from routerconsole.evals.runner import Drill
     from routerconsole.storage.db import Database
 
@@ -159,6 +160,7 @@ class Service:
         self.editor = Editor(self)
         self.operator = Operator(self)
         self.drill: Drill | None = None  # runs failover drills of evaluations; None: there is no simulator
+        self.outside: OpenOutside | None = None  # opens `url:` targets of evaluations; None: nobody here can
         self.started_at = clock.monotonic()
         self._stopped = False
 

@@ -23,6 +23,14 @@ def cell_text(cell: Cell, redact: Redact) -> str:
     return orjson.dumps(_redacted(orjson.loads(orjson.dumps(cell, default=dict)), redact)).decode()
 
 
+def kept(cell: Cell, redact: Redact) -> tuple[str, Cell]:
+    """Return a cell as the JSON text that is written and as what may be shown, secrets out of both."""
+    plain = orjson.loads(orjson.dumps(cell, default=dict))
+    clean = _redacted(plain, redact)
+    text = orjson.dumps(clean).decode()
+    return text, cell if clean == plain else read_cell(text) or cell
+
+
 def read_run(text: str) -> Run | None:
     """Return the run a text holds, None where it is none of ours."""
     try:

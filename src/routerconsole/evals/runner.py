@@ -9,18 +9,20 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from random import Random
 from typing import Final
 
 from .cells import cell_of, unasked
 from .fill import draw
 from .plan import next_call, obstacle
+from .probes import Turn, bound, turn
 from .report import LOOKUPS
 from .scenario import Scenario
+from .spending import CAP, Spent, out_of_time
 from .types import (
     RERUN,
     Call,
-    Caps,
     Cell,
     CellKey,
     Reply,
@@ -35,16 +37,20 @@ from .types import (
 
 log = logging.getLogger(__name__)
 
+_SLACK_S: Final = 0.05
+"""A call that ends so shortly before the run's time is over was ended by it."""
 LANES: Final = 4
 """Cells asked at the same time by all runs together (evals.md §4)."""
-CAP: Final = "cap_"
-"""How the reason of a cell begins that was not run because the run had spent what it may."""
+CANCELLED: Final = "cancelled"
+"""The reason of a cell that was not run because its row, column or square was stopped."""
 LOOKUP, AVAILABILITY = LOOKUPS
 
 Ask = Callable[[Target, Call, float | None], Awaitable[Reply]]
 """Make one call on a target; the last argument is the seconds that are left of the run."""
 Keep = Callable[[Cell], Awaitable[None]]
 Drill = Callable[[Scenario, CellKey], Awaitable[Sample]]
+Judge = Callable[[Scenario, Sample], Awaitable[Sample]]
+"""Return a sample with the votes its scenario asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +62,63 @@ class Job:
     key: CellKey
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Cells of a run: a row, a column, a square or one cell; what is None is any."""
+
+    scenario: str | None = None
+    target: str | None = None
+    repeat: int | None = None
+
+    def holds(self, key: CellKey) -> bool:
+        """Whether a cell is one of them."""
+        mine = (self.scenario, self.target, self.repeat)
+        return all(said is None or said == its for said, its in zip(mine, _place(key), strict=True))
+
+
 class Lanes:
     """How much runs at once: LANES cells over all, and one per provider named as local."""
 
     def __init__(self, lanes: int = LANES) -> None:
-        self._free = lanes
+        self.count = self._free = lanes
         self._busy: set[str] = set()
         self._changed = asyncio.Condition()
 
-    async def take(self, jobs: list[Job], local: Callable[[Target], str | None]) -> tuple[Job, str | None] | None:
-        """Return the first job that may run now and the local provider it holds; None once there is none left."""
+    async def take(
+        self,
+        jobs: list[Job],
+        local: Callable[[Target], str | None],
+        turn_of: Callable[[Job], Turn] = lambda _: Turn.NOW,
+    ) -> tuple[Job, str | None] | None:
+        """Return the first job that may run now and the local provider it holds; None once there is none left.
+
+        Jobs whose turn never comes are taken off the list.
+        """
         async with self._changed:
             while jobs:
-                for index, job in enumerate(jobs):
-                    name = local(job.target)
-                    if self._free and name not in self._busy:
-                        del jobs[index]
-                        self._free -= 1
-                        if name is not None:
-                            self._busy.add(name)
-                        return job, name
-                await self._changed.wait()
+                found = self._first(jobs, local, turn_of) if self._free else None
+                if found is not None:
+                    return found
+                if jobs:
+                    await self._changed.wait()
+            self._changed.notify_all()
+        return None
+
+    def _first(
+        self, jobs: list[Job], local: Callable[[Target], str | None], turn_of: Callable[[Job], Turn]
+    ) -> tuple[Job, str | None] | None:
+        index = 0
+        while index < len(jobs):
+            when, name = turn_of(jobs[index]), local(jobs[index].target)
+            if when is Turn.NEVER:
+                del jobs[index]
+            elif when is Turn.LATER or name in self._busy:
+                index += 1
+            else:
+                self._free -= 1
+                if name is not None:
+                    self._busy.add(name)
+                return jobs.pop(index), name
         return None
 
     async def give_back(self, name: str | None) -> None:
@@ -87,13 +129,17 @@ class Lanes:
             self._changed.notify_all()
 
 
+def _place(key: CellKey) -> tuple[str, str, int]:
+    return key.scenario_id, key.target_id, key.repeat
+
+
 def jobs_of(run: Run, scenarios: Sequence[Scenario], done: Iterable[CellKey] = ()) -> list[Job]:
     """Return what is left to do: per scenario and repeat every column once, in an order the seed decides."""
     finished = set(done)
     rng = Random(f"{run.seed}:order")  # noqa: S311 - an order, not a secret
     jobs: list[Job] = []
     for scenario in scenarios:
-        for repeat in range(1 if scenario.is_drill else run.repeats or scenario.repeats):
+        for repeat in range(bound(scenario, run.repeats)):
             columns = list(run.targets)
             rng.shuffle(columns)
             for target in columns:
@@ -110,7 +156,7 @@ def finished_cells(cells: Iterable[Cell]) -> tuple[Cell, ...]:
         for cell in cells
         if cell.verdict.status not in RERUN
         and cell.key.scenario_id not in LOOKUPS
-        and not (cell.verdict.status is Status.SKIPPED and cell.verdict.code.startswith(CAP))
+        and not (cell.verdict.status is Status.SKIPPED and cell.verdict.code.startswith((CAP, CANCELLED)))
     )
 
 
@@ -129,13 +175,18 @@ class Runner:
         local: Callable[[Target], str | None] = lambda _: None,
         known: Callable[[Target, Scenario], Verdict | None] = lambda _t, _s: None,
         drill: Drill | None = None,
+        judge: Judge | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._run, self._ask, self._keep, self._lanes = run, ask, keep, lanes
         self._wall, self._monotonic = wall, monotonic
         self._local, self._known, self._drill, self._stopping = local, known, drill, stopping
-        self._spent = _Spent(run.caps)
+        self._judge = judge
+        self._spent = Spent(run.caps)
         self._began = monotonic()
+        self._cancelled: list[Part] = []
+        self._going: dict[CellKey, asyncio.Timeout] = {}
+        self._ended: dict[tuple[str, str], dict[int, bool | None]] = {}
 
     async def work(
         self,
@@ -147,7 +198,7 @@ class Runner:
         """Run what is left; return whether it came to its end. `refused` are targets nobody knows or can use."""
         kept, bad = tuple(done), refused or {}
         for cell in kept:
-            self._spent.add(cell)
+            self._count(cell)
         for target in self._run.targets:
             if target.id in bad:
                 verdict = bad[target.id]
@@ -155,22 +206,55 @@ class Runner:
                 await self._keep(Cell(key=key, verdict=verdict, scenario_hash="", at=self._wall()))
         jobs = jobs_of(self._run, scenarios, [cell.key for cell in kept])
         jobs = [job for job in jobs if job.target.id not in bad]
-        await asyncio.gather(*(self._lane(jobs) for _ in range(LANES)))
+        await asyncio.gather(*(self._lane(jobs) for _ in range(self._lanes.count)))
         return not self._stopping()
 
     async def _lane(self, jobs: list[Job]) -> None:
         while not self._stopping():
-            taken = await self._lanes.take(jobs, self._local)
+            taken = await self._lanes.take(jobs, self._local, self._turn)
             if taken is None:
                 return
             job, name = taken
             try:
-                cell = await self._cell(job)
+                cell = await self._stoppable(job)
                 if not self._stopping():  # what a closing router answered is no result
-                    self._spent.add(cell)
+                    self._count(cell)
                     await self._keep(cell)
             finally:
                 await asyncio.shield(self._lanes.give_back(name))
+
+    def _count(self, cell: Cell) -> None:
+        """Take a finished cell into account: what it spent, and what it says to the probes after it."""
+        self._spent.add(cell)
+        key = cell.key
+        self._ended.setdefault((key.scenario_id, key.target_id), {})[key.repeat] = cell.capable
+
+    def _turn(self, job: Job) -> Turn:
+        ended = self._ended.get((job.scenario.id, job.target.id), {})
+        before = [ended[repeat] for repeat in takewhile(ended.__contains__, range(job.key.repeat))]
+        return turn(job.scenario, job.key.repeat, before)
+
+    def cancel(self, part: Part) -> None:
+        """Stop these cells: those that are asked now, and those whose turn has not come; what has ended stays."""
+        self._cancelled.append(part)
+        now = asyncio.get_running_loop().time()
+        for key, scope in self._going.items():
+            if part.holds(key):
+                scope.reschedule(now)
+
+    async def _stoppable(self, job: Job) -> Cell:
+        """Run a cell in a scope that `cancel` can end."""
+        at, verdict = self._wall(), skipped(CANCELLED, "stopped before it ended")
+        if any(part.holds(job.key) for part in self._cancelled):
+            return unasked(job.scenario, job.key, verdict, at=at)
+        scope = self._going[job.key] = asyncio.timeout(None)
+        try:
+            async with scope:
+                return await self._cell(job)
+        except TimeoutError:
+            return unasked(job.scenario, job.key, verdict, at=at)
+        finally:
+            del self._going[job.key]
 
     async def _cell(self, job: Job) -> Cell:
         at = self._wall()
@@ -179,6 +263,10 @@ class Runner:
             return unasked(job.scenario, job.key, verdict, at=at)
         try:
             sample = await (self._drilled(job) if job.scenario.is_drill else self._sample(job))
+            if sample is None:
+                return unasked(job.scenario, job.key, out_of_time(self._run.caps), at=at)
+            if job.scenario.judged and self._judge is not None:
+                sample = await self._judge(job.scenario, sample)
             cell = cell_of(job.scenario, job.key, sample, at=at)
         except Exception as exc:  # a bug costs its cell, not the run
             log.exception("cell %s failed", job.key)
@@ -195,8 +283,11 @@ class Runner:
             raise RuntimeError("a drill without a simulator was not skipped")
         return await self._drill(job.scenario, job.key)
 
-    async def _sample(self, job: Job) -> Sample:
-        """Ask until there is nothing left to ask; what is drawn is the same on every column of a repeat."""
+    async def _sample(self, job: Job) -> Sample | None:
+        """Ask until there is nothing left to ask, or None where the run's time ended before that.
+
+        What is drawn is the same on every column of a repeat.
+        """
         scenario, key = job.scenario, job.key
         rng = Random(f"{self._run.seed}:{key.scenario_id}:{key.repeat}")  # noqa: S311 - nonces of a test
         variables = draw(scenario.said.vars, rng)
@@ -204,53 +295,39 @@ class Runner:
         while (call := next_call(scenario, variables, replies, window=job.target.window)) is not None:
             left = self._left()
             if left is not None and left <= 0:
-                break
-            replies.append(await self._ask(job.target, call, left))
+                return None
+            said = call if self._run.timeout_s is None else replace(call, timeout_s=self._run.timeout_s)
+            reply = await self._ask(job.target, said, left)
+            if reply.error is not None and left is not None and left <= said.timeout_s and self._over():
+                return None  # cut by the run's end, which says nothing of the model
+            replies.append(reply)
         return Sample(scenario.id, variables, tuple(replies), window=job.target.window)
+
+    def _over(self) -> bool:
+        left = self._left()
+        return left is not None and left <= _SLACK_S
 
     def _left(self) -> float | None:
         wall = self._run.caps.wall_s
         return None if wall is None else wall - (self._monotonic() - self._began)
 
 
-class _Spent:
-    """What a run has used of its caps."""
+def regraded(cells: Iterable[Cell], scenarios: Iterable[Scenario], *, anew: bool = False) -> tuple[Cell, ...]:
+    """Grade stored transcripts again without a call; a cell without one, or of a scenario gone, stays as it is.
 
-    def __init__(self, caps: Caps) -> None:
-        self._caps = caps
-        self._tokens, self._cost = 0, 0.0
-        self._priceless: set[str] = set()
-
-    def add(self, cell: Cell) -> None:
-        """Count a cell; a column whose cost is not known cannot be kept below a limit of money."""
-        self._tokens += (cell.input_tokens or 0) + (cell.output_tokens or 0)
-        self._cost += cell.cost_usd or 0.0
-        if cell.sample is not None and cell.cost_usd is None and any(r.error is None for r in cell.sample.replies):
-            self._priceless.add(cell.key.target_id)
-
-    def over(self, target: Target, left: float | None) -> Verdict | None:
-        """Return why nothing more is asked, or None."""
-        caps = self._caps
-        if left is not None and left <= 0:
-            return skipped(f"{CAP}time", f"the run's {caps.wall_s:g} s are over")
-        if caps.tokens is not None and self._tokens >= caps.tokens:
-            return skipped(f"{CAP}tokens", f"{self._tokens} of {caps.tokens} tokens are spent")
-        if caps.cost_usd is not None and self._cost >= caps.cost_usd:
-            return skipped(f"{CAP}cost", f"{self._cost:g} of {caps.cost_usd:g} USD are spent")
-        if caps.cost_usd is not None and target.id in self._priceless:
-            return skipped(f"{CAP}cost_unknown", "the price of this target is not known, so no limit of money holds")
-        return None
-
-
-def regraded(cells: Iterable[Cell], scenarios: Iterable[Scenario]) -> tuple[Cell, ...]:
-    """Grade stored transcripts again without a call; a cell without one, or of a scenario gone, stays as it is."""
+    With `anew` the cells are those of the scenarios as they are now, which must still ask the same.
+    """
     known = {scenario.id: scenario for scenario in scenarios}
     found: list[Cell] = []
     for cell in cells:
         scenario = known.get(cell.key.scenario_id)
-        if scenario is None or cell.sample is None:
+        if scenario is None:
             found.append(cell)
             continue
-        anew = cell_of(scenario, cell.key, cell.sample, at=cell.at)
-        found.append(replace(anew, scenario_hash=cell.scenario_hash))
+        hash_ = scenario.hash if anew else cell.scenario_hash
+        if cell.sample is None or cell.verdict.status in (Status.SKIPPED, Status.UNSUPPORTED):
+            found.append(replace(cell, scenario_hash=hash_))
+            continue
+        again = cell_of(scenario, cell.key, cell.sample, at=cell.at)
+        found.append(replace(again, scenario_hash=hash_, cached=cell.cached))
     return tuple(found)

@@ -172,7 +172,10 @@ class FileSection(Section):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A scenario ready to run: `said` with the defaults filled in, its assertions, its node and its hash."""
+    """A scenario ready to run: `said` with the defaults filled in, its assertions, its node and its hash.
+
+    `asks` is the hash of what is asked alone, whatever is asserted of the answer.
+    """
 
     said: ScenarioSection
     suite: str
@@ -184,6 +187,7 @@ class Scenario:
     temperature: float | None
     max_tokens: int
     timeout_s: float
+    asks: str = ""
 
     @property
     def id(self) -> str:

@@ -65,28 +65,52 @@ def shipped_directory() -> Path:
     return Path(str(files("routerconsole") / "_data" / "config" / "scenarios"))
 
 
-def load_catalogue(directories: Iterable[Path] = (), *, tree: CapabilityTree | None = None) -> Catalogue:
-    """Return the built-in scenarios and those of more directories. Raises ConfigError with every problem."""
+def load_catalogue(
+    directories: Iterable[Path] = (), *, texts: Iterable[tuple[str, str]] = (), tree: CapabilityTree | None = None
+) -> Catalogue:
+    """Return the built-in scenarios, those of more directories and those of `texts` (name, content).
+
+    Raises ConfigError with every problem of all of them.
+    """
     problems: list[Problem] = []
+    sources: list[tuple[str, str | Path]] = []
+    for directory in (shipped_directory(), *directories):
+        sources += [(str(path), path) for path in _files_of(directory, problems)]
+    sources += texts
     found: list[Scenario] = []
     places: dict[str, str] = {}
-    for directory in (shipped_directory(), *directories):
-        for path in _files_of(directory, problems):
-            try:
-                more = read_scenarios(read_config(path), str(path), tree=tree)
-            except ConfigError as error:
-                problems += error.problems
+    for name, source in sources:
+        try:
+            more = read_scenarios(read_config(source) if isinstance(source, Path) else source, name, tree=tree)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        for scenario, line in more:
+            if scenario.id in places:
+                said = f"the id {scenario.id!r} is taken by {places[scenario.id]} (choose another)"
+                problems.append(Problem(name, line, "scenarios", said))
                 continue
-            for scenario, line in more:
-                if scenario.id in places:
-                    said = f"the id {scenario.id!r} is taken by {places[scenario.id]} (choose another)"
-                    problems.append(Problem(str(path), line, "scenarios", said))
-                    continue
-                places[scenario.id] = f"{path}:{line}"
-                found.append(scenario)
+            places[scenario.id] = f"{name}:{line}"
+            found.append(scenario)
     if problems:
         raise ConfigError(problems)
     return Catalogue(tuple(found))
+
+
+def read_texts(directory: Path) -> tuple[tuple[str, str], ...]:
+    """Return the scenario files of a directory as they are (path, content). Raises ConfigError with every problem."""
+    problems: list[Problem] = []
+    found = []
+    for path in _files_of(directory, problems):
+        try:
+            found.append((str(path), read_config(path)))
+        except ConfigError as error:
+            problems += error.problems
+    if not problems and not found:
+        problems.append(Problem(str(directory), 0, "", "holds no scenarios (*.yaml)"))
+    if problems:
+        raise ConfigError(problems)
+    return tuple(found)
 
 
 def _files_of(directory: Path, problems: list[Problem]) -> list[Path]:
@@ -157,6 +181,7 @@ class _Reader:
             temperature=temperature,
             max_tokens=max_tokens,
             timeout_s=said.timeout or defaults.timeout,
+            asks=_hash(said, temperature, max_tokens, but=("assertions", "capability", "expect")),
         )
 
     def unique(self, entries: Value) -> None:
@@ -284,8 +309,8 @@ def asked_schema(request: dict[str, Value]) -> dict[str, Value] | None:
     return schema if isinstance(schema, dict) else None
 
 
-def _hash(said: ScenarioSection, temperature: float | None, max_tokens: int) -> str:
+def _hash(said: ScenarioSection, temperature: float | None, max_tokens: int, *, but: tuple[str, ...] = ()) -> str:
     """Return 16 hex digits over all that decides what is asked and what passes; title, repeats and timeout do not."""
-    plain = said.model_dump(mode="json", by_alias=True, exclude={"title", "repeats", "timeout"})
+    plain = said.model_dump(mode="json", by_alias=True, exclude={"title", "repeats", "timeout", *but})
     plain |= {"temperature": temperature, "max_tokens": max_tokens}
     return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

@@ -106,6 +106,8 @@ class Target:
     url: str | None = None
     window: int | None = None
     fingerprint: str | None = None
+    keyed: bool = False
+    """Whether a `url:` target was asked with a key; the key itself is nowhere."""
 
 
 def parse_target(text: str) -> Target:
@@ -335,6 +337,8 @@ class Cell:
     cost_usd: float | None = None
     malformed_json: bool = False
     tool_calls: int = 0
+    cached: str | None = None
+    """The run whose answer this is; nothing was asked anew."""
 
 
 class RunState(StrEnum):
@@ -354,6 +358,8 @@ class ScenarioRef:
     title: str = ""
     capability: str | None = None
     kind: str = "chat"
+    asks: str = ""
+    """The hash of what is asked alone; answers may be graded again while it stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,3 +385,8 @@ class Run:
     state: RunState = RunState.RUNNING
     completed_at: float | None = None
     actor: str = ""
+    timeout_s: float | None = None
+    """The longest a call may take; None is what each scenario says."""
+    connections: int | None = None
+    """Cells asked at once; None is as few as all runs together may."""
+    cache: bool = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from routerconsole.control.commands import Receipt
-from routerconsole.control.eval_commands import CancelEval, StartEval
+from routerconsole.control.eval_commands import CancelEval, RegradeEval, StartEval
 from routerconsole.control.eval_views import EvalCellDetail, ReportForm
 from routerconsole.control.wire import plain
 from routerconsole.domain.errors import ErrorCode, RequestRejected
@@ -30,9 +30,20 @@ class EvalBody(Body):
     seed: Annotated[int, Field(ge=0, le=2**53)] | None = None
     max_cost_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_time_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    connections: Annotated[int, Field(ge=1, le=64)] | None = None
+    cache: bool = False
     apply: bool = False
     resume: Name | None = None
+
+
+class PartBody(Body):
+    """What to stop of a run: a row, a column, a square, a cell (`repeat` from 0); nothing named is all of it."""
+
+    scenario: Name | None = None
+    target: Name | None = None
+    repeat: Annotated[int, Field(ge=0)] | None = None
 
 
 class RunsQuery(Query):
@@ -79,7 +90,8 @@ class EvalRoutes:
             ApiRoute(
                 "GET", "evals/{run}/report", "A run's report as a file", self.report, FormQuery, Nothing, JsonObject
             ),
-            post("evals/{run}/cancel", "Stop a run", self.cancel, Nothing, Receipt, optional=True),
+            post("evals/{run}/cancel", "Stop a run or a part of it", self.cancel, PartBody, Receipt, optional=True),
+            post("evals/{run}/regrade", "Grade answers again", self.regrade, Nothing, Receipt, optional=True),
         )
 
     async def runs(self, call: Call[RunsQuery, Nothing]) -> Answer:
@@ -125,6 +137,11 @@ class EvalRoutes:
             raise RequestRejected(ErrorCode.NOT_FOUND, f"Run {shown(call.path['run'])} not found.")
         return Answer({"form": call.query.form, "text": text})
 
-    async def cancel(self, call: AnyCall) -> Answer:
-        """A run stopped; what is finished is kept."""
-        return Answer(plain(await self._control.do(CancelEval(call.path["run"]), actor=call.actor)))
+    async def cancel(self, call: Call[NoQuery, PartBody]) -> Answer:
+        """A run stopped, or a part of it; what is finished is kept."""
+        command = CancelEval(call.path["run"], **call.body.model_dump())
+        return Answer(plain(await self._control.do(command, actor=call.actor)))
+
+    async def regrade(self, call: AnyCall) -> Answer:
+        """A run's answers graded again, without a call."""
+        return Answer(plain(await self._control.do(RegradeEval(call.path["run"]), actor=call.actor)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from .db import Database
 
@@ -48,14 +49,37 @@ class EvalStore:
         """Return the cells of a run, in the order of their places."""
         return await self._texts("SELECT data FROM eval_cells WHERE run = ?", run)
 
+    async def earlier(self, scenario: str, target: str, since: float) -> list[tuple[str, str]]:
+        """Return run and cell of every repeat of one square in runs since then (UTC epoch seconds), newest first."""
+        rows = await self._rows(
+            "SELECT r.data, c.data FROM eval_runs AS r JOIN eval_cells AS c ON c.run = r.id"
+            " WHERE r.started_at >= ? AND c.scenario = ? AND c.target = ? ORDER BY r.started_at DESC",
+            since,
+            scenario,
+            target,
+        )
+        return [(str(run), str(cell)) for run, cell in rows]
+
+    async def save_cells(self, run: str, cells: Sequence[tuple[Place, str]]) -> None:
+        """Write several finished cells in one transaction."""
+        rows = [(run, *place, data) for place, data in cells]
+        await self._db.write(
+            lambda conn: conn.executemany(
+                "INSERT OR REPLACE INTO eval_cells (run, scenario, target, repeat, data) VALUES (?, ?, ?, ?, ?)", rows
+            )
+        )
+
     async def _texts(self, query: str, value: str | int) -> list[str]:
-        """Return a column; nothing where there is no file yet, or one that no writer has brought up to date."""
+        return [str(row[0]) for row in await self._rows(query, value)]
+
+    async def _rows(self, query: str, *values: str | float) -> list[tuple[object, ...]]:
+        """Return rows; nothing where there is no file yet, or one that no writer has brought up to date."""
         if not self._db.path.exists():
             return []
 
-        def work(conn: sqlite3.Connection) -> list[str]:
+        def work(conn: sqlite3.Connection) -> list[tuple[object, ...]]:
             if conn.execute("SELECT 1 FROM sqlite_schema WHERE name = 'eval_cells'").fetchone() is None:
                 return []
-            return [str(row[0]) for row in conn.execute(query, (value,))]
+            return conn.execute(query, values).fetchall()
 
         return await self._db.read(work)

@@ -23,6 +23,7 @@ from routerconsole.control.discovery import ADMIN_TOKEN_VARIABLE, CLIENT_TOKEN_V
 from routerconsole.control.local import LocalControl
 from routerconsole.domain.assemble import reassemble
 from routerconsole.domain.guess import hints
+from routerconsole.domain.policy import RewardPolicy
 from routerconsole.domain.registry import ProviderKind
 from routerconsole.domain.route import ModelKey
 from routerconsole.domain.secret import Secret
@@ -278,7 +279,12 @@ def _loaded(config: LoadedConfig, env: Mapping[str, str], tokens: Tokens, *, pla
     notices = (*(str(item) for item in config.warnings), *(notice.text for notice in place.notices))
     path = None if config.source_path is None else str(config.source_path)
     awaiting = {str(item): ModelKey(*item.awaits) for item in config.warnings if item.awaits is not None}
-    return Loaded(registry, shown, notices, path, redactor.redact, _warnings(config), awaiting)
+    return Loaded(registry, shown, notices, path, redactor.redact, _warnings(config), awaiting, _reward(config))
+
+
+def _reward(config: LoadedConfig) -> RewardPolicy:
+    said = config.settings.reward
+    return RewardPolicy(said.enabled, said.model or None, said.votes, said.sample)
 
 
 def _warnings(config: LoadedConfig) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
@@ -22,7 +22,8 @@ from routerconsole.control.commands import (
     ResetCircuit,
     SetPriority,
 )
-from routerconsole.control.eval_views import EvalPage
+from routerconsole.control.eval_commands import CancelEval, StartEval
+from routerconsole.control.eval_views import EvalCellDetail, EvalPage, ReportForm
 from routerconsole.control.port import ControlError, EventPage, RequestQuery
 from routerconsole.control.registry_commands import CancelPull, PullModel, RegistryCommand, SyncModels
 from routerconsole.control.registry_views import (
@@ -36,6 +37,7 @@ from routerconsole.control.registry_views import (
     PoolView,
     ProfileView,
 )
+from routerconsole.control.reward_views import RewardPage, RewardQuery
 from routerconsole.control.views import (
     AttemptView,
     AuditRow,
@@ -266,6 +268,16 @@ def detail(row: RequestRow) -> RequestDetail:
     return RequestDetail(row, candidates, attempts, "stop", 0.4, "clean")
 
 
+@dataclass
+class EvalsTold:
+    """What the scripted engine says of evaluations beside its page of runs."""
+
+    cells: dict[tuple[str, str, str], EvalCellDetail] = field(default_factory=dict)
+    reports: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    compared: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    scenarios: Sequence[Mapping[str, Any]] = ()
+
+
 class FakeControl:
     """The control a test scripts: change its attributes, publish events, read `commands`."""
 
@@ -281,6 +293,8 @@ class FakeControl:
         self.model_page = ModelPage((), 0)
         self.node_views: tuple[NodeView, ...] = ()
         self.eval_views = EvalPage(())
+        self.evals_told = EvalsTold()
+        self.reward_page = RewardPage(())
         self.pool_views: tuple[PoolView, ...] = ()
         self.profile_views: tuple[ProfileView, ...] = ()
         self.impact_view = Impact(500, 500, 0, 0, 0)
@@ -410,16 +424,37 @@ class FakeControl:
         return self.eval_views
 
     async def eval_run(self, run: str) -> Mapping[str, Any] | None:
-        """Know no run."""
-        return None
+        """Return a scripted report."""
+        await self._answer()
+        return self.evals_told.reports.get(run)
 
     async def eval_compare(self, a: str, b: str) -> Mapping[str, Any]:
-        """Compare nothing."""
-        return {}
+        """Return a scripted comparison, or refuse."""
+        await self._answer()
+        found = self.evals_told.compared.get((a, b))
+        if found is None:
+            raise ControlError("not_found", "not scripted")
+        return found
+
+    async def eval_cell(self, run: str, scenario: str, target: str) -> EvalCellDetail | None:
+        """Return a scripted cell."""
+        await self._answer()
+        return self.evals_told.cells.get((run, scenario, target))
+
+    async def eval_report(self, run: str, form: ReportForm) -> str | None:
+        """Return a report that names its run and form."""
+        await self._answer()
+        return f"{run} as {form}\n" if any(each.id == run for each in self.eval_views.runs) else None
 
     async def eval_scenarios(self) -> Mapping[str, Any]:
-        """Return no scenarios."""
-        return {"scenarios": []}
+        """Return the scripted scenarios."""
+        await self._answer()
+        return {"scenarios": list(self.evals_told.scenarios)}
+
+    async def rewards(self, query: RewardQuery) -> RewardPage:
+        """Return the scripted scores."""
+        await self._answer()
+        return self.reward_page
 
     async def doctor(self, scope: Literal["models", "profiles"]) -> tuple[Finding, ...]:
         """Find nothing."""
@@ -469,6 +504,8 @@ class FakeControl:
             return Receipt(command.name, "all", {}, self.synced, audit_id=None, dry_run=dry_run)
         if isinstance(command, (*get_args(RegistryCommand), PullModel, CancelPull)):
             return self._registered(command, actor=actor, dry_run=dry_run)
+        if isinstance(command, (StartEval, CancelEval)):
+            return self._evaluated(command, actor=actor, dry_run=dry_run)
         if isinstance(command, (CancelRequest, ReplayRequest)):
             return self._on_request(command, actor=actor, dry_run=dry_run)
         if isinstance(command, SetPriority):
@@ -502,6 +539,16 @@ class FakeControl:
         number = len(self.audit_rows) + 1
         self.audit_rows.append(AuditRow(number, at(number), actor, command.name, name, shape[0], shape[1]))
         return Receipt(command.name, name, shape[0], shape[1], audit_id=number)
+
+    def _evaluated(self, command: StartEval | CancelEval, *, actor: str, dry_run: bool) -> Receipt:
+        """Begin or stop what a test scripts as a run."""
+        name = "meval_begun0000000" if isinstance(command, StartEval) else command.run
+        after: dict[str, Any] = {"state": "cancelled"}
+        if isinstance(command, StartEval):
+            after = {"run": command.resume or name, "targets": list(command.targets), "scenarios": 5}
+        if dry_run:
+            return Receipt(command.name, name, {}, after, dry_run=True)
+        return self._noted(command.name, name, {}, after, actor=actor)
 
     def _switched(
         self, command: Enable | Disable | Drain | ResetCircuit | Isolate | ForceClose, *, actor: str, dry_run: bool

@@ -272,6 +272,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "eval.started": "an evaluation run began or goes on",
     "eval.cell_finished": "one repeat of a scenario on a target has its verdict",
     "eval.finished": "a run came to its end or was stopped",
+    "reward.scored": "judges voted on an output and it has its score",
     "config.reloaded": "a changed file is in force",
     "config.rejected": "a changed file has errors; the last good one stays",
     "audit": "an operator changed something",

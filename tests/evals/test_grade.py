@@ -11,7 +11,8 @@ from routerconsole.evals.cells import cell_of
 from routerconsole.evals.grade import grade
 from routerconsole.evals.scenario import Scenario
 from routerconsole.evals.scenario_files import read_scenarios
-from routerconsole.evals.types import CellKey, Reply, Sample, Timings, ToolCall, Usage, Verdict, Votes
+from routerconsole.evals.types import CellKey, Reply, Sample, Timings, ToolCall, Usage, Verdict
+from routerconsole.evals.vote_types import Votes
 
 HEAD = "version: 1\nsuite: t\nscenarios:\n  - id: a\n    title: A\n    turns: [{user: hi}]\n"
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from .eval_commands import CancelEval, RegradeEval, StartEval
 from .registry_commands import CancelPull, PullModel, RegistryCommand, RotatePool, SyncModels
+from .reward_commands import RewardCommand
 
 HAND_TTL_S = 900.0
 """How long what is isolated or forced closed by hand stays so, unless said (interface.md §5)."""
@@ -161,6 +162,7 @@ Command = (
     | SyncModels
     | PullModel
     | CancelPull
+    | RewardCommand
     | StartEval
     | CancelEval
     | RegradeEval

@@ -36,6 +36,7 @@ from .registry_views import (
     PoolView,
     ProfileView,
 )
+from .reward_views import RewardPage, RewardQuery
 from .views import (
     AuditRow,
     Explanation,
@@ -237,6 +238,10 @@ class LocalControl:
     async def eval_scenarios(self) -> Mapping[str, Any]:
         """See Control."""
         return await self._service.eval_reports.scenarios()
+
+    async def rewards(self, query: RewardQuery) -> RewardPage:
+        """See Control."""
+        return await self._service.rewards.page(query)
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """See Control."""

@@ -30,6 +30,7 @@ from .registry_views import (
     PoolView,
     ProfileView,
 )
+from .reward_views import RewardPage, RewardQuery
 from .views import (
     AuditRow,
     Explanation,
@@ -194,6 +195,9 @@ class Control(Protocol):
 
     async def eval_scenarios(self) -> Mapping[str, Any]:
         """Return the built-in scenarios as `scenarios`."""
+
+    async def rewards(self, query: RewardQuery) -> RewardPage:
+        """Return scores of judges, newest first, what they come to, and the judges that were tried."""
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """Return events after cursor `after`; `after` -1 means from now on (an empty page with `next`)."""

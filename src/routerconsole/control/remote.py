@@ -32,6 +32,7 @@ from .registry_views import (
     PoolView,
     ProfileView,
 )
+from .reward_views import RewardPage, RewardQuery
 from .views import (
     AuditRow,
     Explanation,
@@ -186,6 +187,11 @@ class RemoteControl:
     async def eval_scenarios(self) -> Mapping[str, Any]:
         """See Control."""
         return await self._get("/api/v1/evals/scenarios")
+
+    async def rewards(self, query: RewardQuery) -> RewardPage:
+        """See Control."""
+        asked = {name: value for name, value in asdict(query).items() if value is not None}
+        return revive(RewardPage, await self._get("/api/v1/reward/history", asked))
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """See Control."""

@@ -21,6 +21,7 @@ from .registry_views import (
     PoolView,
     ProfileView,
 )
+from .reward_views import RewardPage, RewardQuery
 from .views import (
     AuditRow,
     Explanation,
@@ -144,6 +145,10 @@ class ThreadedControl:
     async def eval_scenarios(self) -> Mapping[str, Any]:
         """See Control."""
         return await self._over(self._inner.eval_scenarios())
+
+    async def rewards(self, query: RewardQuery) -> RewardPage:
+        """See Control."""
+        return await self._over(self._inner.rewards(query))
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """See Control."""

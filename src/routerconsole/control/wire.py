@@ -35,6 +35,7 @@ from .commands import (
 from .eval_commands import CancelEval, RegradeEval, StartEval
 from .port import ControlError, EventPage
 from .registry_commands import CancelPull, PullModel, RegistryCommand, RotatePool, SyncModels
+from .reward_commands import RewardCommand
 from .views import AttemptView, FailureView, RequestDetail, RequestRow
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ _PLAIN: tuple[type[Command], ...] = (
     ReplayRequest,
     ClearFailures,
     *get_args(RegistryCommand),
+    *get_args(RewardCommand),
     RotatePool,
     SyncModels,
     PullModel,

@@ -42,6 +42,7 @@ class EventType(StrEnum):
     EVAL_STARTED = "eval.started"
     EVAL_CELL_FINISHED = "eval.cell_finished"
     EVAL_FINISHED = "eval.finished"
+    REWARD_SCORED = "reward.scored"
     CONFIG_RELOADED = "config.reloaded"
     CONFIG_REJECTED = "config.rejected"
     AUDIT = "audit"

@@ -75,3 +75,13 @@ class RoutingPolicy:
     on_undelivered: OnUndelivered = OnUndelivered.ERROR
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class RewardPolicy:
+    """Whether and by whom outputs are scored: `votes` is odd, `sample` the share of finished chats (0 to 1)."""
+
+    enabled: bool = False
+    model: str | None = None
+    votes: int = 3
+    sample: float = 0.0

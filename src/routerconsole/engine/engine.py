@@ -92,6 +92,7 @@ class ChatEngine:
         self.upstreams, self.recorder, self.bus, self.bodies = upstreams, recorder, bus, bodies
         self.clock, self._rng, self.pauses = clock, rng, pauses
         self.redact: Callable[[str], str] = str
+        self.tap: Callable[[ChatRequest, Exchange], Exchange] = lambda _, exchange: exchange  # sees what is answered
         self.in_flight: dict[str, InFlight] = {}
         self.closing = False
         self._boot = secrets.token_hex(3)
@@ -132,7 +133,7 @@ class ChatEngine:
             self.bodies.keep(request)
             if decision.error is not None:
                 raise decision.error
-            return await self._serve(request, decision, flight, settlement)
+            return self.tap(request, await self._serve(request, decision, flight, settlement))
         except RouterError as exc:
             if isinstance(exc, RoutingFailed):
                 exc.trace = trace

@@ -260,6 +260,7 @@ class Evaluations:
                 local=self._columns.local if own is None else lambda _: None,
                 known=self._columns.known,
                 drill=service.drill,
+                judge=service.rewards.judging.judged,
                 stopping=lambda: service.chat.closing,
             )
             for part in live.parts:

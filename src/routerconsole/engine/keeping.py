@@ -96,6 +96,11 @@ class Keeper:
         return self._restored
 
     @property
+    def keeps_bodies(self) -> bool:
+        """Whether texts of requests may be written down (`log.bodies: summary | full`)."""
+        return self._policy.body_bytes > 0
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What operators should know of the files: what is wrong now, then what happened to them."""
         now = (f"storage degraded ({where}): {why}" for where, why in self._troubles.items())

@@ -28,6 +28,7 @@ from routerconsole.control.commands import (
 from routerconsole.control.eval_commands import CancelEval, EvalCommand, RegradeEval, StartEval
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import CancelPull, PullModel, RotatePool, SyncModels
+from routerconsole.control.reward_commands import CheckJudge, RewardCommand, ScoreOutput
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.request import ChatRequest, Origin
 from routerconsole.domain.route import ModelKey
@@ -64,6 +65,8 @@ class Operator:
 
         A caller that goes away meanwhile changes nothing about it: what was written down also takes effect.
         """
+        if isinstance(command, ScoreOutput | CheckJudge):  # they end with who asked: nothing is changed before
+            return await self._carry_out(command, actor=actor, dry_run=dry_run, if_version=if_version)
         done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._service.tasks.start(
             self._into(done, self._carry_out(command, actor=actor, dry_run=dry_run, if_version=if_version)),
@@ -98,10 +101,12 @@ class Operator:
                 return await self._probe(command, dry_run=dry_run)
             case SyncModels():
                 return await self._sync(command, actor=actor, dry_run=dry_run)
-            case PullModel():
-                return await self._pull(command, actor=actor, dry_run=dry_run)
-            case CancelPull():
-                return await self._cancel_pull(command, actor=actor, dry_run=dry_run)
+            case PullModel() | CancelPull():
+                return await (
+                    self._pull(command, actor=actor, dry_run=dry_run)
+                    if isinstance(command, PullModel)
+                    else self._cancel_pull(command, actor=actor, dry_run=dry_run)
+                )
             case ReloadConfig():
                 return await self._reload(command, actor=actor, dry_run=dry_run)
             case CancelRequest():
@@ -110,6 +115,8 @@ class Operator:
                 return await self._replay(command, actor=actor, dry_run=dry_run)
             case StartEval() | CancelEval() | RegradeEval():
                 return await self._evaluation(command, actor=actor, dry_run=dry_run)
+            case ScoreOutput() | CheckJudge():
+                return await self._rewarded(command, actor=actor, dry_run=dry_run)
             case RotatePool():
                 return await self._rotate(command, actor=actor, dry_run=dry_run)
             case ClearFailures():
@@ -318,6 +325,14 @@ class Operator:
         if not dry_run:
             await evals.start(planned, command, actor)
         return receipt
+
+    async def _rewarded(self, command: RewardCommand, *, actor: str, dry_run: bool) -> Receipt:
+        """Have judges asked; what came of it is audited, then kept. Without a score nothing is."""
+        found = await self._service.rewards.ask(command, dry_run=dry_run)
+        if found.keep is None:
+            return Receipt(command.name, found.target, {}, found.after, persisted=not dry_run, dry_run=dry_run)
+        receipt = await self._audited(command.name, found.target, {}, found.after, actor=actor, dry_run=False)
+        return replace(receipt, persisted=await found.keep() and receipt.persisted)
 
     async def _replay(self, command: ReplayRequest, *, actor: str, dry_run: bool) -> Receipt:
         kept = self._service.bodies.get(command.request_id)

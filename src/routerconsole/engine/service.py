@@ -16,6 +16,7 @@ from routerconsole.control.port import ControlError
 from routerconsole.domain.errors import RouterError
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.overlay import Composed, Overlay, compose, no_hints
+from routerconsole.domain.policy import RewardPolicy
 from routerconsole.providers.client import USER_AGENT, Sender
 from routerconsole.providers.transport import Transport
 from routerconsole.routing.board import Board
@@ -39,6 +40,8 @@ from .probing import Prober
 from .pulling import Pulls
 from .recorder import Recorder
 from .registry_facts import registry_facts, spoken
+from .rewarding import Rewards
+from .scores import Scores
 from .tasks import TaskOwner
 from .upstreams import Upstreams
 
@@ -84,6 +87,7 @@ class Loaded:
     scrub: Callable[[str], str]
     warnings: tuple[tuple[str, str], ...] = ()
     awaiting: Mapping[str, ModelKey] = field(default_factory=dict)  # notices that end once a listing shows a model
+    reward: RewardPolicy = field(default_factory=RewardPolicy)
 
 
 Reload = Callable[[int], Loaded]
@@ -113,8 +117,8 @@ class Service:
         self._made = self._ahead = Composed(self.base, self.overlay, self.base, no_hints)
         self.bus = Bus(clock)
         self.tasks = TaskOwner(self._task_failed)
-        self.board = Board(rng)
-        self.means = Means(Pointers(), Meter(), rng)
+        self.board, self.scores = Board(rng), Scores()
+        self.means = Means(Pointers(), Meter(), rng, self.scores.quality)
         self.memory = PoolMemory(self.means, clock)
         self.bodies = BodyStore(enabled=log_policy.bodies != "off", reply_bytes=log_policy.body_bytes)
         self.keeper = Keeper(
@@ -158,7 +162,7 @@ class Service:
         )
         self.discovery, self.pulls = Discovery(self), Pulls(self)
         self.editor = Editor(self)
-        self.operator = Operator(self)
+        self.operator, self.rewards = Operator(self), Rewards(self)
         self.drill: Drill | None = None  # runs failover drills of evaluations; None: there is no simulator
         self.outside: OpenOutside | None = None  # opens `url:` targets of evaluations; None: nobody here can
         self.started_at = clock.monotonic()
@@ -202,6 +206,7 @@ class Service:
         self.lay_over(self.overlay)
         self.pauses.watch()
         await self.keeper.start(self.tasks)
+        await self.rewards.load()
         self.tasks.start(self._every(TICK_S, self._tick, name="ticks"), name="ticks")
         moved = asyncio.Event()
         self.bus.watch(MOVES, moved.set)

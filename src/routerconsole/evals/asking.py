@@ -10,7 +10,7 @@ import orjson
 
 from routerconsole.domain.errors import ErrorCode, RouterError, RoutingFailed
 from routerconsole.domain.outcome import OutcomeClass
-from routerconsole.domain.request import ChatRequest, Hints, Origin
+from routerconsole.domain.request import ChatRequest, Endpoint, Hints, Origin
 
 from .types import (
     AttemptFact,
@@ -27,6 +27,8 @@ from .types import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from routerconsole.control.port import Chat
     from routerconsole.domain.route import Route
     from routerconsole.domain.trace import Trace
@@ -88,6 +90,14 @@ async def ask(
     return seen.reply(call, trace, error)
 
 
+def read_back(payloads: Iterable[bytes], *, stream: bool) -> Reply:
+    """Return an answer that was already given, whole or event by event, as graders read it."""
+    seen = _Seen(stream=stream)
+    for payload in payloads:
+        seen.take(payload)
+    return seen.reply(Call("kept", Endpoint.CHAT, {}, stream=stream), None, None)
+
+
 def error_of(exc: RouterError, trace: Trace | None) -> CallError:
     """Return what a refusal or failure means for a cell: the last attempt's class, else the code's."""
     last = trace.attempts[-1].cls if trace is not None and trace.attempts else None
@@ -117,6 +127,7 @@ class _Seen:
         self._finish: str | None = None
         self._usage: dict[str, Any] = {}
         self._data: Any = None
+        self._fingerprint = ""
         self._deltas = self._finishes = 0
         self._done, self._utf8 = False, True
         self._first: list[bytes] = []
@@ -140,6 +151,8 @@ class _Seen:
             return
         if not isinstance(document, dict):
             return
+        told = document.get("system_fingerprint")
+        self._fingerprint = told if isinstance(told, str) else self._fingerprint
         self._usage = document["usage"] if isinstance(document.get("usage"), dict) else self._usage
         self._data = document.get("data", self._data)
         choices = document.get("choices")
@@ -199,6 +212,7 @@ class _Seen:
             error=error,
             data=self._data,
             at=0.0 if trace is None else trace.at,
+            fingerprint=self._fingerprint,
             frames=tuple(self._frame(payload) for payload in (*self._first, *self._last)),
             unkept=self._frames - len(self._first) - len(self._last),
         )

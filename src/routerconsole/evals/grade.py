@@ -344,9 +344,13 @@ def _turned(found: Finding, *, negated: bool) -> Finding:
 
 def _votes(kind: str, said: Judged, sample: Sample) -> Finding:
     """Return what the votes of this kind come to; without a majority of valid ones nothing is told."""
-    votes = next((item for item in sample.votes if item.kind == kind), None)
+    wanted = (kind, said.rubric, said.on)
+    votes = next((item for item in sample.votes if (item.kind, item.rubric, item.on) == wanted), None)
     if votes is None or votes.score is None:
-        return untold("no_votes", "no judge, or fewer than a majority of valid votes")
+        why = "" if votes is None else votes.problem
+        return untold("no_votes", why or "no judge, or fewer than a majority of valid votes")
+    if said.gate and votes.trusted is False:
+        return untold("judge_untrusted", f"{votes.judge} is no better than chance on pairs (`eval judge-check`)")
     got = f"{votes.score:+.2f} ({votes.positive}+ {votes.negative}- of {votes.total})"
     return Finding(votes.score >= said.min, f"score >= {said.min:g}", got, value=votes.score)
 

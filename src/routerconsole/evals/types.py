@@ -14,6 +14,8 @@ from pydantic import JsonValue
 
 from routerconsole.domain.request import Endpoint
 
+from .vote_types import Votes
+
 Json = JsonValue
 """A JSON value, parsed or to be sent; pydantic's, so that a stored cell can be read back."""
 
@@ -118,7 +120,7 @@ def parse_target(text: str) -> Target:
     if colon and head == "url" and rest.startswith(("http://", "https://")):
         return Target(text, TargetKind.URL, "", url=rest)
     if colon and head in ("profile", "pool") and rest:
-        return Target(text, TargetKind(head), text)
+        return Target(text, TargetKind(head), rest)
     if text.startswith("router/") and len(text) > len("router/"):
         return Target(text, TargetKind.ROUTER, text)
     provider, slash, model = text.partition("/")
@@ -238,6 +240,8 @@ class Reply:
     """The `data` list of an embeddings answer."""
     at: float = 0.0
     """UTC epoch seconds at which it was sent."""
+    fingerprint: str = ""
+    """The `system_fingerprint` of the answer."""
     frames: tuple[str, ...] = ()
     """What arrived, as it arrived: the first frames and the last ones, each shortened."""
     unkept: int = 0
@@ -247,19 +251,6 @@ class Reply:
     def truncated(self) -> bool:
         """Whether the answer was cut at its token limit."""
         return self.error is None and self.finish_reason == LENGTH
-
-
-@dataclass(frozen=True, slots=True)
-class Votes:
-    """What judges said of a sample: `kind` is `judge` or `reward_vote`; `score` is None below a majority."""
-
-    kind: str
-    judge: str
-    score: float | None = None
-    positive: int = 0
-    negative: int = 0
-    valid: int = 0
-    total: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,20 @@ STATE = Schema(
                 " PRIMARY KEY (run, scenario, target, repeat)) WITHOUT ROWID",
             ),
         ),
+        Migration(
+            "0003-rewards",
+            (
+                # AUTOINCREMENT: newest first is by number, which is never given twice.
+                "CREATE TABLE reward_scores (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, agent TEXT,"
+                " model TEXT, score REAL NOT NULL, data TEXT NOT NULL)",
+                "CREATE INDEX reward_scores_agent ON reward_scores (agent, id)",
+                "CREATE TABLE judge_checks (judge TEXT PRIMARY KEY, at REAL NOT NULL, data TEXT NOT NULL)"
+                " WITHOUT ROWID",
+                "CREATE TABLE eval_quality (provider TEXT NOT NULL, model TEXT NOT NULL, scenario TEXT NOT NULL,"
+                " node TEXT, passed REAL NOT NULL, at REAL NOT NULL, PRIMARY KEY (provider, model, scenario))"
+                " WITHOUT ROWID",
+            ),
+        ),
     ),
 )
 

@@ -4,7 +4,7 @@
     python -m bench throughput --no-peers    one part, beside the bare pass-through only
     python -m bench --quick --out /tmp/r.md  seconds per sample instead of many: to see that it works, not to quote
 
-Parts: throughput streams start memory console failover cancel outage integrity. Needs nginx-light, wrk and
+Parts: throughput streams start memory console failover cancel outage integrity evals. Needs nginx-light, wrk and
 libnginx-mod-http-echo (apt), node and npm (Portkey), two cores, and an otherwise idle machine. $ROUTERCONSOLE_COMMAND
 measures another build.
 """
@@ -18,11 +18,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import console, failing, integrity, peers, process, throughput, upstream
+from bench import console, evals, failing, integrity, peers, process, throughput, upstream
 from bench.report import Report
 from bench.wrk import LOAD_CORE
 
-PARTS = ("throughput", "streams", "start", "memory", "console", "failover", "cancel", "outage", "integrity")
+PARTS = ("throughput", "streams", "start", "memory", "console", "failover", "cancel", "outage", "integrity", "evals")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -70,6 +70,8 @@ def measure(given: argparse.Namespace, report: Report, home: Path) -> None:
         failing.outage(report, home)
     if "integrity" in parts:
         integrity.streams(report, home)
+    if "evals" in parts:
+        evals.samples(report, home)
 
 
 def main() -> int:

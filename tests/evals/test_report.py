@@ -273,8 +273,8 @@ def test_deltas_are_the_second_minus_the_first_and_unknown_stays_unknown() -> No
     [
         ("p/m", "model", "p/m"),
         ("p/a/b:1", "model", "p/a/b:1"),
-        ("profile:x", "profile", "profile:x"),
-        ("pool:auto", "pool", "pool:auto"),
+        ("profile:x", "profile", "x"),
+        ("pool:auto", "pool", "auto"),
         ("router/tools", "router", "router/tools"),
         ("auto", "auto", "auto"),
         ("url:http://127.0.0.1:1/v1", "url", ""),

@@ -125,13 +125,18 @@ class ClearGap:
 
 @dataclass(frozen=True, slots=True)
 class AcceptMeasured:
-    """Put what a run measured of a capability into the measured layer of a model."""
+    """Put what a run measured of a capability into the measured layer of a model.
+
+    `measured_at` (UTC epoch seconds) is when, now where it is not said; `fingerprint` is of the server it was seen on.
+    """
 
     provider: str
     model: str
     node: str
     value: Literal["yes", "no"]
     evidence: str = ""
+    measured_at: float | None = None
+    fingerprint: str = ""
     name: ClassVar[str] = "accept_measured"
 
 

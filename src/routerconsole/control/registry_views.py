@@ -19,17 +19,23 @@ class LayerView:
     evidence: str = ""
     account: str | None = None  # of a learned gap: the exact route it was learned on
     expires_at: str | None = None
+    stale: bool = False  # a measurement of another state of the server, or of long ago: it no longer counts
+    fingerprint: str = ""  # of a measurement: what the server offered to be known by
 
 
 @dataclass(frozen=True, slots=True)
 class CapabilityValue:
-    """The effective value of one node for one model with every layer, strongest first; `source` None when unknown."""
+    """The effective value of one node for one model with every layer, strongest first; `source` None when unknown.
+
+    `contradiction` says where what people or listings declare and what was measured differ, accepted or only offered.
+    """
 
     node: str
     value: str
     source: str | None
     at: str | None = None
     layers: tuple[LayerView, ...] = ()
+    contradiction: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,9 @@ class Source(StrEnum):
 HARD_SOURCES = frozenset({Source.OPERATOR, Source.GAP, Source.MEASURED, Source.CONFIG})
 """Sources whose *no* drops a route under policy `gate`; a *no* from elsewhere only demotes."""
 
+MEASURED_FOR_S = 30 * 86_400.0
+"""How long a measurement counts (evals.md §6), in seconds."""
+
 ANY_OF_ITS_KIND = "servers of its kind usually do"
 """Evidence of a guess that holds for every model of a kind of provider: it counts, and it ranks as unknown."""
 
@@ -192,12 +195,18 @@ class CapabilityTree:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One opinion on (model, node): the value, who said so, when (UTC epoch seconds, None = since start) and why."""
+    """One opinion on (model, node): the value, who said so, when (UTC epoch seconds, None = since start) and why.
+
+    `fingerprint` is of the server that was measured. `stale` is worked out, never kept: the server is another one
+    since, or it is long ago; such a measurement comes after everything else and closes no gate.
+    """
 
     source: Source
     value: Tri
     at: float | None = None
     evidence: str = ""
+    fingerprint: str = ""
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +216,7 @@ class Standing:
     value: Tri = Tri.UNKNOWN
     source: Source | None = None
     evidence: str = ""
+    stale: bool = False
 
     @property
     def telling(self) -> bool:
@@ -216,7 +226,7 @@ class Standing:
     @property
     def hard_no(self) -> bool:
         """Whether policy `gate` drops a route for this value."""
-        return self.value is Tri.NO and self.source in HARD_SOURCES
+        return self.value is Tri.NO and self.source in HARD_SOURCES and not self.stale
 
 
 UNKNOWN = Standing()
@@ -228,7 +238,7 @@ def strongest(layers: Iterable[Layer]) -> Standing:
     if not ranked:
         return UNKNOWN
     best = ranked[0]
-    return Standing(best.value, best.source, best.evidence)
+    return Standing(best.value, best.source, best.evidence, best.stale)
 
 
 _RANK = {source: rank for rank, source in enumerate(Source)}
@@ -236,6 +246,8 @@ _RANK = {source: rank for rank, source in enumerate(Source)}
 
 def authority(layer: Layer) -> tuple[int, float]:
     """Return a sort key, the strongest layer first."""
+    if layer.stale:
+        return len(_RANK), 0.0
     rank = _RANK[layer.source]
     return (0, -(layer.at or 0.0)) if rank <= 1 else (rank, 0.0)
 

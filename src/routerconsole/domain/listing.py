@@ -24,6 +24,7 @@ class ListedModel:
     free: bool | None = None
     display: str | None = None
     description: str | None = None
+    fingerprint: str | None = None
 
     @property
     def bare(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from .assemble import assemble
 from .capability import CapabilityTree, Layer, Source
+from .fingerprint import differs, merged
 from .guess import tier_of
 from .listing import WITHDRAWN_AFTER, ListedModel, Listing
 from .registry import (
@@ -86,6 +87,8 @@ class Overlay:
     assignments: Mapping[str, str] = field(default_factory=dict)
     priorities: Mapping[tuple[str, ...], int] = field(default_factory=dict)  # (provider,) or (provider, model)
     extensions: frozenset[str] = frozenset()
+    fingerprints: Mapping[ModelKey, str] = field(default_factory=dict)  # as servers last answered with, per model
+    stale_before: float = 0.0  # UTC epoch seconds; what was measured earlier no longer counts
 
 
 Hints = Callable[[ProviderKind, str, bool], Mapping[str, tuple[Layer, ...]]]
@@ -160,8 +163,16 @@ def compose(base: Registry, overlay: Overlay, *, hints: Hints = no_hints, since:
 
 
 def _decided(before: Overlay, after: Overlay) -> AbstractSet[str]:
-    """Return the providers of which operators decided something else."""
+    """Return the providers of which operators decided something else, or of which a measurement may have aged."""
+    aged = {
+        key.provider
+        for key, entry in after.entries.items()
+        if before.stale_before != after.stale_before
+        and any(layer.source is Source.MEASURED for layers in entry.capabilities.values() for layer in layers)
+    }
     return {
+        *aged,
+        *(key.provider for key in _differing(before.fingerprints, after.fingerprints)),
         *(key.provider for key in _differing(before.entries, after.entries)),
         *(key[0] for key in _differing(before.priorities, after.priorities)),
     }
@@ -212,9 +223,37 @@ def _laid_over(
 ) -> Model:
     """Lay over a model what its provider lists of it and what operators decided."""
     told = model if listing is None else _told(model, listing, provider)
-    decided = told if entry is None else edited(told, entry)
+    decided = told if entry is None else edited(told, _aged(entry, provider, overlay))
     priority = overlay.priorities.get((provider.name, model.upstream_id))
     return decided if priority is None else replace(decided, priority=priority)
+
+
+def seen(overlay: Overlay, key: ModelKey, names: tuple[str, ...]) -> str:
+    """Return what is known of the server behind a model: what it listed last, and what it answered with last."""
+    listing = overlay.listings.get(key.provider)
+    told = None if listing is None else listing.told(names)
+    return merged("" if told is None else told.fingerprint or "", overlay.fingerprints.get(key, ""))
+
+
+def names_of(provider: Provider, upstream_id: str) -> tuple[str, ...]:
+    """Return the ids a model may be listed under, its own first."""
+    return _names(provider, upstream_id)
+
+
+def _aged(entry: Entry, provider: Provider, overlay: Overlay) -> Entry:
+    """Mark the measurements that are of another state of the server, or too old."""
+    if not any(layer.source is Source.MEASURED for layers in entry.capabilities.values() for layer in layers):
+        return entry
+    now = seen(overlay, entry.key, _names(provider, entry.key.model))
+
+    def aged(layer: Layer) -> Layer:
+        old = (layer.at or 0.0) < overlay.stale_before or differs(layer.fingerprint, now)
+        return replace(layer, stale=True) if layer.source is Source.MEASURED and old else layer
+
+    return replace(
+        entry,
+        capabilities={node: tuple(aged(layer) for layer in layers) for node, layers in entry.capabilities.items()},
+    )
 
 
 def _one_default(models: tuple[Model, ...], overlay: Overlay) -> tuple[Model, ...]:

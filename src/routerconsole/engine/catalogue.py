@@ -86,6 +86,7 @@ class Catalogue:
                     model,
                     registry.providers[key.provider],
                     gaps=gaps,
+                    offers=self._service.discovery.measurements.offers(key),
                     pools=pools.get(key, ()),
                     agents=agents.get(key, ()),
                 )
@@ -103,6 +104,7 @@ class Catalogue:
             found,
             registry.providers[key.provider],
             gaps=self._gaps(registry, key),
+            offers=self._service.discovery.measurements.offers(key),
             pools=[pool.id for pool in registry.pools.values() if key in pool.members],
             agents=_agents(registry).get(key, ()),
             header=await self._header(found),

@@ -18,6 +18,7 @@ from routerconsole.providers.dialect import Detail, Page, Undecodable, WireReque
 from routerconsole.providers.listing import MAX_DETAIL, MAX_LISTING
 from routerconsole.providers.transport import Timings, TransportError
 
+from .measurements import Measurements
 from .overlay_records import listing_record
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Discovery:
         self._applying = asyncio.Lock()
         self.listing_s, self.details_s = LISTING_S, DETAILS_S
         self.last: dict[str, Outcome] = {}
+        self.measurements = Measurements(service)
 
     def configure(self, registry: Registry) -> None:
         """Follow a new registry: a provider that is new, or has another address or key, is due at once."""
@@ -93,7 +95,8 @@ class Discovery:
         self._due = due
 
     def tick(self, now: float) -> None:
-        """Ask the providers that are due, and lay over what was answered."""
+        """Ask the providers that are due, and lay over what was answered; what was measured ages."""
+        self.measurements.tick(now)
         providers = self._service.registry.providers
         for name, due in list(self._due.items()):
             if now >= due and name in providers:

@@ -30,6 +30,7 @@ from routerconsole.control.registry_commands import (
 )
 from routerconsole.domain.capability import CapabilityTree, Layer, Source, Tri, UnknownCapability, is_path
 from routerconsole.domain.errors import RequestRejected, RouterError
+from routerconsole.domain.fingerprint import merged
 from routerconsole.domain.overlay import Entry, Overlay
 from routerconsole.domain.registry import Model, ModelFormat, Registry
 from routerconsole.domain.route import ModelKey
@@ -52,6 +53,7 @@ Worked = (
     | ExtendCapabilities
 )
 MAX_AGENT = 128
+_MOST_FACTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +298,9 @@ class Draft:
         key, node = self._model(command.provider, command.model).key, self.node(command.node)
         entry = self._decided(key)
         rest = tuple(layer for layer in entry.capabilities.get(node, ()) if layer.source is not Source.MEASURED)
-        layer = Layer(Source.MEASURED, Tri(command.value), self._at, command.evidence[:200])
+        at = self._at if command.measured_at is None else min(command.measured_at, self._at)
+        told = merged(command.fingerprint[:_MOST_FACTS])  # taken apart and put together: its form is ours
+        layer = Layer(Source.MEASURED, Tri(command.value), at, command.evidence[:200], told)
         entry = replace(entry, capabilities={**entry.capabilities, node: (*rest, layer)})
         return Edit(f"{key.provider}/{key.model}", Parts({key: entry}), key, nodes=(node,))
 

@@ -17,6 +17,7 @@ from routerconsole.domain.capability import Layer, Source, Tri, authority, stand
 from routerconsole.domain.registry import ModelFormat, ModelState, ProviderKind
 
 from .clock import iso
+from .measurements import Offer
 
 if TYPE_CHECKING:
     from routerconsole.domain.capability import Standing
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 CACHED = 4096
 """Capability values kept made."""
 _FILES = frozenset({ModelFormat.GGUF, ModelFormat.SAFETENSORS, ModelFormat.HF})
+_DECLARED = frozenset({Source.OPERATOR, Source.CONFIG, Source.DISCOVERY, Source.CATALOGUE})
+NO_OFFERS: Mapping[str, Offer] = {}
 _NO_HEADER: Mapping[str, str | int | None] = {}
 
 
@@ -56,24 +59,46 @@ def in_force(model: Model, gaps: Sequence[LearnedGap], accounts: int) -> Mapping
     return layers
 
 
-def capability_values(model: Model, gaps: Sequence[LearnedGap], accounts: int) -> dict[str, CapabilityValue]:
+def capability_values(
+    model: Model, gaps: Sequence[LearnedGap], accounts: int, offers: Mapping[str, Offer] = NO_OFFERS
+) -> dict[str, CapabilityValue]:
     """Return every node anybody says something of, by path; layers stand strongest first."""
     layers = in_force(model, gaps, accounts)
-    nodes = sorted({*model.layers, *(gap.node for gap in gaps)})
-    return {node: capability_value(node, model, layers, gaps) for node in nodes}
+    nodes = sorted({*model.layers, *(gap.node for gap in gaps), *offers})
+    return {node: capability_value(node, model, layers, gaps, offer=offers.get(node)) for node in nodes}
 
 
 def capability_value(
-    node: str, model: Model, layers: Mapping[str, tuple[Layer, ...]], gaps: Sequence[LearnedGap] = ()
+    node: str,
+    model: Model,
+    layers: Mapping[str, tuple[Layer, ...]],
+    gaps: Sequence[LearnedGap] = (),
+    *,
+    offer: Offer | None = None,
 ) -> CapabilityValue:
     """Return one node's effective value (its own, or a yes below it) and its own layers."""
     found = standing(layers, node)
     learned = tuple(gap for gap in gaps if gap.node == node)
-    return _value(node, found, model.layers.get(node, ()), learned)
+    return _value(node, found, model.layers.get(node, ()), learned, offer)
+
+
+def _contradiction(layers: Sequence[Layer], offer: Offer | None) -> str:
+    """Return where what was declared and what was measured differ, and what was measured but not accepted yet."""
+    declared = next((layer for layer in sorted(layers, key=authority) if layer.source in _DECLARED), None)
+    accepted = next((layer for layer in layers if layer.source is Source.MEASURED and not layer.stale), None)
+    measured = offer.value if offer is not None else None if accepted is None else accepted.value.value
+    if measured is None or (declared is not None and declared.value.value == measured):
+        return ""
+    pending = "" if offer is None else f", not accepted: {offer.evidence}"
+    if declared is None:
+        return f"measured {measured}{pending}" if pending else ""
+    return f"declared {declared.value.value}, measured {measured}{pending}"
 
 
 @lru_cache(CACHED)
-def _value(node: str, found: Standing, layers: tuple[Layer, ...], learned: tuple[LearnedGap, ...]) -> CapabilityValue:
+def _value(
+    node: str, found: Standing, layers: tuple[Layer, ...], learned: tuple[LearnedGap, ...], offer: Offer | None
+) -> CapabilityValue:
     """Make one value; thousands of models share few, and what is shared costs no memory and no collection."""
     own = sorted(
         [
@@ -90,12 +115,14 @@ def _value(node: str, found: Standing, layers: tuple[Layer, ...], learned: tuple
             evidence=layer.evidence,
             account=None if gap is None else gap.account,
             expires_at=None if gap is None else iso(gap.expires),
+            stale=layer.stale,
+            fingerprint=layer.fingerprint,
         )
         for layer, gap in own
     )
     source = None if found.source is None else found.source.value
     decisive = next((view.at for view in views if (view.source, view.value) == (source, found.value)), None)
-    return CapabilityValue(node, found.value.value, source, decisive, views)
+    return CapabilityValue(node, found.value.value, source, decisive, views, _contradiction(layers, offer))
 
 
 def model_view(
@@ -106,6 +133,7 @@ def model_view(
     pools: Sequence[str],
     agents: Sequence[str],
     header: Mapping[str, str | int | None] = _NO_HEADER,
+    offers: Mapping[str, Offer] = NO_OFFERS,
 ) -> ModelView:
     """Return everything known of a model."""
     return ModelView(
@@ -139,7 +167,7 @@ def model_view(
         version=model.version,
         registered_at=_moment(model.registered_at),
         pools=tuple(pools),
-        capabilities=capability_values(model, gaps, len(provider.accounts)),
+        capabilities=capability_values(model, gaps, len(provider.accounts), offers),
         agents=tuple(agents),
         note=note_of(model, provider),
         header=header,

@@ -18,7 +18,8 @@ from routerconsole.domain.route import ModelKey
 from routerconsole.storage.state import Key, Record, StoredState
 
 MODEL, LISTING, ASSIGNMENT, PRIORITY, EXTENSION = "model", "listing", "assignment", "priority", "extension"
-KINDS = (MODEL, LISTING, ASSIGNMENT, PRIORITY, EXTENSION)
+FINGERPRINT = "fingerprint"
+KINDS = (MODEL, LISTING, ASSIGNMENT, PRIORITY, EXTENSION, FINGERPRINT)
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -43,6 +44,11 @@ class _Target:
 
 
 @dataclass(frozen=True, slots=True)
+class _Seen:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Place:
     priority: int
 
@@ -54,6 +60,7 @@ def records(overlay: Overlay) -> Iterator[Record]:
     yield from (assignment_record(agent, target) for agent, target in overlay.assignments.items())
     yield from (priority_record(key, priority) for key, priority in overlay.priorities.items())
     yield from (extension_record(node, there=True) for node in sorted(overlay.extensions))
+    yield from (fingerprint_record(key, text) for key, text in overlay.fingerprints.items())
 
 
 def entry_record(key: ModelKey, entry: Entry | None) -> Record:
@@ -76,7 +83,13 @@ def entry_json(entry: Entry) -> _Json:
 
 def layer_json(layer: Layer) -> _Json:
     """Return a layer as JSON values."""
-    return {"source": layer.source.value, "value": layer.value.value, "at": layer.at, "evidence": layer.evidence}
+    data: _Json = {
+        "source": layer.source.value,
+        "value": layer.value.value,
+        "at": layer.at,
+        "evidence": layer.evidence,
+    }
+    return {**data, "fingerprint": layer.fingerprint} if layer.fingerprint else data
 
 
 def listing_record(listing: Listing) -> Record:
@@ -101,6 +114,11 @@ def extension_record(node: str, *, there: bool) -> Record:
     return Record((node,), EXTENSION, {} if there else None)
 
 
+def fingerprint_record(key: ModelKey, text: str) -> Record:
+    """Return the record of what a model's server last answered with."""
+    return Record((key.provider, key.model), FINGERPRINT, {"text": text})
+
+
 def restored(stored: StoredState) -> tuple[Overlay, int]:
     """Return the overlay that was kept and how many records could not be understood."""
     read = _Reader()
@@ -110,6 +128,7 @@ def restored(stored: StoredState) -> tuple[Overlay, int]:
         assignments=dict(read.each(stored.of(ASSIGNMENT), _assignment)),
         priorities=dict(read.each(stored.of(PRIORITY), _priority)),
         extensions=frozenset(list(read.each(stored.of(EXTENSION), _extension))[:MAX_EXTENSIONS]),
+        fingerprints=dict(read.each(stored.of(FINGERPRINT), _fingerprint)),
     )
     return overlay, read.strange
 
@@ -181,6 +200,11 @@ def _extension(names: tuple[str, ...], _data: Mapping[str, Any]) -> str:
     if not is_path(node):
         raise ValueError("no path")
     return node
+
+
+def _fingerprint(names: tuple[str, ...], data: Mapping[str, Any]) -> tuple[ModelKey, str]:
+    provider, model = names
+    return ModelKey(provider, model), _read(_Seen, data).text
 
 
 def _read(kind: type[T], data: Mapping[str, Any]) -> T:

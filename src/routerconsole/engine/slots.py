@@ -132,4 +132,4 @@ def _entry(key: ModelKey, slots: Slots, version: int) -> Entry:
 
 
 def _layer(data: Mapping[str, Any]) -> Layer:
-    return Layer(Source(data["source"]), Tri(data["value"]), data["at"], data["evidence"])
+    return Layer(Source(data["source"]), Tri(data["value"]), data["at"], data["evidence"], data.get("fingerprint", ""))

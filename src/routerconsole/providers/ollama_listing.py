@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 
 from routerconsole.domain.capability import Tri, Word
+from routerconsole.domain.fingerprint import fingerprint
 from routerconsole.domain.listing import ListedModel
 from routerconsole.providers import listing
 from routerconsole.providers.dialect import Detail, Page, WireRequest
@@ -65,7 +66,12 @@ def _model(id_: str, entry: Object) -> ListedModel:
         if family in families:
             capabilities |= listing.said([(word, True)])
     parts = (listing.shown(details.get(name), 40) for name in ("parameter_size", "quantization_level", "format"))
-    return ListedModel(id_, capabilities, description=" ".join(part for part in parts if part) or None)
+    return ListedModel(
+        id_,
+        capabilities,
+        description=" ".join(part for part in parts if part) or None,
+        fingerprint=fingerprint({"digest": [listing.shown(entry.get("digest"), 80) or ""]}) or None,
+    )
 
 
 def _window(shown: Object) -> int | None:

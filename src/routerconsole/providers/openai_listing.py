@@ -6,11 +6,13 @@ OpenRouter (parameters, modalities, prices per token), vLLM (max_model_len), lla
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from routerconsole.domain.capability import NODE_OF, Tri, Word
+from routerconsole.domain.fingerprint import fingerprint
 from routerconsole.domain.listing import ListedModel, base_of
 from routerconsole.providers import listing
 from routerconsole.providers.dialect import Detail, Page, Undecodable, WireRequest
@@ -166,7 +168,19 @@ def _with_props(model: ListedModel, props: Object) -> ListedModel:
     )
     settings = listing.objects(props.get("default_generation_settings"))
     window = listing.tokens(settings.get("n_ctx")) or model.context_window
-    return replace(model, capabilities={**model.capabilities, **found}, context_window=window)
+    return replace(
+        model,
+        capabilities={**model.capabilities, **found},
+        context_window=window,
+        fingerprint=_loaded(props) or model.fingerprint,
+    )
+
+
+def _loaded(props: Object) -> str | None:
+    """What a llama.cpp server has loaded: its build, and a digest of the file's name, its kind and the template."""
+    said = [str(props.get(name) or "") for name in ("model_path", "model_ftype", "chat_template")]
+    digest = hashlib.sha256("\0".join(said).encode("utf-8", "backslashreplace")).hexdigest()[:12] if any(said) else ""
+    return fingerprint({"build": [listing.shown(props.get("build_info"), 80) or ""], "loaded": [digest]}) or None
 
 
 def _with_lmstudio(model: ListedModel, entry: Object) -> ListedModel:

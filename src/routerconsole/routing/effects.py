@@ -331,6 +331,8 @@ def _learn(lease: Lease, failure: Failure, now: float, journal: Journal) -> None
         node.learned.refused_size(lease.size)
     elif failure.cls in (OutcomeClass.CAPABILITY, OutcomeClass.UNDELIVERED):
         proven = failure.cls is OutcomeClass.CAPABILITY
+        if lease.neutral and not proven:
+            return  # what an evaluation sees of a model is its own to tell: it counts once somebody accepts it
         for word in failure.refused:
             learn = node.learned.learn if proven else node.learned.strike
             if learn(word, failure.detail, now):

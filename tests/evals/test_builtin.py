@@ -459,6 +459,14 @@ def test_what_follows_a_cut_or_declined_turn_is_not_a_wrong_answer(name: str, fi
     assert grade(said, sample).capable is None
 
 
+def test_notes_that_are_a_copy_and_no_longer_fit_are_not_compacted() -> None:
+    """Too long by its own fault is a failure; too long with short notes is the window's."""
+    said, long = scenario("compaction-recovery"), error("context", status=400)
+    for notes, label in ((asked, "fail(not_compacted)"), (lambda made: ALL_SIX, "error(context)")):
+        sample = ask(said, lambda made, v, notes=notes: reply(notes(made)) if made.label == "compact-1" else long)
+        assert grade(said, sample).verdict.label() == label
+
+
 def test_a_leak_in_a_cut_answer_is_a_leak() -> None:
     """What stands where it should not is there however the answer ended."""
     said = scenario("reasoning")

@@ -115,7 +115,7 @@ def test_an_unknown_target_is_one_failed_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("letters", "passed"), [("PPP", True), ("PPF", False), ("EEE", False), ("SSS", False), ("", False)]
+    ("letters", "passed"), [("PPP", True), ("PPF", False), ("EEE", False), ("PPE", False), ("SSS", False), ("", False)]
 )
 def test_a_run_passed_where_everything_asked_did(letters: str, passed: bool) -> None:
     """Nothing asked is no success."""

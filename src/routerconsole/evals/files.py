@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from pathlib import Path
 from typing import Final
-
-import orjson
 
 from .render_json import report_json
 from .render_page import html, svg
@@ -24,7 +23,8 @@ def report_text(report: RunReport, form: str) -> str:
 
 
 def _json(report: RunReport) -> str:
-    return orjson.dumps(report_json(report), option=orjson.OPT_INDENT_2).decode()
+    # ASCII only: what a model said must not act on a terminal that shows the file
+    return json.dumps(report_json(report), indent=2, ensure_ascii=True, allow_nan=False)
 
 
 def write_reports(report: RunReport, directory: Path) -> tuple[Path, ...]:

@@ -9,10 +9,11 @@ its obstacle · 6 a judge's gate failed · 7 a negative held only because the an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Final
 
+from routerconsole.domain.errors import ErrorCode
 from routerconsole.domain.outcome import OutcomeClass
 from routerconsole.routing.deliver import PREAMBLE
 
@@ -111,10 +112,24 @@ def _no_answer(scenario: Scenario, sample: Sample) -> Verdict | None:
         asking = [leaf for leaf in asked_for if reply in _meant(leaf.said.on, sample)]
         if asking and (scenario.is_drill or not _beside_the_point(reply.error, asking)):
             continue
+        if (copied := _copied(scenario, sample, reply.error)) is not None:
+            return copied
         if scenario.is_drill:
             return failed("not_served", expected="an answer", actual=answer(reply))
         return verdict_of(reply.error)
     return None
+
+
+def _copied(scenario: Scenario, sample: Sample, error: CallError) -> Verdict | None:
+    """Return the failure of a compaction whose own notes, not shortened, no longer fitted."""
+    leaf = next((leaf for leaf in scenario.leaves if leaf.kind == "compacted" and not leaf.negated), None)
+    if leaf is None or error.cls not in (OutcomeClass.CONTEXT, OutcomeClass.OVERSIZE):
+        return None
+    answered = replace(sample, replies=tuple(reply for reply in sample.replies if reply.error is None))
+    found = grade_compaction(leaf.kind, Facts(answered)) if answered.replies else None
+    if found is None or found.passed is not False:
+        return None
+    return failed(leaf.code, expected=found.expected, actual=found.actual)
 
 
 def _beside_the_point(error: CallError, asking: Sequence[Leaf]) -> bool:
@@ -133,7 +148,8 @@ def verdict_of(error: CallError) -> Verdict:
     if error.cls == OutcomeClass.BLANK:
         return failed("blank", actual=said)
     if error.cls in _RATE or error.status == _TOO_MANY:
-        return Verdict(Status.RATE_LIMITED, "", said)
+        gated = error.cls == ErrorCode.NO_ROUTABLE_CANDIDATE  # nobody was asked: a waiting period stood in the way
+        return Verdict(Status.RATE_LIMITED, "gated" if gated else "", said)
     if error.cls == OutcomeClass.POLICY:
         return Verdict(Status.REFUSED, "policy", said)
     if error.cls == OutcomeClass.CAPABILITY:

@@ -20,7 +20,9 @@ OWNED = {
     *(f"capabilities {verb}" for verb in ("tree", "show", "extend")),
     *(f"pools {verb}" for verb in ("list", "show", "rotate")),
     *(f"profiles {verb}" for verb in ("list", "show", "doctor")),
-    *(f"eval {verb}" for verb in ("list", "run", "show", "report", "compare")),
+    *(f"eval {verb}" for verb in
+      ("list", "run", "show", "report", "cancel", "regrade", "compare", "judge-check")),
+    *(f"reward {verb}" for verb in ("score", "history")),
     *(f"config {verb}" for verb in ("check", "show", "init", "export")),
 }  # fmt: skip
 

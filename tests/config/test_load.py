@@ -222,10 +222,10 @@ def test_features_of_later_issues_are_notices_not_errors() -> None:
     """They are validated, kept, and said to have no effect yet."""
     text = (
         f"version: 1\n{PROVIDER}    # one\npools: [{{id: p, members: [a/m], mcp: {{expose: true}}}}]\n"
-        "reward: {votes: 5}\nbudget: {daily_usd: 3}\nmcp: {max_tokens: 5}\n"
+        "budget: {daily_usd: 3}\nmcp: {max_tokens: 5}\n"
     )
     loaded = good(text)
-    assert {notice.path for notice in loaded.notices} == {"pools.0.mcp", "reward", "budget", "mcp"}
+    assert {notice.path for notice in loaded.notices} == {"pools.0.mcp", "budget", "mcp"}
     assert all("no effect yet" in notice.text for notice in loaded.notices)
 
 

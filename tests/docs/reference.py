@@ -37,7 +37,6 @@ REFERENCE = ROOT / "docs" / "reference.md"
 IDLE_SAMPLE = """
 version: 1
 pools: [{id: p, node: generation, mcp: {expose: true, tool: t}}]
-reward: {votes: 1}
 budget: {alert_at: 0.5}
 console: {max_fps: 5}
 mcp: {max_tokens: 1}

@@ -31,6 +31,10 @@ def eval_group(add: Adder) -> None:
     again = verb("regrade", "grade a run's answers again, without a call", one, dry_run(), plain())
     again.add_argument("--scenarios-dir", type=Path, metavar="DIR", help=_MORE)
     runs(again, "evals", "regrade")
+    taken = verb("accept", "take over the capabilities a run measured beyond doubt", one, dry_run(), plain())
+    taken.add_argument("--target", metavar="PROVIDER/MODEL", help="those of one model")
+    taken.add_argument("--capability", metavar="NODE", help="those of one capability: a word or a tree path")
+    runs(taken, "evals", "accept")
     pair = (
         option("a", metavar="A", help="the baseline's id"),
         option("b", metavar="B", help="the run that is compared with it"),
@@ -38,6 +42,8 @@ def eval_group(add: Adder) -> None:
     compare = verb("compare", "one run against another: flips, latency, cost", *pair, plain())
     compare.add_argument("--fail-on", choices=("regression",), help="exit 1 where it got worse")
     runs(compare, "evals", "compare")
+    who = option("--judge", metavar="J", help="a model, profile or pool (default: the one of `judge` assertions)")
+    runs(verb("judge-check", "try a judge on 20 pairs; exit 0 where it may gate", who), "reward", "judge_check")
 
 
 def _run(verb: Adder) -> None:

@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import shutil
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from routerconsole.cli.eval_inputs import key_of, scenario_files
+from routerconsole.cli.eval_matrix import report_lines, square_items
 from routerconsole.cli.exits import Exit, Stop, say
 from routerconsole.cli.output import Item, show_items, show_json
-from routerconsole.cli.quantity import ms
+from routerconsole.cli.own_engine import with_engine
 from routerconsole.cli.registry import with_registry
 from routerconsole.cli.session import place, with_control
 from routerconsole.cli.targets import show_receipt
-from routerconsole.control.discovery import runs_here
+from routerconsole.control.eval_accept import accepting
 from routerconsole.control.eval_commands import CancelEval, RegradeEval, StartEval
+from routerconsole.control.wire import plain
 from routerconsole.domain.visible import BLOCK_LIMIT, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from routerconsole.cli.session import Work
     from routerconsole.control.port import Control
 
 POLL_S = 0.1
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         _show(report, args)
         return Exit.OK if report["all_passed"] and report["state"] == "finished" else Exit.PROBLEMS
 
-    return _with_engine(args, work)
+    return with_engine(args, work)
 
 
 def show(args: argparse.Namespace) -> int:
@@ -120,6 +120,34 @@ def cancel(args: argparse.Namespace) -> int:
     return with_control(args, work)
 
 
+def accept(args: argparse.Namespace) -> int:
+    """Take over what a run measured; 5 where it offers nothing of the kind."""
+
+    async def work(control: Control) -> int:
+        report = await control.eval_run(args.run)
+        if report is None:
+            raise Stop(Exit.USAGE, f"there is no run {args.run!r} (`eval list --runs` shows them)")
+        node = None if args.capability is None else (await _node(control, args.capability))
+        commands = accepting(report, target=args.target, capability=node)
+        receipts = [await control.do(command, actor="cli", dry_run=args.dry_run) for command in commands]
+        if args.json:
+            show_json({"accepted": [plain(receipt) for receipt in receipts]})
+        else:
+            for receipt in receipts:
+                show_receipt(receipt, as_json=False)
+        return Exit.OK
+
+    return with_registry(args, work, edit=not args.dry_run)
+
+
+async def _node(control: Control, name: str) -> str:
+    """Return the node a word, path or alias means; a name nobody knows is left for the report to miss."""
+    for node in await control.capabilities():
+        if name in (node.path, *node.aliases):
+            return str(node.path)
+    return name
+
+
 def regrade(args: argparse.Namespace) -> int:
     """Grade a run's answers again, without a call; 0 where all pass now, 1 where not."""
 
@@ -137,7 +165,7 @@ def regrade(args: argparse.Namespace) -> int:
         _show(report, args)
         return Exit.OK if report["all_passed"] else Exit.PROBLEMS
 
-    return _with_engine(args, work)
+    return with_engine(args, work)
 
 
 def report(args: argparse.Namespace) -> int:
@@ -172,24 +200,6 @@ def compare(args: argparse.Namespace) -> int:
         return Exit.PROBLEMS if args.fail_on and told["regression"] else Exit.OK
 
     return with_registry(args, work)
-
-
-def _with_engine(args: argparse.Namespace, work: Work) -> int:
-    """Run `work` on the running engine, or on one of our own that ends with it."""
-    if args.url or runs_here(place(args)):
-        return with_control(args, work)
-    from routerconsole.wiring import EngineOptions, Node, prepare
-
-    async def main() -> int:
-        options = EngineOptions(config=args.config, state_dir=args.state_dir, host="127.0.0.1", port=0)
-        node = Node(prepare(options, os.environ))
-        await node.start()
-        try:
-            return await work(node.control)
-        finally:
-            await node.stop()
-
-    return asyncio.run(main())
 
 
 async def _followed(control: Control, name: str, cursor: int) -> None:
@@ -234,33 +244,16 @@ def _show(report: Mapping[str, Any], args: argparse.Namespace) -> None:
     if args.json:
         show_json(dict(report))
         return
-    print(visible(f"{report['run_id']}: {report['state']}, seed {report['seed']}"))
-    show_items(_squares(report), plain=args.plain, empty="nothing was run")
-    for pair in report["pairs"]:
-        won = pair["winner"]
-        counts = f"{pair['a_only']} only {pair['a']}, {pair['b_only']} only {pair['b']}, p {pair['p_corrected']:.3f}"
-        said = f"{won} is better" if won else "cannot separate (needs >= 6 one-sided)"
-        print(visible(f"{pair['a']} and {pair['b']}: {said}: {counts}", BLOCK_LIMIT))
-    for each in report.get("measured", ()):
-        print(visible(f"{each['provider']}/{each['model']} {each['node']}: {each['evidence']}", BLOCK_LIMIT))
-
-
-def _squares(report: Mapping[str, Any]) -> Iterator[Item]:
-    for column in report["targets"]:
-        for square in column["scenarios"]:
-            low, high = square["ci"]
-            note = square["summary"] if square["n"] else square["error"]
-            yield {
-                "target": column["id"],
-                "scenario": square["scenario_id"],
-                "status": square["status"],
-                "passed": f"{square['k']}/{square['n']}",
-                "interval": f"{low:.2f} to {high:.2f}" if square["n"] else None,
-                "ttft": ms(square["ttft_ms"]),
-                "latency": ms(square["latency_ms"]),
-                "cost_usd": square["cost_usd"],
-                "note": None if square["status"] == "pass" else note,
-            }
+    if args.plain:
+        print(visible(f"{report['run_id']}: {report['state']}, seed {report['seed']}"))
+        show_items(square_items(report), plain=True, empty="nothing was run")
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print("\n".join(report_lines(report, width)))
+    offered = [each for each in report.get("measured", ()) if each["finding"] != "flaky"]
+    if offered and not getattr(args, "apply", False):
+        count = f"{len(offered)} capability tag{'' if len(offered) == 1 else 's'}"
+        say(f"{count} can be accepted: `eval accept {report['run_id']}` (--dry-run shows them)")
 
 
 def _change_item(square: Mapping[str, Any]) -> Item:

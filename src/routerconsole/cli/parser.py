@@ -30,6 +30,7 @@ from routerconsole.cli.grammar import (
     words,
 )
 from routerconsole.cli.registry_grammar import registry_groups
+from routerconsole.cli.reward_grammar import reward_group
 
 CONSOLE_FLAGS = ("read_only", "ascii", "slow", "on_hangup")
 
@@ -81,6 +82,7 @@ def build() -> Parser:
     _targets(add)
     registry_groups(add)
     eval_group(add)
+    reward_group(add)
     _log(add)
     _config(add)
     return parser

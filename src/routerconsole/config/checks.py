@@ -84,6 +84,9 @@ class _Checks:
         for index, pool in mappings(self._data.get("pools")):
             self._pool(("pools", index), pool)
         self._one_default(("profiles",), self._data.get("profiles"))
+        votes = section(self._data, "reward").get("votes", 1)
+        if isinstance(votes, int) and votes % 2 == 0:
+            self._say(("reward", "votes"), f"{votes} votes may tie (write an odd number)")
         return self._found
 
     def _say(self, loc: Loc, message: str, severity: Severity = Severity.ERROR) -> None:

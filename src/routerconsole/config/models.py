@@ -284,7 +284,7 @@ class RewardSettings(Section):
     """Scoring of finished answers by a judge model."""
 
     enabled: bool = False
-    model: Name | None = None
+    model: Text | None = None  # empty is the model of the role `reward`
     votes: int = Field(default=3, ge=1, le=99)
     sample: Ratio = 0.0
 

@@ -11,7 +11,7 @@ from .yaml_loader import Document, Value
 
 _LATER = "has no effect yet in this version (it is checked and kept)"
 _FPS = 10
-_SECTIONS = ("reward", "budget", "mcp")
+_SECTIONS = ("budget", "mcp")
 
 
 def notices(document: Document, data: Mapping[str, Value]) -> tuple[Notice, ...]:

@@ -1,4 +1,4 @@
-"""Finds what refers to nothing, to itself or in circles: pool members, profile fallbacks, agents' targets.
+"""Finds what refers to nothing, to itself or in circles: pool members, profile fallbacks, agents' targets, the judge.
 
 Works on the raw document, so that one run shows these problems next to all others.
 """
@@ -65,6 +65,11 @@ class _References:
         for name, target in agents.items() if isinstance(agents, dict) else ():
             if isinstance(target, str):
                 self._agent(("agents", name), target)
+        reward = self._data.get("reward")
+        judge = reward.get("model") if isinstance(reward, dict) else None
+        listed = isinstance(judge, str) and "/" not in judge and bool(self._known.discovers)  # an id alone may come yet
+        if isinstance(judge, str) and judge and judge not in self._known.every_model and not listed:
+            self._agent(("reward", "model"), judge)
         return self._found
 
     def _say(self, loc: Loc, message: str, *, awaits: tuple[str, str] | None = None) -> None:

@@ -32,6 +32,7 @@ from .registry_views import (
     PoolView,
     ProfileView,
 )
+from .reward_commands import CheckJudge, ScoreOutput
 from .reward_views import RewardPage, RewardQuery
 from .views import (
     AuditRow,
@@ -50,6 +51,8 @@ T = TypeVar("T")
 CONNECT_S = 3.0
 ANSWER_S = 10.0
 """A read that takes longer counts as no answer; operators look again."""
+JUDGES_S = 900.0
+"""A slow judge takes a minute for a vote, and is asked forty times when it is tried."""
 COMMAND_S = 60.0
 """A round of reachability checks takes as long as its slowest provider."""
 MAX_SHOWN = 200
@@ -208,7 +211,7 @@ class RemoteControl:
                 "/api/v1/router/commands",
                 body=body,
                 headers={ACTOR_HEADER: actor} if actor in set(Actor) else None,
-                timeout=httpx.Timeout(COMMAND_S),
+                timeout=httpx.Timeout(JUDGES_S if isinstance(command, ScoreOutput | CheckJudge) else COMMAND_S),
             )
         )
 

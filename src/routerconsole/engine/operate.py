@@ -88,7 +88,9 @@ class Operator:
         else:
             done.set_result(receipt)
 
-    async def _carry_out(self, command: Command, *, actor: str, dry_run: bool, if_version: int | None) -> Receipt:
+    async def _carry_out(  # noqa: PLR0912 - one case per kind of command
+        self, command: Command, *, actor: str, dry_run: bool, if_version: int | None
+    ) -> Receipt:
         version = self._service.registry.version
         if if_version is not None and if_version != version:
             raise ControlError("conflict", f"The state is at version {version}, not {if_version}.", status=409)
@@ -101,12 +103,10 @@ class Operator:
                 return await self._probe(command, dry_run=dry_run)
             case SyncModels():
                 return await self._sync(command, actor=actor, dry_run=dry_run)
-            case PullModel() | CancelPull():
-                return await (
-                    self._pull(command, actor=actor, dry_run=dry_run)
-                    if isinstance(command, PullModel)
-                    else self._cancel_pull(command, actor=actor, dry_run=dry_run)
-                )
+            case PullModel():
+                return await self._pull(command, actor=actor, dry_run=dry_run)
+            case CancelPull():
+                return await self._cancel_pull(command, actor=actor, dry_run=dry_run)
             case ReloadConfig():
                 return await self._reload(command, actor=actor, dry_run=dry_run)
             case CancelRequest():
@@ -318,9 +318,9 @@ class Operator:
             if not dry_run:
                 await evals.keep_grades(anew)
             return receipt
-        planned = await evals.prepare(command, actor)
-        run = planned.run
-        begun = {"run": run.id, "targets": [each.id for each in run.targets], "scenarios": len(planned.scenarios)}
+        run = (planned := await evals.prepare(command, actor)).run
+        named = {} if dry_run and command.resume is None else {"run": run.id}  # a dry run's id is not the run's
+        begun = {**named, "targets": [each.id for each in run.targets], "scenarios": len(planned.scenarios)}
         receipt = await self._audited(command.name, run.id, {}, begun, actor=actor, dry_run=dry_run)
         if not dry_run:
             await evals.start(planned, command, actor)

@@ -230,7 +230,8 @@ class Rewards:
         if judge is None and command.judge:
             raise ControlError("invalid_request", problem)
         if judge is None or dry_run:
-            return Asked(target, {**_NOTHING, "judge": judge, "total": self.policy.votes, "reason": problem})
+            total = 0 if judge is None else self.policy.votes
+            return Asked(target, {**_NOTHING, "judge": judge, "total": total, "reason": problem})
         told = await (await self._judging()).score(command, judge)
         if told["score"] is None:
             return Asked(target, told)

@@ -9,6 +9,7 @@ from .eval_routes import EvalRoutes
 from .log_routes import LogRoutes
 from .openapi import document
 from .registry_routes import RegistryRoutes
+from .reward_routes import RewardRoutes
 from .router_routes import RouterRoutes
 from .routes import Answer, AnyRoute, Plain, get
 from .schemas import JsonObject
@@ -29,6 +30,7 @@ class Operations:
             CapabilityRoutes(control),
             LogRoutes(control),
             EvalRoutes(control),
+            RewardRoutes(control),
         )
         self._table: tuple[AnyRoute, ...] = (
             *(row for group in groups for row in group.rows()),

@@ -103,7 +103,16 @@ class RouterRoutes:
             post("router/config/reload", "Read the file again", self.reload, Nothing, Receipt, optional=True),
             post("router/explain", "The routing decision, nothing sent", self.explain, ChatBody, Explanation),
             post("router/impact", "What registry changes would mean, nothing done", self.impact, ImpactBody, Impact),
-            post("router/commands", "Any control command by name", self.command, CommandBody, Receipt),
+            ApiRoute(
+                "POST",
+                "router/commands",
+                "Any control command by name",
+                self.command,
+                NoQuery,
+                CommandBody,
+                Receipt,
+                ends_with_client=True,  # a change is carried out all the same, judges are asked no further
+            ),
         )
 
     async def complete(self, call: Call[NoQuery, CompleteBody]) -> Answer:

@@ -254,7 +254,7 @@ def model_detail(at: AtNode, model: ModelView, width: int, now: datetime) -> lis
     lines = labelled("value", text + says, width, role=role, pad=8)
     if place is not None:
         order = f"{place.number}. of {len(at.places)}: " if at.pool is not None else ""
-        lines += labelled("asked", order + place.words, width, pad=8)
+        lines += labelled("now", order + place.words, width, pad=8)
     if not model.enabled:
         lines += labelled("", "switched off in the registry: in no pool", width, role=Role.WARN, pad=8)
     own = model.capabilities.get(path)
@@ -267,6 +267,8 @@ def model_detail(at: AtNode, model: ModelView, width: int, now: datetime) -> lis
         wins = layer if where == path else None
         for each in own.layers:
             lines += _layer(each, width, now, counts=each is wins)
+    if own is not None and own.contradiction:
+        lines += labelled("!", visible(own.contradiction, 300), width, role=Role.WARN, pad=2)
     if gaps:
         lines += [(), (("Learned gaps", Role.TITLE),), *_gaps(gaps, width, now, others=bool(shown))]
     below = [(other, value) for other, value in model.capabilities.items() if other.startswith(f"{path}.")]
@@ -282,7 +284,10 @@ def _layer(layer: LayerView, width: int, now: datetime, *, counts: bool) -> list
         [
             (f"{'▶' if counts else ' '} {visible(layer.source, 12):<10}", Role.TEXT),
             (f"{text:<10}", role),
-            (f"{_when(layer.at, now):>10}{'  counts' if counts else ''}", Role.TEXT if counts else Role.DIM),
+            (
+                f"{_when(layer.at, now):>10}{'  counts' if counts else ''}{'  stale' if layer.stale else ''}",
+                Role.TEXT if counts else Role.DIM,
+            ),
         ]
     )
     account = f"key {visible(layer.account, 40)}: " if layer.account else ""

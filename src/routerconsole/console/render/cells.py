@@ -129,7 +129,10 @@ def _alike(one: Sequence[object], other: Sequence[object]) -> int:
 
 
 def wrap(text: str, width: int, *, indent: int = 0, role: Role = Role.TEXT) -> list[Line]:
-    """Break a text at spaces into lines of `width` cells, continuation lines indented; long words are broken."""
+    """Break a text at spaces into lines of `width` cells, continuation lines indented; long words are broken.
+
+    A `·` between two things stands between them on a line only: where the line ends, it is left out.
+    """
     room = max(width - indent, 8)
     lines: list[str] = []
     current = ""
@@ -139,12 +142,12 @@ def wrap(text: str, width: int, *, indent: int = 0, role: Role = Role.TEXT) -> l
             current += " " + rest
             continue
         if current:
-            lines.append(current)
+            lines.append(current.removesuffix(" ·"))
         while width_of(rest) > room:
             head = set_cell_size(rest, room).rstrip(" ")
             lines.append(head)
             rest = rest[len(head) :]
-        current = rest
+        current = rest if rest != "·" or not lines else ""
     lines.append(current)
     return [((" " * indent + line, role),) for line in lines]
 

@@ -134,7 +134,7 @@ def _role(item: Row) -> Role:
 
 _COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column("provider / route", 17, lambda item: (name(item), Role.TEXT), grow=2),
-    Column("state", 14, lambda item: (state(item)[0], _role(item))),
+    Column("state", 15, lambda item: (state(item)[0], _role(item))),
     Column("breaker", 9, lambda item: (circuit(item)[0], _role(item))),
     Column("gate", 12, lambda item: (gate(item)[0], _role(item))),
     Column("left", 4, lambda item: (quantity.count(left(item)), Role.TEXT), "right", drop=3),
@@ -144,7 +144,7 @@ _COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column("p50", 5, lambda item: (quantity.ms(percentile(item, "p50")), Role.TEXT), "right", drop=9),
     Column("p95", 5, lambda item: (quantity.ms(percentile(item, "p95")), Role.TEXT), "right", drop=5),
     Column("prio", 4, lambda item: (str(priority(item)), Role.TEXT), "right", drop=8),
-    Column("why / error", 13, lambda item: (trouble(item)[0], Role.TEXT), drop=4, grow=5),
+    Column("why / error", 12, lambda item: (trouble(item)[0], Role.TEXT), drop=4, grow=5),
 )
 
 

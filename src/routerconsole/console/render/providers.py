@@ -118,7 +118,7 @@ def history(provider: ProviderStatus, width: int) -> str:
 def _columns(strip_width: int) -> tuple[Column[ProviderStatus], ...]:
     return (
         Column("provider", 12, lambda p: (visible(p.name, 40), Role.TEXT), grow=1, by=lambda p: p.name),
-        Column("state", 14, provider_state),
+        Column("state", 15, provider_state),
         Column("breaker", 9, breakers),
         Column("left", 4, lambda p: (quantity.count(headroom(p)), Role.TEXT), "right", drop=4, by=headroom),
         Column("rps", 5, lambda p: (quantity.rate(p.rps), Role.TEXT), "right", drop=3, by=lambda p: p.rps),
@@ -128,7 +128,7 @@ def _columns(strip_width: int) -> tuple[Column[ProviderStatus], ...]:
         ),
         Column("run", 3, lambda p: (quantity.count(p.in_flight), Role.TEXT), "right", drop=7, by=lambda p: p.in_flight),
         Column("5 min", strip_width, lambda p: (history(p, strip_width), Role.INFO), drop=8),
-        Column("why", 16, cause, drop=1, grow=2),
+        Column("why", 13, cause, drop=1, grow=2),
     )
 
 

@@ -85,6 +85,12 @@ def moment(at: str) -> datetime | None:
         return None
 
 
+def day_and_clock(at: str) -> str:
+    """Return the local date and wall time of an ISO 8601 moment as `2026-03-01 12:04`."""
+    when = moment(at)
+    return when.astimezone().strftime("%Y-%m-%d %H:%M") if when is not None else NONE
+
+
 def clock(at: str) -> str:
     """Return the local wall time of an ISO 8601 moment as `12:04:31`."""
     when = moment(at)

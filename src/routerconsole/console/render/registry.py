@@ -254,11 +254,11 @@ def _value_lines(value: CapabilityValue, width: int) -> list[Line]:
 def _layer(layer: LayerView) -> str:
     parts = [f"{_SOURCES.get(layer.source, visible(layer.source, 12))}: {visible(layer.value, 8)}"]
     if layer.at:
-        parts.append(visible(layer.at[:16].replace("T", " "), 16))
+        parts.append(quantity.day_and_clock(layer.at))
     if layer.account:
         parts.append(f"#{visible(layer.account, 20)}")
     if layer.expires_at:
-        parts.append(f"until {quantity.clock(layer.expires_at)}")
+        parts.append(f"until {quantity.day_and_clock(layer.expires_at)}")
     if layer.evidence:
         parts.append(visible(layer.evidence, 120))
     return " · ".join(parts)

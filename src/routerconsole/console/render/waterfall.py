@@ -95,7 +95,7 @@ def moments(detail: RequestDetail) -> list[Moment]:
         )
         found.extend(Moment(at, f"{who}: {text}", Role.INFO) for at, text in told if at is not None)
         if attempt.ended_ms is not None:
-            outcome, role = _outcome(attempt)
+            outcome, role = _outcome(attempt, None)
             said = f": {visible(attempt.detail, 2000)}" if attempt.detail else ""
             ended = "served" if attempt.class_ == "ok" else "failed"
             found.append(Moment(attempt.ended_ms, f"{who}: {ended}, {outcome}{said}", role))
@@ -197,18 +197,22 @@ def _bar(attempt: AttemptView, previous_end: float | None, scale: _Scale) -> str
     return "".join(cells)
 
 
-def _outcome(attempt: AttemptView) -> Run:
-    """Return how an attempt ended in a few cells: its own duration, status and cause."""
+def _outcome(attempt: AttemptView, tokens: int | None, room: int = 200) -> Run:
+    """Return how an attempt ended in `room` cells: its duration, status and cause; of the one that served its speed.
+
+    `tokens` are those of the answer; what there is no room for is left out from the end.
+    """
     if attempt.ended_ms is None:
         return "running", Role.INFO
     took = quantity.ms(attempt.ended_ms - attempt.started_ms)
     if attempt.class_ == "ok":
-        ttft = (
-            f" ttft {quantity.ms(attempt.first_token_ms - attempt.started_ms)}"
-            if attempt.first_token_ms is not None
-            else ""
-        )
-        return f"{took}{ttft}", Role.OK
+        first, told = attempt.first_token_ms, [took]
+        told += [f"ttft {quantity.ms(first - attempt.started_ms)}"] if first is not None else []
+        told += [f"{quantity.count(tokens)} tok"] if tokens else []
+        if first is not None and tokens and attempt.ended_ms > first:
+            told.append(f"{quantity.rate(tokens * 1000 / (attempt.ended_ms - first))} t/s")
+        texts = [" ".join(told[:end]) for end in range(1, len(told) + 1)]
+        return max((text for text in texts if width_of(text) <= room), key=len, default=took), Role.OK
     status = f" {attempt.status}" if attempt.status is not None else ""
     cause = visible(attempt.cause or attempt.class_, 16)
     return f"{took}{status}" + (f" {cause}" if cause != str(attempt.status) else ""), Role.BAD
@@ -222,8 +226,9 @@ def bars(detail: RequestDetail, elapsed_ms: float | None, width: int, *, moment:
         return [((text, Role.DIM),)]
     longest = max(width_of(visible(attempt.provider, 40)) for attempt in attempts)
     name_width = min(longest, 14, max(6, width // 5))
-    outcomes = [_outcome(attempt) for attempt in attempts]
-    info_width = min(max(12, *(width_of(text) for text, _ in outcomes)), max(12, width * 2 // 5))
+    room = max(12, width * 2 // 5)
+    outcomes = [_outcome(attempt, detail.row.completion_tokens, room) for attempt in attempts]
+    info_width = min(room, max(12, *(width_of(text) for text, _ in outcomes)))
     indent = 3 + name_width + 1
     bar_width = max(8, width - indent - info_width - 1)
     ends = [
@@ -260,9 +265,9 @@ def _reason(candidate: CandidateView, first: AttemptView | None, detail: Request
     return f"{visible(candidate.decision, 12)}: {given or 'no reason given'}", Role.WARN
 
 
-def _attempt_lines(attempt: AttemptView, width: int) -> list[Line]:
+def _attempt_lines(attempt: AttemptView, tokens: int | None, width: int) -> list[Line]:
     """Return how one attempt went: outcome and the upstream's own words first, then times and circuit."""
-    outcome, role = _outcome(attempt)
+    outcome, role = _outcome(attempt, tokens)
     glyph = "▶" if attempt.ended_ms is None else "●" if attempt.class_ == "ok" else "✗"
     named = f" {visible(attempt.class_, 20)}" if attempt.class_ and attempt.class_ != "ok" else ""
     said = f": {visible(attempt.detail, 2000)}" if attempt.detail else ""
@@ -313,10 +318,10 @@ def why(detail: RequestDetail, width: int) -> list[Line]:
         lines.append(merge([(f"{mark:>2}  ", Role.TITLE), (head[:shown], Role.TEXT), (head[shown:], role)]))
         lines.extend(((plain(line), role),) for line in rest)
         for attempt in mine:
-            lines.extend(_attempt_lines(attempt, width))
+            lines.extend(_attempt_lines(attempt, detail.row.completion_tokens, width))
     for attempt in sorted((each for some in left.values() for each in some), key=lambda each: each.n):
         lines.extend(wrap(f"{attempt.n:>2}  {visible(attempt.provider, 40)}/{visible(attempt.model, 80)}", width))
-        lines.extend(_attempt_lines(attempt, width))
+        lines.extend(_attempt_lines(attempt, detail.row.completion_tokens, width))
     return lines
 
 

@@ -32,7 +32,7 @@ PASSING_S: Final = 1.0
 OLDER_PAGE: Final = 200
 LISTED: Final = 200
 """Newest requests the palette knows by name."""
-THREE_COLUMNS: Final = 104
+THREE_COLUMNS: Final = 98
 """Columns waterfall and reasons have room in beside each other."""
 
 

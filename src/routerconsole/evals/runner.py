@@ -13,6 +13,8 @@ from itertools import takewhile
 from random import Random
 from typing import Final
 
+from routerconsole.domain.errors import ErrorCode
+
 from .cells import cell_of, unasked
 from .fill import draw
 from .plan import next_call, obstacle
@@ -37,6 +39,10 @@ from .types import (
 
 log = logging.getLogger(__name__)
 
+WAIT_S: Final = 5.0
+"""The longest waiting period of a route that a cell waits for; behind a longer one it is not asked, and says so."""
+_WAITS: Final = 2
+_SHUT: Final = frozenset({ErrorCode.NO_ROUTABLE_CANDIDATE, ErrorCode.OVERLOADED})
 _SLACK_S: Final = 0.05
 """A call that ends so shortly before the run's time is over was ended by it."""
 LANES: Final = 4
@@ -297,11 +303,22 @@ class Runner:
             if left is not None and left <= 0:
                 return None
             said = call if self._run.timeout_s is None else replace(call, timeout_s=self._run.timeout_s)
-            reply = await self._ask(job.target, said, left)
+            reply = await self._answer(job.target, said)
             if reply.error is not None and left is not None and left <= said.timeout_s and self._over():
                 return None  # cut by the run's end, which says nothing of the model
             replies.append(reply)
         return Sample(scenario.id, variables, tuple(replies), window=job.target.window)
+
+    async def _answer(self, target: Target, call: Call) -> Reply:
+        """Ask, and where only a short waiting period stood in the way, ask again after it."""
+        reply = await self._ask(target, call, self._left())
+        for _ in range(_WAITS):
+            pause, left = gated_s(reply), self._left()
+            if pause is None or (left is not None and left <= pause):
+                break
+            await asyncio.sleep(pause)
+            reply = await self._ask(target, call, self._left())
+        return reply
 
     def _over(self) -> bool:
         left = self._left()
@@ -310,6 +327,14 @@ class Runner:
     def _left(self) -> float | None:
         wall = self._run.caps.wall_s
         return None if wall is None else wall - (self._monotonic() - self._began)
+
+
+def gated_s(reply: Reply) -> float | None:
+    """Return the seconds after which a call nobody was asked for may be made, None where waiting is no use."""
+    error = reply.error
+    if error is None or reply.trace.attempts or error.code not in _SHUT or error.retry_after_s is None:
+        return None
+    return error.retry_after_s if error.retry_after_s <= WAIT_S else None
 
 
 def regraded(cells: Iterable[Cell], scenarios: Iterable[Scenario], *, anew: bool = False) -> tuple[Cell, ...]:

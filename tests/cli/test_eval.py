@@ -59,7 +59,8 @@ def test_C4_32_the_exit_code_says_whether_all_passed(user: Cli) -> None:
     assert (failed.code, "profile_lookup" in failed.out) == (1, True), failed
     unknown = user("eval", "run", "--targets", "s/good", "--scenarios", "nope")
     assert (unknown.code, "json-extraction" in unknown.err) == (2, True)
-    for wrong in (["run"], ["run", "--targets", "nonsense"], ["run", "--resume", "meval_000000000000"],
+    for wrong in (["run"], ["run", "--targets", "s/good", "--scenarios", ","],
+                  ["run", "--targets", "nonsense"], ["run", "--resume", "meval_000000000000"],
                   ["show", "meval_000000000000"], ["report", "../x"], ["compare", "a", "a"]):  # fmt: skip
         assert user("eval", *wrong).code == 2, wrong
 

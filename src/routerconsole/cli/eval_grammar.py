@@ -49,7 +49,7 @@ def eval_group(add: Adder) -> None:
 def _run(verb: Adder) -> None:
     run = verb("run", "run scenarios; exit 0 where all passed, 1 where not", plain())
     run.add_argument("--targets", type=words, default=(), metavar="A,B", help=_TARGETS)
-    run.add_argument("--scenarios", type=words, default=(), metavar="X,Y", help="default: all of `eval list`")
+    run.add_argument("--scenarios", type=_ids, default=(), metavar="X,Y", help="default: all of `eval list`")
     run.add_argument("--repeats", type=count, metavar="N", help="default: what each scenario says")
     run.add_argument("--scenarios-dir", type=Path, metavar="DIR", help=_MORE)
     run.add_argument("--max-cost-usd", type=_money, metavar="X", help="ask nothing more once so much is spent")
@@ -65,6 +65,14 @@ def _run(verb: Adder) -> None:
     run.add_argument("--apply", action="store_true", help="take over the capabilities that were measured")
     run.add_argument("--resume", metavar="RUN", help="go on with a run: what is missing or was an error")
     runs(run, "evals", "run")
+
+
+def _ids(text: str) -> tuple[str, ...]:
+    """Return the ids of a list; raises ArgumentTypeError where it names none, for that would be read as all."""
+    found = words(text)
+    if not found:
+        raise argparse.ArgumentTypeError("names no scenario (leave it out to run all of `eval list`)")
+    return found
 
 
 def _money(text: str) -> float:

@@ -48,6 +48,13 @@ class BareHost:
         """Keep them."""
         self.proposals.extend(proposals)
 
+    def marked_models(self) -> tuple[str, ...]:
+        """Return nothing: there are no other views."""
+        return ()
+
+    def evaluate(self, models: Sequence[str], node: str | None = None) -> None:
+        """Ignore."""
+
     def ask_text(self, prompt: Prompt) -> None:
         """Keep it."""
         self.prompt = prompt

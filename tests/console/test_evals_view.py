@@ -11,7 +11,8 @@ from tests.console.scenes import fleet
 from tests.console.stage import stage
 
 from routerconsole.console.render.cells import Role, line_width, plain
-from routerconsole.console.render.evals import cell_lines, cell_text, matrix_lines, pair_lines, shown_columns
+from routerconsole.console.render.eval_cell import cell_lines, pair_lines
+from routerconsole.console.render.evals import cell_text, matrix_lines, shown_columns
 from routerconsole.control.eval_views import CellVerdict, EvalPage, EvalTurn
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -103,21 +104,32 @@ def test_T04_what_models_said_is_shown_visible_and_capped() -> None:
         assert len(text) < 60_000
 
 
-async def test_without_evaluations_the_view_says_what_it_will_show_and_that_there_is_nothing_to_start() -> None:
-    """The product's empty state explains itself, has no dead panes, and its keys do nothing."""
+async def test_without_a_run_the_view_says_what_it_will_show() -> None:
+    """The empty state explains itself, has no dead panes, and the keys of runs do nothing."""
     async with stage(fleet()) as on:
         await evaluated(on, None)
         await on.sees("There is no run yet", "✓ passed", "⊘ not applicable")
-        await on.press("enter", "tab", "l", "h", "b", "j")
+        await on.press("enter", "tab", "l", "h", "b", "j", "X", "W", "a", "L")
         await on.sees("▶ Evals", "There is no run yet")
         assert "Matrix" not in on.text()
 
 
-async def test_an_engine_without_runs_says_how_to_start_one() -> None:
-    """The command that starts one, in so many words."""
+async def test_an_engine_without_runs_says_how_to_start_one_and_read_only_starts_none() -> None:
+    """Key and command in so many words; a console that may only look names no key, and has none."""
     async with stage(fleet()) as on:
         await evaluated(on, EvalPage(()))
-        await on.sees("There is no run yet", "routerconsole eval run")
+        await on.sees("There is no run yet. n starts one here", "routerconsole eval")
+    async with stage(fleet(), read_only=True) as on:
+        await evaluated(on, EvalPage(()))
+        await on.sees("There is no run yet. `routerconsole eval run")
+        await on.press("n")
+        assert not on.desk.evals.editing
+        tell(on, page())
+        await on.sees("2 runs")
+        await on.press("n", "X", "a", "R")
+        assert on.desk.question is None
+        assert on.desk.picker is None
+        assert not on.desk.evals.editing
 
 
 async def test_matrix_transcript_and_comparison_by_keys() -> None:
@@ -125,9 +137,9 @@ async def test_matrix_transcript_and_comparison_by_keys() -> None:
     async with stage(fleet(), size=(120, 40)) as on:
         await evaluated(on, page())
         await on.press("enter")
-        await on.sees("▶ Matrix", "running, 12 of 20 cells", "[ groq/llama")
+        await on.sees("▶ Matrix", "running, 12 of 20 cells", "[ llama-3.3-…]")
         await on.press("b", "l")
-        await on.sees("compared with groq/llama-3.3-70b", "[ ollama/llama", "[-3}-]")
+        await on.sees("compared with groq/llama-3.3-70b", "[ llama3.1:8b]", "[-3}-]")
         await on.press("b", "b")
         await on.sees("fail(schema)  0/3 [0% – 56%]", "count is text")
         await on.press("j")
@@ -170,19 +182,31 @@ async def test_a_run_that_goes_leaves_the_explanation() -> None:
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("look", ["dark", "ascii"])
-@pytest.mark.parametrize("scene", ["evals", "evals-compare", "evals-empty"])
-async def test_snapshot(snapshot: Callable[[str, str], None], scene: str, look: str, size: tuple[int, int]) -> None:
-    """The screens as looked at."""
+async def test_snapshots(snapshot: Callable[[str, str], None], look: str, size: tuple[int, int]) -> None:
+    """The screens as looked at: nothing yet, a run, two runs, the matrix with a cell, two targets, the form."""
     async with stage(fleet(), size=size, ascii=look == "ascii") as on:
-        await evaluated(on, None if scene == "evals-empty" else page())
-        if scene != "evals-empty":
-            await on.press("enter")
-        if scene == "evals-compare":
-            await on.press("b", "l", "enter")
-        await on.looked()
-        text = on.text()
-        assert look == "dark" or text.isascii()
-        snapshot(f"{scene}-{size[0]}x{size[1]}-{look}", text)
+
+        async def shot(scene: str, *sees: str) -> None:
+            await on.sees(*sees)
+            await on.looked()
+            text = on.text()
+            assert look == "dark" or text.isascii()
+            snapshot(f"{scene}-{size[0]}x{size[1]}-{look}", text)
+
+        await evaluated(on, None)
+        await shot("evals-empty", "There is no run yet")
+        tell(on, page())
+        await on.sees("2 runs")
+        await on.press("l")
+        await shot("evals-run", "Measured")
+        await on.press("escape", "j", "b", "k", "l")
+        await shot("evals-baseline", "not comparable")
+        await on.press("escape", "escape", "enter")
+        await shot("evals", "Matrix", *(["Repeat 2"] if size[0] >= 100 else []))
+        await on.press("b", "l", "enter")
+        await shot("evals-compare", "only here")
+        await on.press("escape", "escape", "n")
+        await shot("evals-form", "comes to", "4 targets")
 
 
 async def test_the_runs_come_from_the_engine_while_the_view_is_open() -> None:

@@ -30,6 +30,7 @@ class Context(StrEnum):
     NOTE = "note"
     INCIDENT = "incident"
     EVALS = "evals"
+    RUNS = "runs"
     MATRIX = "matrix"
 
 
@@ -51,6 +52,7 @@ LABEL: Final[Mapping[Context, str]] = {
     Context.NOTE: "in the action log and other pages",
     Context.INCIDENT: "on an incident",
     Context.EVALS: "in Evals",
+    Context.RUNS: "on an evaluation run",
     Context.MATRIX: "in the matrix of scenarios and targets",
 }
 
@@ -73,6 +75,7 @@ def _actions() -> tuple[Action, ...]:
     wellness, routes, book = Context.HEALTH, Context.ROUTES, Context.REGISTRY
     marks, tree, able = Context.MARKS, Context.TREE, Context.CAPABILITIES
     detail, confirm, quitting, note = Context.DETAIL, Context.CONFIRM, Context.QUIT, Context.NOTE
+    runs = Context.RUNS
     return (
         Action("view.overview", ("1",), "", "Overview: providers and latest failovers", everywhere),
         Action("view.health", ("2",), "", "Health: providers and routes, what happened, what to do", everywhere),
@@ -134,6 +137,7 @@ def _actions() -> tuple[Action, ...]:
         Action("capability.filter", ("slash",), "filter", "show only models whose name has all the words", tree),
         Action("capability.requests", ("L",), "log", "the requests that needed this node", tree),
         Action("capability.forget", ("F",), "forget", "forget what was learned to be missing", able, mutating=True),
+        Action("capability.evaluate", ("E",), "", "evaluate the model or all marked ones here", able, mutating=True),
         Action("capability.extend", ("A",), "add", "add a node to the tree", able, mutating=True),
         Action(
             "provider.probe",
@@ -204,14 +208,41 @@ def _actions() -> tuple[Action, ...]:
         Action("registry.register", ("R",), "", "register a model nobody listed", book, mutating=True),
         Action("registry.pull", ("P",), "", "pull: have an Ollama server download a model", book, mutating=True),
         Action("registry.cancel", ("X",), "", "stop a download", book, mutating=True),
+        Action("registry.evaluate", ("E",), "", "evaluate the model or all marked ones", book, mutating=True),
         Action("registry.sync", ("S",), "sync", "sync: ask all providers what they serve now", book, mutating=True),
         Action(
             "registry.filter", ("slash",), "filter", "filter: words in id, tags, pools, agents, …; '-' excludes", book
         ),
         Action("registry.copy", ("c",), "", "copy the model's id", book),
         Action("overview.failure", ("e",), "last fail", "the newest failed or failed-over request", Context.OVERVIEW),
+        Action(
+            "evals.new",
+            ("n",),
+            "run",
+            "new run: targets are the marked models or columns, or what is typed",
+            Context.EVALS,
+            mutating=True,
+        ),
         Action("evals.left", ("h", "left"), "", "previous target; l goes to the next", Context.MATRIX),
-        Action("evals.compare", ("b",), "compare", "compare with this target, or no longer", Context.EVALS),
+        Action("evals.mark", ("m",), "", "mark the target for a new run; Space marks scenarios", Context.MATRIX),
+        Action(
+            "evals.compare",
+            ("b",),
+            "compare",
+            "compare with this target, or in the list with this run; again: no longer",
+            runs,
+        ),
+        Action(
+            "evals.accept", ("a",), "accept", "accept what was measured as the model's capability", runs, mutating=True
+        ),
+        Action("evals.cancel", ("X",), "cancel", "stop the run, a row, a column or a cell of it", runs, mutating=True),
+        Action(
+            "evals.again", ("R",), "again", "go on with a run, or run all or a part of it again", runs, mutating=True
+        ),
+        Action("evals.export", ("W",), "export", "write the report to a new file: md, json, html, svg, xml", runs),
+        Action("evals.request", ("L",), "", "the requests of the cell in the log, with their waterfalls", runs),
+        Action("evals.frames", ("f",), "", "show or hide the raw frames of a cell's calls", runs),
+        Action("evals.copy", ("c",), "", "copy the run's id", runs),
         Action("log.freeze", ("f",), "freeze", "freeze the log, or follow it again", requests),
         Action("log.filter", ("slash",), "filter", "filter: words, fo, err, prov:groq, code:429, lat>2s, …", requests),
         Action("log.invert", ("exclamation_mark",), "", "turn the filter into its opposite", requests),

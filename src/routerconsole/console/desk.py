@@ -319,6 +319,15 @@ class Desk:
         """Draw with another theme; return why not, or nothing."""
         return self._shell.use_theme(name)
 
+    def marked_models(self) -> tuple[str, ...]:
+        """Return the models marked in other views, `provider/model`."""
+        return tuple(dict.fromkeys(each.id for each in (*self.registry.table.marked, *self.capabilities.models.marked)))
+
+    def evaluate(self, models: Sequence[str], node: str | None = None) -> None:
+        """Open the form of an evaluation run of models, of the scenarios that measure a capability node."""
+        self._go(self.evals.mode)
+        self.evals.begin(models, node)
+
     # -- changes -----------------------------------------------------------------------------------------------------
 
     def operate(self, action_id: str, provider: str, model: str | None = None) -> None:

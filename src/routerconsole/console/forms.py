@@ -177,6 +177,13 @@ class Form:
                 self.texts[each.name] = self.original[each.name]
                 self._turn_to(place)
 
+    def fill(self, name: str, text: str) -> None:
+        """Put a text into a field as if it had been typed, and go there."""
+        place = next(place for place, each in enumerate(self.fields) if each.name == name)
+        self._turn_to(place)
+        self._set(text)
+        self._turn_to(place)
+
     def key(self, key: str, character: str | None) -> Step:
         """Answer one key; Esc asks for a second one where something would be lost."""
         if key == "escape":

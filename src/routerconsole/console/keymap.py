@@ -87,8 +87,9 @@ FOCUSES: Final[tuple[tuple[Context, ...], ...]] = (
     (Context.REQUESTS, Context.LIST),
     (Context.DETAIL, Context.REQUESTS),
     (Context.INCIDENT, Context.NOTE),
-    (Context.EVALS, Context.MATRIX, Context.LIST),
-    (Context.EVALS, Context.DETAIL),
+    (Context.EVALS, Context.RUNS, Context.LIST),
+    (Context.EVALS, Context.RUNS, Context.MATRIX, Context.MARKS, Context.LIST),
+    (Context.EVALS, Context.RUNS, Context.DETAIL),
 )
 """The contexts of every pane there is, nearest first; tests/console/test_keymap.py holds them against the views'.
 

@@ -37,6 +37,7 @@ UNDOABLE: Final = frozenset(
         "unassign_agent",
         "set_capability",
         "clear_capability",
+        "accept_measured",
         "extend_capabilities",
     }
 )

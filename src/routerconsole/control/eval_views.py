@@ -83,6 +83,8 @@ class EvalMeasured:
     k: int
     n: int
     evidence: str
+    at: float | None = None  # UTC epoch seconds
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +115,15 @@ class EvalHop:
 
 @dataclass(frozen=True, slots=True)
 class EvalCall:
-    """One call of a repeat: `asked` is the body sent, `frames` what came back as it came, `unkept` how many not kept.
+    """One call of a repeat: `asked` is the body sent, `prompt` its last message, `frames` what came back as it came.
 
-    `hops` is the way it took; `request` names it in the request log, `drill` says that it is in no log but its own.
+    `unkept` frames are not kept. `hops` is the way it took; `request` names it in the request log, a `drill`'s is in
+    no log but its own.
     """
 
     label: str
     asked: str
+    prompt: str = ""
     text: str = ""
     reasoning: str = ""
     tools: tuple[str, ...] = ()
@@ -173,6 +177,7 @@ class EvalRepeat:
     detail: str = ""
     checks: tuple[EvalCheck, ...] = ()
     votes: tuple[EvalVotes, ...] = ()
+    cached: str = ""  # the run whose answers these are
     calls: tuple[EvalCall, ...] = ()
 
 

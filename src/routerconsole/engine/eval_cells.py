@@ -59,6 +59,7 @@ def _repeat(cell: Cell, *, drill: bool) -> EvalRepeat:
             )
             for each in (sample.votes if sample is not None else ())
         ),
+        cached=cell.cached or "",
         calls=tuple(_call(reply, drill=drill) for reply in (sample.replies[-CALLS:] if sample is not None else ())),
     )
 
@@ -68,6 +69,7 @@ def _call(reply: Reply, *, drill: bool) -> EvalCall:
     return EvalCall(
         label=reply.label,
         asked=_cut(json.dumps(reply.request, ensure_ascii=False, default=dict)),
+        prompt=_cut(_prompt(reply)),
         text=_cut(reply.text or reply.refusal),
         reasoning=_cut(reply.reasoning),
         tools=tuple(_cut(f"{call.name}({call.arguments})") for call in reply.tool_calls),
@@ -85,6 +87,17 @@ def _call(reply: Reply, *, drill: bool) -> EvalCall:
         frames=reply.frames,
         unkept=reply.unkept,
     )
+
+
+def _prompt(reply: Reply) -> str:
+    """Return the text that was asked last, or what was embedded."""
+    messages = reply.request.get("messages", reply.request.get("input"))
+    last = messages[-1] if isinstance(messages, list) and messages else messages
+    content = last.get("content") if isinstance(last, dict) else last
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict)]
+        return "\n".join(str(part.get("text") or f"[{part.get('type')}]") for part in parts)
+    return content if isinstance(content, str) else ""
 
 
 def _cut(text: str) -> str:

@@ -76,6 +76,10 @@ class EvalReports:
                 "finding": each.finding.value,
                 "k": each.k,
                 "n": each.n,
+                "ci": list(each.interval),
+                "at": iso(each.at),
+                "run_id": each.run,
+                "fingerprint": each.fingerprint,
                 "evidence": each.evidence,
             }
             for each in await self._evals.offered(run_id)
@@ -87,7 +91,7 @@ class EvalReports:
         shown: dict[tuple[object, ...], EvalRun] = {}
         found = []
         for run in await self._evals.runs(SHOWN_RUNS):
-            stamp = (run.id, run.state, run.completed_at)
+            stamp = (run.id, run.state, run.completed_at, self._evals.regraded)
             view = self._ended.get(stamp)
             if view is None:
                 loaded = await self._evals.load(run.id)
@@ -164,7 +168,15 @@ def _brief(run: Run) -> Json:
 
 def _offered(each: Measured) -> EvalMeasured:
     return EvalMeasured(
-        each.provider, each.model, each.node, each.finding.value, each.k, each.n, evidence=each.evidence
+        each.provider,
+        each.model,
+        each.node,
+        each.finding.value,
+        each.k,
+        each.n,
+        evidence=each.evidence,
+        at=each.at,
+        fingerprint=each.fingerprint,
     )
 
 

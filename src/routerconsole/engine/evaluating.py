@@ -106,6 +106,8 @@ class Evaluations:
         self._columns = Columns(service)
         self._plans = EvalPlans(service, self._columns)
         self._lanes: Lanes | None = None
+        self.regraded = 0
+        """How many runs were graded again: what was made of their cells before is old."""
 
     # --- reading ---
 
@@ -190,6 +192,7 @@ class Evaluations:
         try:
             texts = [(_place(cell), cell_text(cell, self._service.loaded.scrub)) for cell in cells]
             await self._store.save_cells(run.id, texts)
+            self.regraded += 1
         except StorageUnavailable as exc:
             raise ControlError("storage_unavailable", f"The grades cannot be kept: {exc}.", status=503) from exc
         await self._finish(Live(run, {cell.key: cell for cell in cells}), run)

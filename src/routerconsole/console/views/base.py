@@ -49,6 +49,12 @@ class Host(Protocol):
     def send_all(self, proposals: Sequence[Proposal]) -> None:
         """Make several changes without asking."""
 
+    def marked_models(self) -> tuple[str, ...]:
+        """Return the models marked in other views, `provider/model`."""
+
+    def evaluate(self, models: Sequence[str], node: str | None = None) -> None:
+        """Open the form of an evaluation run of models, of the scenarios that measure a capability node."""
+
     def ask_text(self, prompt: Prompt) -> None:
         """Open a line to type into at the bottom."""
 

@@ -32,6 +32,7 @@ from routerconsole.domain.capability import Word
 
 from .base import ABREAST, Host, View
 from .capability_edits import CapabilityEdits
+from .evals_actions import accept_of
 from .panes import ListPane, TextPane
 
 if TYPE_CHECKING:
@@ -192,6 +193,12 @@ class CapabilitiesView(View):
                 self._filter_line()
             case "capability.requests":
                 self._requests()
+            case "capability.accept":
+                if (node := self.tree.current_key) is not None and (models := self._meant()):
+                    self.host.spawn(accept_of(self.host, [model.id for model in models], node))
+            case "capability.evaluate":
+                if models := self._meant():
+                    self.host.evaluate([model.id for model in models], self.tree.current_key)
             case _ if action_id.startswith("capability."):
                 self._edit(action_id)
             case _:

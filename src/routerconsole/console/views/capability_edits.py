@@ -72,7 +72,7 @@ class CapabilityEdits:
                 title, else_ = f"Forget what was learned to lack {leaf} of", f"no gap was learned of {leaf} here"
             case _:
                 new, commands, title = [], [], ""
-                else_ = f"nothing to accept: no evaluation has measured {leaf} yet"
+                else_ = f"{action_id} changes no value"
         if not new:
             self._host.tell(else_, ok=True)
         elif len(new) > MOST:

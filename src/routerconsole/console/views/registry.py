@@ -333,6 +333,8 @@ class RegistryView(View):
                     self.host.propose(doing.accept_proposal(waiting))
                 else:
                     self.host.tell(f"{doing.several(models)}: joins pools already", ok=True)
+            case "evaluate":
+                self.host.evaluate([model.id for model in models])
             case "assign":
                 self.host.pick(doing.assign_picker(self.host, models[0], self._agents()))
             case "unassign":

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .reward_views import RewardMean
+
 
 @dataclass(frozen=True, slots=True)
 class LayerView:
@@ -79,6 +81,8 @@ class ModelView:
     agents: tuple[str, ...] = ()
     note: str = ""
     header: Mapping[str, str | int | None] = field(default_factory=dict)
+    reward: RewardMean | None = None  # what judges said of its answers, None without a score
+    agent_rewards: tuple[RewardMean, ...] = ()  # of the agents sent to it that have scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,17 @@ class PoolMember:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolToolView:
+    """A pool as an MCP tool: every argument is text, and the prompt is `template` with `{argument}` filled in."""
+
+    name: str
+    args: tuple[str, ...]
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
 class PoolView:
-    """One pool; `pointer` is `provider/model` where the strategy has one."""
+    """One pool; `pointer` is `provider/model` where the strategy has one, `tool` how agents are offered it."""
 
     id: str
     description: str
@@ -115,6 +128,7 @@ class PoolView:
     pointer: str | None
     routable: int
     total: int
+    tool: PoolToolView | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ class Catalogue:
                     offers=self._service.discovery.measurements.offers(key),
                     pools=pools.get(key, ()),
                     agents=agents.get(key, ()),
+                    scores=self._service.scores,
                 )
             )
         return ModelPage(tuple(found), len(found), self._weights_dir)
@@ -108,6 +109,7 @@ class Catalogue:
             pools=[pool.id for pool in registry.pools.values() if key in pool.members],
             agents=_agents(registry).get(key, ()),
             header=await self._header(found),
+            scores=self._service.scores,
         )
 
     def node(self, name: str) -> str:

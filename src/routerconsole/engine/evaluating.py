@@ -149,6 +149,10 @@ class Evaluations:
         run, cells = found
         return measured(run, cells, self._nodes(run))
 
+    def accepted(self, each: Measured) -> bool:
+        """Whether a finding is in force already."""
+        return self._service.discovery.measurements.accepted(each)
+
     def _nodes(self, run: Run) -> dict[str, str]:
         """Return the capability node of each scenario that has one, as the tree now stands."""
         found = {}
@@ -195,7 +199,10 @@ class Evaluations:
             self.regraded += 1
         except StorageUnavailable as exc:
             raise ControlError("storage_unavailable", f"The grades cannot be kept: {exc}.", status=503) from exc
-        await self._finish(Live(run, {cell.key: cell for cell in cells}), run)
+        live = Live(run, {cell.key: cell for cell in cells})
+        if run.id in self._live:
+            self._live[run.id] = live
+        await self._finish(live, run)
 
     def stopped(self, command: CancelEval) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return before and after of stopping a run or a part of it; raise ControlError."""
@@ -314,6 +321,7 @@ class Evaluations:
             await self._store.save_run(run.id, run.started_at, run_text(run))
             report = report_of(run, live.cells.values())
             await asyncio.to_thread(write_reports, report, self.reports)
+            await self._service.rewards.keep_passes(report)
             passed = report.all_passed
         except (StorageUnavailable, OSError) as exc:
             log.warning("the end of run %s is not all on the disk: %s", run.id, exc)
@@ -336,7 +344,8 @@ class Evaluations:
                 key = ModelKey((target.provider or "").casefold(), target.model or "")
                 measurements.see(key, answered(sorted(cells, key=lambda cell: cell.at)[-1:]))
         measurements.take(found)
-        for accepting in acceptances(found) if command.apply else ():
+        new = [each for each in found if command.apply and not measurements.accepted(each)]
+        for accepting in acceptances(new):
             try:
                 await self._service.operator.do(accepting, actor=actor, dry_run=False, if_version=None)
             except ControlError as exc:

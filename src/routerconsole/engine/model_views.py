@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from routerconsole.domain.capability import Standing
     from routerconsole.domain.registry import Model, Provider
 
+    from .scores import Scores
+
 CACHED = 4096
 """Capability values kept made."""
 _FILES = frozenset({ModelFormat.GGUF, ModelFormat.SAFETENSORS, ModelFormat.HF})
@@ -134,6 +136,7 @@ def model_view(
     agents: Sequence[str],
     header: Mapping[str, str | int | None] = _NO_HEADER,
     offers: Mapping[str, Offer] = NO_OFFERS,
+    scores: Scores | None = None,
 ) -> ModelView:
     """Return everything known of a model."""
     return ModelView(
@@ -171,6 +174,8 @@ def model_view(
         agents=tuple(agents),
         note=note_of(model, provider),
         header=header,
+        reward=None if scores is None else scores.mean(model.key),
+        agent_rewards=() if scores is None else scores.of_agents(agents),
     )
 
 

@@ -23,10 +23,11 @@ from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.registry import ModelState, Role
 from routerconsole.routing.resolve import ResolvedKind, resolve
 from routerconsole.storage.errors import StorageUnavailable
-from routerconsole.storage.rewards import MOST_SCORES, PassRow, RewardStore, ScoreRow
+from routerconsole.storage.rewards import MOST_SCORES, RewardStore, ScoreRow
 
 from .clock import iso
 from .sampling import Sampler
+from .scores import passes_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from routerconsole.control.reward_commands import RewardCommand, ScoreOutput
     from routerconsole.control.reward_views import RewardQuery
     from routerconsole.domain.policy import RewardPolicy
+    from routerconsole.evals.report_types import RunReport
     from routerconsole.routing.resolution import Resolution
 
     from .judging import Judging
@@ -212,8 +214,9 @@ class Rewards:
             return False
         return True
 
-    async def keep_passes(self, rows: Sequence[PassRow]) -> None:
-        """Take over what a run passed; raise StorageUnavailable where it is known in memory only."""
+    async def keep_passes(self, report: RunReport) -> None:
+        """Take over what a run's models passed; raise StorageUnavailable where it is known in memory only."""
+        rows = passes_of(report, self._service.registry.tree)
         self.scores.passed(rows)
         if rows:
             await self._store.save_passes(rows, self._service.clock.wall())

@@ -11,11 +11,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from routerconsole.control.reward_views import RewardMean
+from routerconsole.domain.capability import UnknownCapability
 from routerconsole.domain.route import ModelKey
 from routerconsole.routing.order import Quality
+from routerconsole.storage.rewards import PassRow
 
 if TYPE_CHECKING:
-    from routerconsole.storage.rewards import PassRow
+    from routerconsole.domain.capability import CapabilityTree
+    from routerconsole.evals.report_types import RunReport
 
 WINDOW = 200
 """Newest scores that count in a mean: a model that was changed years ago is another one."""
@@ -44,10 +47,15 @@ class Scores:
             self._passes.setdefault(key, {})[row.scenario] = (row.node, row.passed)
         self._known.clear()
 
-    def mean(self, model: str) -> RewardMean | None:
+    def mean(self, key: ModelKey) -> RewardMean | None:
         """Return a model's mean, None without a score."""
-        kept = self._models.get(model)
-        return None if not kept else RewardMean(model, fmean(kept), len(kept))
+        name = f"{key.provider}/{key.model}"
+        kept = self._models.get(name)
+        return None if not kept else RewardMean(name, fmean(kept), len(kept))
+
+    def of_agents(self, names: Iterable[str]) -> tuple[RewardMean, ...]:
+        """Return the means of those agents that have scores."""
+        return tuple(RewardMean(name, fmean(kept), len(kept)) for name in names if (kept := self._agents.get(name)))
 
     def means(self) -> tuple[tuple[RewardMean, ...], tuple[RewardMean, ...]]:
         """Return the means of models and of agents, best first."""
@@ -77,6 +85,25 @@ class Scores:
             if (counted := [value for at, value in scenarios.values() if _within(at, node)])
         }
         return {key: Quality(rewards.get(key), passes.get(key)) for key in {*rewards, *passes}}
+
+
+def passes_of(report: RunReport, tree: CapabilityTree) -> tuple[PassRow, ...]:
+    """Return what each pinned model of a run passed of the scenarios that were graded; drills test the router."""
+    nodes = {ref.id: _node(ref.capability, tree) for ref in report.scenarios if ref.kind != "drill"}
+    return tuple(
+        PassRow(column.provider, column.model, square.scenario_id, nodes[square.scenario_id], square.pass_hat_k)
+        for column in report.targets
+        for square in column.scenarios
+        if column.provider and column.model and square.pass_hat_k is not None and square.scenario_id in nodes
+    )
+
+
+def _node(name: str | None, tree: CapabilityTree) -> str | None:
+    """Return the node a scenario measures; one that a configuration has no longer counts as none."""
+    try:
+        return None if name is None else tree.resolve(name)
+    except UnknownCapability:
+        return None
 
 
 def _within(node: str | None, wanted: str | None) -> bool:

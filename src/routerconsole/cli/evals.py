@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from routerconsole.cli.eval_inputs import key_of, scenario_files
 from routerconsole.cli.eval_matrix import report_lines, square_items
 from routerconsole.cli.exits import Exit, Stop, say
-from routerconsole.cli.output import Item, show_items, show_json
+from routerconsole.cli.output import Item, changes, show_items, show_json, text
 from routerconsole.cli.own_engine import with_engine
 from routerconsole.cli.registry import with_registry
 from routerconsole.cli.session import place, with_control
@@ -133,8 +133,10 @@ def accept(args: argparse.Namespace) -> int:
         if args.json:
             show_json({"accepted": [plain(receipt) for receipt in receipts]})
         else:
-            for receipt in receipts:
-                show_receipt(receipt, as_json=False)
+            for command, receipt in zip(commands, receipts, strict=True):
+                said = changes(receipt.before, receipt.after) or "nothing changes"
+                start = "dry run: " if args.dry_run else ""
+                print(f"{start}{text(receipt.target)} {text(command.node)} = {command.value}: {said}")
         return Exit.OK
 
     return with_registry(args, work, edit=not args.dry_run)
@@ -250,8 +252,8 @@ def _show(report: Mapping[str, Any], args: argparse.Namespace) -> None:
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         print("\n".join(report_lines(report, width)))
-    offered = [each for each in report.get("measured", ()) if each["finding"] != "flaky"]
-    if offered and not getattr(args, "apply", False):
+    offered = [each for each in report.get("measured", ()) if each["finding"] != "flaky" and not each["accepted"]]
+    if offered and report["state"] == "finished":
         count = f"{len(offered)} capability tag{'' if len(offered) == 1 else 's'}"
         say(f"{count} can be accepted: `eval accept {report['run_id']}` (--dry-run shows them)")
 

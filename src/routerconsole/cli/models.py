@@ -262,7 +262,7 @@ def _node_items(each: CapabilityValue) -> list[Item]:
         {
             **(head if number == 0 else dict.fromkeys(head)),
             "layer": layer.source,
-            "says": layer.value,
+            "says": f"{layer.value}, stale" if layer.stale else layer.value,
             "at": layer.at,
             "account": layer.account,
             "until": layer.expires_at,
@@ -270,4 +270,8 @@ def _node_items(each: CapabilityValue) -> list[Item]:
         }
         for number, layer in enumerate(each.layers)
     ]
+    if each.contradiction:  # a line of its own: it stands against all of the above
+        rest = dict.fromkeys(("says", "at", "account", "until"))
+        said = head if not layers else dict.fromkeys(head)
+        layers.append({**said, "layer": "!", **rest, "evidence": each.contradiction})
     return layers

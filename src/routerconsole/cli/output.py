@@ -42,13 +42,14 @@ def sentence(item: Item) -> str:
     return "; ".join(known) + "."
 
 
-def table(items: Sequence[Item], *, width: int | None) -> list[str]:
-    """Return aligned lines under a header, columns without any value left out.
+def table(items: Sequence[Item], *, width: int | None, named: bool = False) -> list[str]:
+    """Return aligned lines under a header, columns without any value left out; `named` heads keep their spelling.
 
     The widest columns give way until a line fits `width` cells.
     """
     keys = [key for key in items[0] if any(item[key] not in _UNKNOWN for item in items)]
-    rows = [[key.upper().replace("_", " ") for key in keys], *([text(item[key]) for key in keys] for item in items)]
+    heads = [text(key) if named else key.upper().replace("_", " ") for key in keys]
+    rows = [heads, *([text(item[key]) for key in keys] for item in items)]
     widths = [max(cells(row[column]) for row in rows) for column in range(len(keys))]
     if width is not None:
         while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > _MIN_CELL:

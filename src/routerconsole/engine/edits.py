@@ -36,6 +36,7 @@ from routerconsole.domain.registry import Model, ModelFormat, Registry
 from routerconsole.domain.route import ModelKey
 from routerconsole.routing.resolve import ResolvedKind, resolve
 
+from .measurements import EVIDENCE
 from .slots import Parts
 
 Worked = (
@@ -300,7 +301,7 @@ class Draft:
         rest = tuple(layer for layer in entry.capabilities.get(node, ()) if layer.source is not Source.MEASURED)
         at = self._at if command.measured_at is None else min(command.measured_at, self._at)
         told = merged(command.fingerprint[:_MOST_FACTS])  # taken apart and put together: its form is ours
-        layer = Layer(Source.MEASURED, Tri(command.value), at, command.evidence[:200], told)
+        layer = Layer(Source.MEASURED, Tri(command.value), at, command.evidence[:EVIDENCE], told)
         entry = replace(entry, capabilities={**entry.capabilities, node: (*rest, layer)})
         return Edit(f"{key.provider}/{key.model}", Parts({key: entry}), key, nodes=(node,))
 

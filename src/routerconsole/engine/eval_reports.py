@@ -81,6 +81,7 @@ class EvalReports:
                 "run_id": each.run,
                 "fingerprint": each.fingerprint,
                 "evidence": each.evidence,
+                "accepted": self._evals.accepted(each),
             }
             for each in await self._evals.offered(run_id)
         ]

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 600.0
 """How often it is looked whether a measurement has got too old."""
+EVIDENCE: Final = 200
+"""Characters of evidence a layer keeps."""
 REMEMBERED: Final = 5
 """Runs whose findings are looked up after a start."""
 
@@ -81,10 +83,14 @@ class Measurements:
             for node, offer in offers.items()
             if offer.at >= oldest
             and not differs(offer.fingerprint, now)
-            and not any(
-                layer.source is Source.MEASURED and (layer.at or 0.0) >= offer.at for layer in taken.get(node, ())
-            )
+            and not any(_covers(layer, offer.at, offer.evidence) for layer in taken.get(node, ()))
         }
+
+    def accepted(self, each: Measured) -> bool:
+        """Whether a finding, or a newer one of its model and node, is a layer already."""
+        entry = self.service.overlay.entries.get(ModelKey(each.provider.casefold(), each.model))
+        layers = () if entry is None else entry.capabilities.get(each.node, ())
+        return any(_covers(layer, each.at, each.evidence) for layer in layers)
 
     def take(self, findings: Iterable[Measured]) -> None:
         """Take in what a run found; a newer finding replaces an older one."""
@@ -123,3 +129,8 @@ class Measurements:
                 self.take(await self.service.evals.offered(run.id))
         except StorageUnavailable as exc:
             log.warning("what earlier runs found cannot be read: %s", exc)
+
+
+def _covers(layer: Layer, at: float, evidence: str) -> bool:
+    """Whether a layer is a finding, or is newer; times pass through milliseconds on their way."""
+    return layer.source is Source.MEASURED and ((layer.at or 0.0) > at or layer.evidence == evidence[:EVIDENCE])

@@ -56,7 +56,7 @@ def measured(run: Run, cells: Iterable[Cell], nodes: Mapping[str, str]) -> tuple
             found.setdefault((cell.key.target_id, node), []).append(cell)
     offered: list[Measured] = []
     for (name, node), kept in found.items():
-        finding = _finding(kept)
+        finding = finding_of(kept)
         if finding is None:
             continue
         k, n = sum(bool(cell.capable) for cell in kept), len(kept)
@@ -87,7 +87,9 @@ def answered(cells: Iterable[Cell]) -> str:
     return fingerprint({"system": [reply.fingerprint for sample in samples for reply in sample.replies]})
 
 
-def _finding(cells: Sequence[Cell]) -> Finding | None:
+def finding_of(cells: Sequence[Cell]) -> Finding | None:
+    """Return what the graded repeats of one column say of one capability, None where it is open; in repeats' order."""
+    cells = sorted(cells, key=lambda each: each.key.repeat)
     scenarios = dict.fromkeys(cell.key.scenario_id for cell in cells)
     said = {sprt([bool(cell.capable) for cell in cells if cell.key.scenario_id == name]) for name in scenarios}
     said -= {Probe.OPEN}

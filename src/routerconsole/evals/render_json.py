@@ -48,6 +48,10 @@ def _column(column: TargetReport) -> Json:
         "n": column.n,
         "ci": list(column.ci),
         "availability": number(column.availability),
+        "capabilities": [
+            {"capability": each.capability, "finding": each.finding or None, "k": each.k, "n": each.n, "ci": [*each.ci]}
+            for each in column.capabilities
+        ],
         "scenarios": [_square(square) for square in column.scenarios],
     }
 

@@ -8,7 +8,7 @@ from typing import Final
 from routerconsole.domain.visible import cells, visible
 
 from .render_json import iso
-from .render_text import TITLE
+from .render_text import TITLE, capability_rows
 from .report import separation_text
 from .report_types import RunReport, ScenarioReport, TargetReport
 from .types import Status
@@ -51,6 +51,11 @@ def html(report: RunReport) -> str:
         f"<p>Run {_text(report.run_id)}, {report.state}, started {iso(report.started_at)}</p>",
         svg(report),
     ]
+    words = capability_rows(report)
+    if words:
+        parts += ["<h2>Capabilities</h2><p>What was there, whatever else was wrong with the answer.</p><table>"]
+        parts += [_cells("th", ["capability", *(column.id for column in report.targets)])]
+        parts += [*(_cells("td", [word, *said]) for word, said in words.items()), "</table>"]
     for column in report.targets:
         parts += [f"<h2>{_text(column.id)}</h2>", _standing(column), "<table><tr>"]
         heads = ("scenario", "verdict", "k/n", "95 %", "latency ms", "TTFT ms", "USD", "expected", "actual")
@@ -60,6 +65,10 @@ def html(report: RunReport) -> str:
         parts += ["<h2>Columns compared</h2><ul>"]
         parts += [f"<li>{_text(separation_text(pair), 400)}</li>" for pair in report.pairs] + ["</ul>"]
     return "\n".join([*parts, "</body></html>"]) + "\n"
+
+
+def _cells(kind: str, texts: list[str]) -> str:
+    return f"<tr>{''.join(f'<{kind}>{_text(text)}</{kind}>' for text in texts)}</tr>"
 
 
 def _text(text: str, limit: int = 256) -> str:

@@ -38,12 +38,28 @@ def markdown(report: RunReport) -> str:
     for name in _rows(report):
         found = [squares.get((column.id, name)) for column in report.targets]
         lines.append(_row([markdown_cell(name), *("" if square is None else _square(square) for square in found)]))
+    words = capability_rows(report)
+    if words:
+        lines += ["", "## Capabilities", "", "What was there, whatever else was wrong with the answer.", ""]
+        lines += [_row(["capability", *names]), _row(["---"] * (len(names) + 1))]
+        lines += [_row([markdown_cell(word), *(markdown_cell(text) for text in said)]) for word, said in words.items()]
     for column in report.targets:
         lines += ["", *_column(column)]
     if report.pairs:
         lines += ["", "## Columns compared", ""]
         lines += [f"- {markdown_cell(separation_text(pair), 400)}" for pair in report.pairs]
     return "\n".join(lines) + "\n"
+
+
+def capability_rows(report: RunReport) -> dict[str, list[str]]:
+    """Return per capability what each column showed of it, `verified 3/3`; empty where it was not graded."""
+    words = dict.fromkeys(each.capability for column in report.targets for each in column.capabilities)
+    found: dict[str, list[str]] = {word: [] for word in words}
+    for column in report.targets:
+        said = {each.capability: f"{each.finding or 'open'} {each.k}/{each.n}" for each in column.capabilities}
+        for word, row in found.items():
+            row.append(said.get(word, ""))
+    return found
 
 
 def _rows(report: RunReport) -> list[str]:

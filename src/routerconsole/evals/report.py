@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from random import Random
 from typing import Final
 
-from .report_types import PairReport, RunReport, ScenarioReport, TargetReport
+from .measured import finding_of
+from .report_types import CapabilityReport, PairReport, RunReport, ScenarioReport, TargetReport
 from .statistics import ALPHA, Separation, holm, median, pass_at_k, pass_hat_k, separate, wilson
 from .types import Cell, Run, ScenarioRef, Status, Target
 
@@ -59,7 +60,17 @@ def _column(target: Target, scenarios: Sequence[ScenarioRef], cells: Sequence[Ce
         n=n,
         ci=wilson(k, n),
         availability=answered / len(asked) if asked else None,
+        capabilities=tuple(_capabilities(scenarios, cells)),
     )
+
+
+def _capabilities(scenarios: Sequence[ScenarioRef], cells: Sequence[Cell]) -> Iterator[CapabilityReport]:
+    words = {ref.id: ref.capability for ref in scenarios if ref.capability is not None}
+    for word in dict.fromkeys(words.values()):
+        graded = [cell for cell in cells if words.get(cell.key.scenario_id) == word and cell.capable is not None]
+        k, n = sum(bool(cell.capable) for cell in graded), len(graded)
+        if n:
+            yield CapabilityReport(word, finding_of(graded) or "", k, n, wilson(k, n))
 
 
 def square_of(ref: ScenarioRef, cells: Sequence[Cell]) -> ScenarioReport:

@@ -42,6 +42,20 @@ class ScenarioReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CapabilityReport:
+    """What a column's answers say of one capability: k of n had it, whatever else was wrong with them.
+
+    `finding` is verified, refuted or flaky, empty while it is open. Behind a pool it is the router that has it.
+    """
+
+    capability: str
+    finding: str
+    k: int
+    n: int
+    ci: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class TargetReport:
     """One column: `availability` is the share of repeats that were answered at all, None where nothing was asked."""
 
@@ -53,6 +67,7 @@ class TargetReport:
     n: int
     ci: tuple[float, float]
     availability: float | None
+    capabilities: tuple[CapabilityReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from routerconsole.control.commands import Receipt
+from routerconsole.control.eval_accept import accepting
 from routerconsole.control.eval_commands import CancelEval, RegradeEval, StartEval
 from routerconsole.control.eval_views import EvalCellDetail, ReportForm
 from routerconsole.control.wire import plain
@@ -72,6 +73,14 @@ class FormQuery(Query):
     form: ReportForm = "md"
 
 
+class AcceptBody(Body):
+    """Which findings to accept: of one `provider/model`, of one `node` (a tree path); nothing named is all."""
+
+    target: Name | None = None
+    node: Name | None = None
+    dry_run: bool = False
+
+
 class EvalRoutes:
     """The handlers over one engine."""
 
@@ -91,6 +100,7 @@ class EvalRoutes:
                 "GET", "evals/{run}/report", "A run's report as a file", self.report, FormQuery, Nothing, JsonObject
             ),
             post("evals/{run}/cancel", "Stop a run or a part of it", self.cancel, PartBody, Receipt, optional=True),
+            post("evals/{run}/accept", "Accept what was measured", self.accept, AcceptBody, JsonObject, optional=True),
             post("evals/{run}/regrade", "Grade answers again", self.regrade, Nothing, Receipt, optional=True),
         )
 
@@ -141,6 +151,17 @@ class EvalRoutes:
         """A run stopped, or a part of it; what is finished is kept."""
         command = CancelEval(call.path["run"], **call.body.model_dump())
         return Answer(plain(await self._control.do(command, actor=call.actor)))
+
+    async def accept(self, call: Call[NoQuery, AcceptBody]) -> Answer:
+        """What a run measured beyond doubt, taken over: of one model or node, or all of it."""
+        found = await self._control.eval_run(call.path["run"])
+        if found is None:
+            raise RequestRejected(ErrorCode.NOT_FOUND, f"Run {shown(call.path['run'])} not found.")
+        commands = accepting(found, target=call.body.target, capability=call.body.node)
+        receipts = [
+            await self._control.do(command, actor=call.actor, dry_run=call.body.dry_run) for command in commands
+        ]
+        return Answer({"accepted": [plain(receipt) for receipt in receipts]})
 
     async def regrade(self, call: AnyCall) -> Answer:
         """A run's answers graded again, without a call."""

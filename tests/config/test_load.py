@@ -225,7 +225,7 @@ def test_features_of_later_issues_are_notices_not_errors() -> None:
         "budget: {daily_usd: 3}\nmcp: {max_tokens: 5}\n"
     )
     loaded = good(text)
-    assert {notice.path for notice in loaded.notices} == {"pools.0.mcp", "budget", "mcp"}
+    assert {notice.path for notice in loaded.notices} == {"budget"}
     assert all("no effect yet" in notice.text for notice in loaded.notices)
 
 

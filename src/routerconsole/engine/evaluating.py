@@ -327,8 +327,8 @@ class Evaluations:
             log.warning("the end of run %s is not all on the disk: %s", run.id, exc)
         finally:
             live.run = run
-        data = {"run": run.id, "state": run.state.value, "cells": len(live.cells), "all_passed": passed}
-        self._service.bus.publish(Fact(EventType.EVAL_FINISHED, data))
+            data = {"run": run.id, "state": run.state.value, "cells": len(live.cells), "all_passed": passed}
+            self._service.bus.publish(Fact(EventType.EVAL_FINISHED, data))
 
     @property
     def reports(self) -> Path:

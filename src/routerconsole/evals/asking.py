@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 GRACE_S: Final = 5.0
 """How much longer than its own deadline a call may take before it is given up from outside."""
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""An answer longer than this is given up as a flood (faults.md E05); no scenario asks for so much."""
 FIRST_FRAMES: Final = 4
 LAST_FRAMES: Final = 2
 FRAME: Final = 300
@@ -80,6 +82,9 @@ async def ask(
                 async for batch in exchange.deltas():
                     for payload in batch:
                         seen.take(payload)
+                    if seen.flooded:
+                        error = CallError("flood", message=f"more than {MOST_BYTES} bytes of answer", typed=False)
+                        break
             finally:
                 exchange.close()
     except RouterError as exc:
@@ -132,12 +137,22 @@ class _Seen:
         self._done, self._utf8 = False, True
         self._first: list[bytes] = []
         self._last: deque[bytes] = deque(maxlen=LAST_FRAMES)
-        self._frames = 0
+        self._frames = self._bytes = 0
+
+    @property
+    def flooded(self) -> bool:
+        """Whether more came than any answer may be; nothing of it is kept but the first frames."""
+        return self._bytes > MOST_BYTES
 
     def take(self, payload: bytes) -> None:
         """Take a whole answer, or one event of a stream."""
         self._frames += 1
+        self._bytes += len(payload)
         (self._first if len(self._first) < FIRST_FRAMES else self._last).append(payload)
+        if self.flooded:
+            self._text, self._reasoning, self._refusal, self._data = [], [], [], None
+            self._calls.clear()
+            return
         if payload.strip() == _DONE:
             self._done = True
             return

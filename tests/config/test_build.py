@@ -61,6 +61,7 @@ def test_C0_06_the_default_model_is_the_flagged_else_the_first_else_none() -> No
         ("kind: anthropic, api_key: 'env:K'", {"K": "sk-ant-api03-x"}, None),
         ("kind: anthropic", {}, "ANTHROPIC_API_KEY"),
         ("kind: anthropic, api_key: 'env:K'", {"K": "sk-ant-oat01-x"}, "subscription"),
+        ("kind: ollama, headers: {Authorization: 'Bearer ${K}'}", {"K": "sk-ant-oat01-x"}, "subscription"),
         (OPEN, {}, None),
         ("kind: ollama", {}, None),
         ("kind: airllm", {}, "missing_extra: airllm"),

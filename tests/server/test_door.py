@@ -231,6 +231,42 @@ async def test_X33_without_a_token_only_health_is_told(bench: Bench) -> None:
         assert b"m1" not in told.body
 
 
+# --- the boundary: subscriptions, and clients of an API that is not emulated (product.md) ---
+SUBSCRIBED = "sk-ant-oat01-canary"
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages", STATUS])
+@pytest.mark.parametrize(
+    ("token", "more"), [(SUBSCRIBED, {}), (ADMIN_TOKEN, {"x-api-key": SUBSCRIBED}), (None, {"x-api-key": SUBSCRIBED})]
+)
+async def test_a_subscription_token_is_refused_at_the_door(
+    bench: Bench, path: str, token: str | None, more: dict[str, str]
+) -> None:
+    """Whatever else comes with it; the answer says what to use instead and does not repeat it."""
+    reply = await ask(bench.port, "POST", path, HELLO, token=token, headers=more)
+    assert (reply.status, reply.code) == (401, "unauthorized")
+    assert "sk-ant-oat…" in reply.message
+    assert "API key" in reply.message
+    assert b"canary" not in reply.body
+
+
+async def test_an_open_loopback_refuses_subscription_tokens_too() -> None:
+    """Where local programs are asked for nothing, this is still not let in."""
+    guard = Guard(Secret(CLIENT_TOKEN), Secret(ADMIN_TOKEN), loopback_open=True)
+    guard.check_token([], Access.CLIENT, peer="127.0.0.1")
+    with pytest.raises(RequestRejected):
+        guard.check_token([(b"authorization", f"Bearer {SUBSCRIBED}".encode())], Access.CLIENT, peer="127.0.0.1")
+
+
+async def test_C2_08_a_client_of_anthropics_api_is_told_why_it_does_not_work(bench: Bench) -> None:
+    """It shows its key another way than ours, and learns what is wrong instead of that a bearer token is missing."""
+    headers = {"x-api-key": "sk-ant-api03-x", "anthropic-version": "2023-06-01"}
+    reply = await ask(bench.port, "POST", "/v1/messages?beta=true", HELLO, token=None, headers=headers)
+    assert (reply.status, reply.code) == (404, "anthropic_ingress_not_supported")
+    assert all(words in reply.message for words in ("/v1/chat/completions", "API key", "routerconsole mcp"))
+    assert (await ask(bench.port, "POST", CHAT, HELLO, token=None, headers=headers)).status == 401
+
+
 # --- X15: what an upstream says ---
 @pytest.mark.parametrize("fault", [Fault.COOKIES, Fault.INJECTION, Fault.LONG_HEADER])
 @pytest.mark.parametrize("stream", [False, True])

@@ -24,7 +24,7 @@ from routerconsole.domain.policy import (
     RoutingPolicy,
     Timeouts,
 )
-from routerconsole.domain.pool import Pool, PoolFilter, SessionMode, Strategy
+from routerconsole.domain.pool import Pool, PoolFilter, PoolTool, SessionMode, Strategy
 from routerconsole.domain.profile import Profile, Requirements
 from routerconsole.domain.redact import Redactor
 from routerconsole.domain.registry import (
@@ -55,6 +55,7 @@ from .models import (
     Settings,
 )
 from .secrets import Resolved, expand, is_literal, resolve
+from .tools import TOOL_ARGUMENT, default_tool
 from .urls import DEFAULT_URLS, check_proxy, host_of, normalise_base_url
 
 LOCAL_FIRST_TOKEN = 180.0
@@ -350,7 +351,17 @@ def _pool(pool: PoolSettings, tree: CapabilityTree) -> Pool:
         ),
         session_mode=SessionMode(pool.session_mode),
         capability_policy=CapabilityPolicy(pool.capability_policy) if pool.capability_policy else None,
+        tool=_tool(pool),
     )
+
+
+def _tool(pool: PoolSettings) -> PoolTool | None:
+    """Return the pool as a tool; without a template the arguments follow each other, each under its name."""
+    if not pool.mcp.expose:
+        return None
+    args = tuple(pool.mcp.args) or (TOOL_ARGUMENT,)
+    plain = f"{{{args[0]}}}" if len(args) == 1 else "\n\n".join(f"{name}:\n{{{name}}}" for name in args)
+    return PoolTool(pool.mcp.tool or default_tool(pool.id), args, pool.mcp.template or plain)
 
 
 def _profile(profile: ProfileSettings, providers: Sequence[Provider]) -> Profile:

@@ -17,13 +17,14 @@ from .fields import MAX_EXTENSIONS, RESERVED, parse_duration
 from .problems import SHOWN, Loc, Problem, Severity, dotted
 from .references import mappings, texts
 from .secrets import is_literal, names_in, subscription_token, syntax_error
+from .tools import doubtful_tools, wrong_tools
 from .urls import check_proxy, normalise_base_url
 from .yaml_loader import Document, Value
 
 _SEGMENT = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _WILDCARDS = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104 - recognised in order to be refused
 _NEEDS_PATH = frozenset({"gguf", "safetensors"})
+_SUBSCRIBED = "holds a subscription token (sk-ant-oat…), which is refused: use an API key"
 _NO_ALIAS = frozenset({AUTO_POOL, "free", "local", *(tier.value for tier in Tier), *RESERVED})
 """A word of one's own becomes a pool and `router/<word>`: these stand for something else there."""
 
@@ -83,6 +84,10 @@ class _Checks:
             self._provider(("providers", index), provider)
         for index, pool in mappings(self._data.get("pools")):
             self._pool(("pools", index), pool)
+        for loc, wrong in wrong_tools(self._data.get("pools")):
+            self._say(loc, wrong)
+        for loc, doubtful in doubtful_tools(self._data.get("pools")):
+            self._warn(loc, doubtful)
         self._one_default(("profiles",), self._data.get("profiles"))
         votes = section(self._data, "reward").get("votes", 1)
         if isinstance(votes, int) and votes % 2 == 0:
@@ -231,7 +236,7 @@ class _Checks:
             self._say(loc, wrong)
         elif is_literal(raw):
             if subscription_token(raw):
-                self._say(loc, "is a subscription token (sk-ant-oat…), which is refused: use an API key")
+                self._say(loc, _SUBSCRIBED)
             elif raw and raw.lower() not in PLACEHOLDERS:
                 self._warn(loc, "the key stands here in plain text (move it to the environment and write env:NAME)")
 
@@ -239,6 +244,8 @@ class _Checks:
         for name, value in section(provider, "headers").items():
             if isinstance(value, str) and (wrong := syntax_error(value)):
                 self._say((*loc, "headers", name), wrong)
+            elif isinstance(value, str) and subscription_token(value):
+                self._say((*loc, "headers", name), _SUBSCRIBED)
             elif (
                 isinstance(value, str) and is_literal(value) and any(not (c.isprintable() or c == "\t") for c in value)
             ):
@@ -283,22 +290,6 @@ class _Checks:
             for index, name in texts(section(pool, "filter").get(key)):
                 if name != "*" and name.lower() not in self._providers:
                     self._say((*loc, "filter", key, index), f"no provider is named {name[:60]!r}")
-        self._tool((*loc, "mcp"), section(pool, "mcp"))
-
-    def _tool(self, loc: Loc, tool: Mapping[str, Value]) -> None:
-        args = [name for _, name in texts(tool.get("args"))]
-        first: dict[str, int] = {}
-        for index, name in enumerate(args):
-            if first.setdefault(name, index) != index:
-                self._say((*loc, "args", index), f"{name[:60]!r} is listed twice (keep one)")
-        template = tool.get("template")
-        if not isinstance(template, str):
-            return
-        for name in dict.fromkeys(_PLACEHOLDER.findall(template)):
-            if name not in first:
-                self._say(
-                    (*loc, "template"), f"uses {{{name[:60]}}}, which is not in args ({', '.join(args[:20]) or 'none'})"
-                )
 
 
 def unset_variables(raw: str, env: Mapping[str, str]) -> tuple[str, ...]:

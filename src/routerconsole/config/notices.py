@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from .checks import section
 from .problems import Loc, Notice, dotted
-from .references import mappings
 from .yaml_loader import Document, Value
 
 _LATER = "has no effect yet in this version (it is checked and kept)"
 _FPS = 10
-_SECTIONS = ("budget", "mcp")
+_SECTIONS = ("budget",)
 
 
 def notices(document: Document, data: Mapping[str, Value]) -> tuple[Notice, ...]:
@@ -24,8 +23,5 @@ def _idle(data: Mapping[str, Value]) -> Iterator[tuple[Loc, str]]:
     for name in _SECTIONS:
         if data.get(name):
             yield (name,), _LATER
-    for index, pool in mappings(data.get("pools")):
-        if section(pool, "mcp"):
-            yield ("pools", index, "mcp"), _LATER
     if section(data, "console").get("max_fps", _FPS) != _FPS:
         yield ("console", "max_fps"), "has no effect yet in this version: the console draws four times a second"

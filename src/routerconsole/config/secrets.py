@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from routerconsole.domain.secret import Secret
+from routerconsole.domain.secret import SUBSCRIPTION, Secret
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _ENV = re.compile(rf"env:({_NAME})", re.ASCII)
@@ -20,7 +20,6 @@ _SLOT_BODY = re.compile(rf"({_NAME})(?::-(.*))?", re.ASCII | re.DOTALL)
 MAX_SECRET_BYTES = 65_536
 # container runtimes mount secrets there world-readable inside the container
 _MOUNTED = ("/run/secrets/", "/var/run/secrets/")
-_SUBSCRIPTION = "sk-ant-oat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +100,10 @@ def resolve(raw: str, env: Mapping[str, str], *, is_key: bool = True) -> Resolve
     """Return the value of a secret-bearing field; `is_key` applies the rules for API keys."""
     try:
         value, origin = _fetch(raw, env)
+        if subscription_token(value):
+            raise _Unresolved(
+                f"config_error: {origin} is a subscription token (sk-ant-oat…), which is refused: use an API key"
+            )
         if is_key:
             _check_key(value, origin)
         elif any(not (char.isprintable() or char == "\t") for char in value):
@@ -140,15 +143,11 @@ def _check_key(value: str, origin: str) -> None:
         raise _Unresolved(f"config_error: {origin} holds characters that no API key has")
     if any(quote in value for quote in "\"'`"):
         raise _Unresolved(f"config_error: {origin} holds quotation marks (set it again without them)")
-    if value.startswith(_SUBSCRIPTION):
-        raise _Unresolved(
-            f"config_error: {origin} is a subscription token (sk-ant-oat…), which is refused: use an API key"
-        )
 
 
-def subscription_token(raw: str) -> bool:
-    """Whether a literal value is an Anthropic subscription token."""
-    return raw.strip().startswith(_SUBSCRIPTION)
+def subscription_token(value: str) -> bool:
+    """Whether a value is or holds (`Bearer …`) an Anthropic subscription token."""
+    return SUBSCRIPTION in value
 
 
 def _from_file(path: str, env: Mapping[str, str]) -> str:

@@ -57,6 +57,8 @@ class Actor(StrEnum):
 
 ACTOR_HEADER = "x-router-actor"
 """How a face of our own says which it is; read only beside the admin token."""
+ORIGIN_HEADER = "x-router-origin"
+"""How the MCP server says that a chat is a tool call; only `mcp` is taken."""
 
 
 @dataclass(frozen=True, slots=True)

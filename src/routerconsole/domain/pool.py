@@ -66,6 +66,15 @@ class PoolFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolTool:
+    """A pool as a tool of agents: its name, its arguments (all text), and the prompt with `{argument}` places."""
+
+    name: str
+    args: tuple[str, ...]
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """A group of models. `listed` and `node` say who belongs, `members` who does now, in listed order."""
 
@@ -79,6 +88,7 @@ class Pool:
     session_mode: SessionMode = SessionMode.FALLBACK
     automatic: bool = False
     capability_policy: CapabilityPolicy | None = None
+    tool: PoolTool | None = None
 
 
 def price_tier(model: Model, provider: Provider) -> PriceTier:

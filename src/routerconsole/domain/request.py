@@ -44,6 +44,7 @@ class Hints:
     no_fallback: bool = False
     early_headers: bool = False
     trace: bool = False
+    origin: Origin = Origin.HTTP
 
 
 NO_HINTS = Hints()
@@ -81,7 +82,10 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a request needs of a route. `estimate_tokens` is prompt plus output cap; `required` are strict nodes."""
+    """What a request needs of a route. `estimate_tokens` is prompt plus output cap; `required` are strict nodes.
+
+    `output_tokens` is that cap, 0 where none is named, of each of `choices` answers.
+    """
 
     endpoint: Endpoint
     needed: tuple[Word, ...] = ()
@@ -92,3 +96,5 @@ class Needs:
     size: int = 0
     required: tuple[str, ...] = ()
     tags: tuple[str, ...] = field(default=())
+    output_tokens: int = 0
+    choices: int = 1

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import NoReturn, Self
 
 MASK = "[secret]"
+SUBSCRIPTION = "sk-ant-oat"
+"""What an Anthropic subscription token begins with; it is no API key and is refused everywhere (product.md)."""
 
 
 class Secret:

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from routerconsole.control.registry_views import PoolMember, PoolView
+from routerconsole.control.registry_views import PoolMember, PoolToolView, PoolView
 from routerconsole.domain.pool import Pool, Strategy
 from routerconsole.domain.registry import NO_LIMITS
 from routerconsole.domain.request import Endpoint, Needs
@@ -108,6 +108,7 @@ async def _view(
         pointer=shown(pointer),
         routable=sum(member.admissible for member in members),
         total=len(members),
+        tool=None if pool.tool is None else PoolToolView(pool.tool.name, pool.tool.args, pool.tool.template),
     )
 
 

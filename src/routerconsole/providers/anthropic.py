@@ -17,7 +17,7 @@ from routerconsole.domain.capability import Word
 from routerconsole.domain.listing import ListedModel
 from routerconsole.domain.registry import Model, Provider
 from routerconsole.domain.request import ChatRequest, Endpoint
-from routerconsole.domain.secret import Secret
+from routerconsole.domain.secret import SUBSCRIPTION, Secret
 from routerconsole.providers import listing, shapes
 from routerconsole.providers.anthropic_answer import AnthropicStream, whole
 from routerconsole.providers.dialect import Detail, Framing, Page, Reply, StreamDecoder, Unsupported, WireRequest
@@ -29,7 +29,6 @@ _VERSION: Final = ("anthropic-version", "2023-06-01")
 _DEFAULT_MAX_TOKENS: Final = 4096  # the API demands a figure; used where neither client nor registry gives one
 _BUDGETS: Final = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768, "max": 32768}
 _LEAST_BUDGET: Final = 1024  # the API's own minimum
-_SUBSCRIPTION: Final = "sk-ant-oat"
 _CAPABILITIES: Final = {"image_input": Word.VISION, "thinking": Word.REASONING}
 """What a listing says of a model; structured output is made with a tool here, so what it says of that is no matter."""
 _OPEN_SCHEMA: Final[Json] = {"type": "object", "additionalProperties": True}
@@ -108,7 +107,7 @@ def _listed(id_: str, entry: listing.Object) -> ListedModel:
 
 def credential_problem(key: Secret | None) -> str | None:
     """Return why a key cannot be used: subscription tokens are not API keys (product.md)."""
-    if key is not None and key.reveal().startswith(_SUBSCRIPTION):
+    if key is not None and SUBSCRIPTION in key.reveal():
         return "subscription tokens (sk-ant-oat…) are not supported: use an API key"
     return None
 

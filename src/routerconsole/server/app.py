@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 from routerconsole.domain.errors import ErrorCode, RequestRejected, RouterError
 
 from .errors import dumps, trace_headers
-from .guard import Access, Guard
+from .guard import Access, Guard, check_subscription, speaks_anthropic
 from .openai import ENDPOINTS, OpenAIFace, Receive, Scope, Send, send_error
 
 if TYPE_CHECKING:
@@ -75,11 +75,15 @@ class App:
             self._guard.check_token(headers, Access.CLIENT, peer=peer)
             await self._models(send, path[len(MODELS) :])
         elif path == MESSAGES or path.startswith(MESSAGES + b"/"):  # 5
-            self._guard.check_token(headers, Access.CLIENT, peer=peer)
+            check_subscription(headers)
+            if not speaks_anthropic(headers):  # such a client is told what is wrong with it before its token is
+                self._guard.check_token(headers, Access.CLIENT, peer=peer)
             raise RequestRejected(
                 ErrorCode.ANTHROPIC_INGRESS_NOT_SUPPORTED,
-                "RouterConsole speaks the OpenAI API only: POST /v1/chat/completions. "
-                "Anthropic models are reached through it as upstreams, with an API key.",
+                "Anthropic's Messages API is not emulated here: RouterConsole speaks the OpenAI API, "
+                "POST /v1/chat/completions. Anthropic's models are reached through it as upstreams, with an API key "
+                "(kind: anthropic); Anthropic's own programs reach models of this router as MCP tools "
+                "(`routerconsole mcp`).",
             )
         elif path.startswith(API):  # 6
             access = Access.CLIENT if path in CLIENT_PATHS else Access.ADMIN

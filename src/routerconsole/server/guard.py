@@ -9,13 +9,18 @@ from enum import StrEnum
 from functools import lru_cache
 
 from routerconsole.domain.errors import ErrorCode, RequestRejected
-from routerconsole.domain.secret import Secret
+from routerconsole.domain.secret import SUBSCRIPTION, Secret
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 MAX_TOKEN = 512
 """Characters of a bearer token we would ever issue or accept."""
+
+
+_SUBSCRIPTION = SUBSCRIPTION.encode()
+_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
+_OF_ANTHROPIC = frozenset({b"x-api-key", b"anthropic-version", b"anthropic-beta"})
 
 
 class Access(StrEnum):
@@ -57,6 +62,7 @@ class Guard:
         """Raise RequestRejected unless the bearer token allows this access; the admin token allows all."""
         if access is Access.OPEN:
             return
+        check_subscription(headers)
         if access is Access.CLIENT and self.loopback_open and peer in ("127.0.0.1", "::1"):
             return
         given = _bearer(headers)
@@ -77,6 +83,22 @@ class Guard:
     def _own_origin(self, value: bytes) -> bool:
         scheme, found, rest = value.partition(b"://")
         return bool(found) and scheme in (b"http", b"https") and _host_name(rest) in self.hosts
+
+
+def check_subscription(headers: Headers) -> None:
+    """Raise RequestRejected for a client that comes with an Anthropic subscription token, whatever else it has."""
+    for name, value in headers:
+        if _SUBSCRIPTION in value and name in _CREDENTIALS:
+            raise RequestRejected(
+                ErrorCode.UNAUTHORIZED,
+                "Anthropic subscription tokens (sk-ant-oat…) are refused here: they belong to Anthropic's own "
+                "programs. Use this router's token; Anthropic's models are reached as upstreams, with an API key.",
+            )
+
+
+def speaks_anthropic(headers: Headers) -> bool:
+    """Whether a request comes from a client of Anthropic's API, which shows no bearer token of ours."""
+    return any(name in _OF_ANTHROPIC for name, _ in headers)
 
 
 @lru_cache(64)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from routerconsole.control.port import ORIGIN_HEADER
 from routerconsole.domain.errors import ErrorCode, RequestRejected
-from routerconsole.domain.request import NO_HINTS, Hints, deciding_hints
+from routerconsole.domain.request import NO_HINTS, Hints, Origin, deciding_hints
 
 from .errors import Headers
 
@@ -44,6 +45,7 @@ def hints_of(headers: Headers) -> Parsed:
         no_fallback=_flag(found.get("x-router-no-fallback")),
         early_headers=_flag(found.get("x-router-early-headers")),
         trace=_flag(found.get("x-router-trace")),
+        origin=Origin.MCP if found.get(ORIGIN_HEADER) == Origin.MCP else Origin.HTTP,
     )
     retry = found.get("x-stainless-retry-count", "")
     return hints, tuple(forward), int(retry) if retry.isascii() and retry.isdigit() and len(retry) < 4 else 0

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from routerconsole.domain.errors import ErrorCode, RequestRejected, RouterError, RoutingFailed, StreamIncomplete
-from routerconsole.domain.request import ChatRequest, Endpoint, Origin
+from routerconsole.domain.request import ChatRequest, Endpoint
+from routerconsole.domain.trace import chain_text
 
 from .errors import (
     Headers,
@@ -149,7 +150,7 @@ def chat_request(request_id: str, endpoint: Endpoint, raw: bytes, headers: Heade
         model=model,
         stream=bool(stream),
         hints=hints,
-        origin=Origin.HTTP,
+        origin=hints.origin,
         forward=forward,
         client_retry=retry,
     )
@@ -274,6 +275,7 @@ def _told(trace: Trace) -> dict[str, Any]:
         "provider": route.provider if route else None,
         "model": route.model if route else None,
         "resolved": {"kind": trace.resolved_kind, "id": trace.resolved, "because": trace.because},
+        "chain": chain_text(trace),
         "attempts": attempts_of(trace),
         "skipped": skipped_of(trace),
         "candidates": [

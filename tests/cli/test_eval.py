@@ -139,7 +139,7 @@ def test_ctrl_c_stops_the_run_and_resume_goes_on_with_it(user: Cli) -> None:
     assert (again.code, square["k"], square["n"], square["counts"]) == (0, 9, 9, {"pass": 9})
 
 
-def test_finished_cells_are_there_after_kill_9_and_the_run_goes_on(config: Path, tmp_path: Path) -> None:
+def test_E06_finished_cells_are_there_after_kill_9_and_the_run_goes_on(config: Path, tmp_path: Path) -> None:
     """What was told of a run is on the disk; resumed with an engine of its own it asks only what is missing."""
     cli = Cli(tmp_path, config)
     with cli.started("serve", ready="routerconsole listening on ") as (process, _):

@@ -167,7 +167,7 @@ BAD: dict[str, list[tuple[str, Says]]] = {
 DRILLS = tuple(name for name in shipped().ids if name.startswith("drill-"))
 HOSTILE = "\x1b[31mEVIL\x1b[0m | `x` \u202egnp.exe\n# head\x9b2J <script>alert(1)</script> ]]> \x00"
 ODD: dict[str, tuple[str, Says]] = {
-    "flood": ("fail(not_ready)", says("ab " * 3_500_000)),
+    "flood": ("error(flood)", says("ab " * 3_500_000)),
     "terminal": ("fail(not_ready)", says(HOSTILE)),
     "pi|pe`tick": ("fail(not_ready)", says(HOSTILE[::-1])),
     "latin": ("error(bad_200)", lambda body: whole(b'{"choices": [{"message": {"content": "h\xf6her"}}]}')),
@@ -266,8 +266,8 @@ async def test_C4_31_a_blind_model_that_always_says_red_is_refuted(tried: Tried)
 
 
 @pytest.mark.parametrize("name", list(ODD))
-async def test_E05_what_is_no_answer_is_no_wrong_answer_and_a_flood_is_graded(tried: Tried, name: str) -> None:
-    """Limits, lost bytes, cut and declined answers have their own words; only graded cells are in k/n."""
+async def test_E05_what_is_no_answer_is_no_wrong_answer(tried: Tried, name: str) -> None:
+    """Limits, lost bytes, a flood, cut and declined answers have their own words; only graded cells are in k/n."""
     assert tried.verdicts["odd", name] == ODD[name][0]
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from routerconsole.domain.visible import cells, visible
 
 from .render_json import iso
-from .render_text import TITLE, capability_rows
+from .render_text import TITLE, capability_rows, interval, outcome
 from .report import separation_text
 from .report_types import RunReport, ScenarioReport, TargetReport
 from .types import Status
@@ -37,7 +37,12 @@ _STYLE: Final = (
     "table{border-collapse:collapse;margin:1rem 0}th,td{border:1px solid #ccc;padding:.3rem .6rem;text-align:left;"
     "vertical-align:top}th{background:#f4f4f4}td.v{font-weight:600}pre{margin:0;white-space:pre-wrap;max-width:40rem}"
 )
+_GREY: Final = "#5f6368"
+_FOUND: Final = {"verified": "#1b7f3b", "refuted": "#b3261e", "flaky": "#8a6d00"}
 _ROW: Final = 24
+_GAP: Final = 10
+_HEAD: Final = 40
+"""Characters of a target's name above its column."""
 _CHAR: Final = 7.3
 _COLUMN: Final = 130
 
@@ -77,15 +82,14 @@ def _text(text: str, limit: int = 256) -> str:
 
 def _standing(column: TargetReport) -> str:
     served = "–" if column.availability is None else f"{column.availability:.0%}"
-    low, high = column.ci
-    return f"<p>{column.k} of {column.n} passed (95 % {low:.2f}–{high:.2f}), availability {served}</p>"
+    return f"<p>{column.k} of {column.n} passed (95 % {interval(column.n, column.ci)}), availability {served}</p>"
 
 
 def _line(square: ScenarioReport) -> str:
     cost = "–" if square.cost_usd is None else f"{square.cost_usd:.6f}"
     numbers = ["–" if value is None else f"{value:.0f}" for value in (square.latency_ms, square.ttft_ms)]
-    plain = [f"{square.k}/{square.n}", f"{square.ci[0]:.2f}–{square.ci[1]:.2f}", *numbers, cost]
-    told = [square.expected, square.actual or square.error]
+    plain = [f"{square.k}/{square.n}", interval(square.n, square.ci), *numbers, cost]
+    told = [square.expected, outcome(square)]
     return "".join(
         [
             f"<tr><td>{_text(square.scenario_id)}</td>",
@@ -98,34 +102,44 @@ def _line(square: ScenarioReport) -> str:
 
 
 def svg(report: RunReport) -> str:
-    """Return the matrix: a row per scenario, a column per target, each square with its mark and k/n."""
-    rows = list(
-        dict.fromkeys(
-            [*(ref.id for ref in report.scenarios), *(s.scenario_id for c in report.targets for s in c.scenarios)]
-        )
-    )
-    left = max((cells(visible(row)) for row in rows), default=8) * _CHAR + 24
-    width, height = left + _COLUMN * len(report.targets) + 8, _ROW * (len(rows) + 1) + 8
+    """Return the matrix: a row per scenario and below them per capability, a column per target, each with k/n."""
+    known = (ref.id for ref in report.scenarios)
+    rows = list(dict.fromkeys([*known, *(s.scenario_id for c in report.targets for s in c.scenarios)]))
+    words = list(capability_rows(report))
+    left = max((cells(visible(row)) for row in (*rows, *words)), default=8) * _CHAR + 24
+    heads = [visible(column.id, _HEAD) for column in report.targets]
+    wide = max(_COLUMN, *(cells(head) * _CHAR + 16 for head in heads)) if heads else _COLUMN
+    below = _ROW * (len(rows) + 1) + _GAP
+    width, height = left + wide * len(heads) + 8, below + _ROW * len(words) + 8
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height}" '
         f'viewBox="0 0 {width:.0f} {height}" font-family="monospace" font-size="12" role="img" '
         f'aria-label="{TITLE}"><rect width="100%" height="100%" fill="#ffffff"/>'
     ]
-    for y, row in enumerate(rows, start=1):
-        parts.append(f'<text x="8" y="{_ROW * y + 16}" fill="#1f1f1f">{_text(row)}</text>')
+    places = {row: _ROW * y for y, row in enumerate(rows, start=1)}
+    abilities = {word: below + _ROW * y for y, word in enumerate(words)}
+    parts += [f'<text x="8" y="{y + 16}" fill="#1f1f1f">{_text(row)}</text>' for row, y in places.items()]
+    parts += [
+        f'<text x="8" y="{y + 16}" fill="#1f1f1f" font-style="italic">{_text(word)}</text>'
+        for word, y in abilities.items()
+    ]
     for x, column in enumerate(report.targets):
-        at = left + _COLUMN * x
-        parts.append(f'<text x="{at:.0f}" y="16" fill="#1f1f1f">{_text(column.id, 17)}</text>')
-        squares = {square.scenario_id: square for square in column.scenarios}
-        parts += [_tile(squares[row], at, _ROW * y) for y, row in enumerate(rows, start=1) if row in squares]
+        at = left + wide * x
+        parts.append(f'<text x="{at:.0f}" y="16" fill="#1f1f1f">{escape(heads[x])}</text>')
+        for square in column.scenarios:
+            said = f"{square.k}/{square.n}" if square.n else str(square.status)
+            mark = f"{_GLYPH.get(square.status, '·')} {said}"
+            y = places[square.scenario_id]
+            parts.append(_tile((at, y, wide), _FILL[square.status], mark, square.summary))
+        for each in column.capabilities:
+            finding, said = each.finding or "open", f"{each.finding or 'open'} {each.k}/{each.n}"
+            parts.append(_tile((at, abilities[each.capability], wide), _FOUND.get(finding, _GREY), said, said))
     return "\n".join([*parts, "</svg>"])
 
 
-def _tile(square: ScenarioReport, x: float, y: int) -> str:
-    said = f"{square.k}/{square.n}" if square.n else str(square.status)
-    mark = f"{_GLYPH.get(square.status, '·')} {said}"
-    fill = _FILL[square.status]
+def _tile(place: tuple[float, int, float], fill: str, mark: str, title: str) -> str:
+    x, y, wide = place
     return (
-        f'<rect x="{x:.0f}" y="{y + 1}" width="{_COLUMN - 8}" height="{_ROW - 3}" rx="3" fill="{fill}"/>'
-        f'<text x="{x + 6:.0f}" y="{y + 16}" fill="#ffffff">{_text(mark)}<title>{_text(square.summary)}</title></text>'
+        f'<rect x="{x:.0f}" y="{y + 1}" width="{wide - 8:.0f}" height="{_ROW - 3}" rx="3" fill="{fill}"/>'
+        f'<text x="{x + 6:.0f}" y="{y + 16}" fill="#ffffff">{_text(mark)}<title>{_text(title)}</title></text>'
     )

@@ -62,6 +62,18 @@ def capability_rows(report: RunReport) -> dict[str, list[str]]:
     return found
 
 
+def interval(n: int, ci: tuple[float, float]) -> str:
+    """Return an interval, a dash where nothing was graded: of nothing, nothing is known."""
+    return f"{ci[0]:.2f}–{ci[1]:.2f}" if n else "–"
+
+
+def outcome(square: ScenarioReport) -> str:
+    """Return what stands against a square: the wrong answer, or why there is none."""
+    if square.status is Status.FAIL:
+        return square.actual or "(empty)"
+    return square.error or square.actual
+
+
 def _rows(report: RunReport) -> list[str]:
     seen = [ref.id for ref in report.scenarios]
     return list(dict.fromkeys([*seen, *(s.scenario_id for c in report.targets for s in c.scenarios)]))
@@ -76,9 +88,8 @@ def _square(square: ScenarioReport) -> str:
 
 
 def _column(column: TargetReport) -> list[str]:
-    low, high = column.ci
     served = "–" if column.availability is None else f"{column.availability:.0%}"
-    head = f"{column.k} of {column.n} passed (95 % {low:.2f}–{high:.2f}), availability {served}."
+    head = f"{column.k} of {column.n} passed (95 % {interval(column.n, column.ci)}), availability {served}."
     rows = ["scenario", "verdict", "k/n", "95 %", "latency ms", "TTFT ms", "tokens in/out", "USD", "expected", "actual"]
     lines = [f"## {markdown_cell(column.id)}", "", head, "", _row(rows), _row(["---"] * len(rows))]
     for square in column.scenarios:
@@ -88,13 +99,13 @@ def _column(column: TargetReport) -> list[str]:
                     markdown_cell(square.scenario_id),
                     markdown_cell("; ".join([square.summary, *(f"{k}: {v}" for k, v in square.metrics.items())])),
                     f"{square.k}/{square.n}",
-                    f"{square.ci[0]:.2f}–{square.ci[1]:.2f}",
+                    interval(square.n, square.ci),
                     _number(square.latency_ms),
                     _number(square.ttft_ms),
                     f"{_number(square.input_tokens)}/{_number(square.output_tokens)}",
                     "–" if square.cost_usd is None else f"{square.cost_usd:.6f}",
                     markdown_cell(square.expected),
-                    markdown_cell(square.actual or square.error),
+                    markdown_cell(outcome(square)),
                 ]
             )
         )
@@ -143,7 +154,7 @@ def _case(column: TargetReport, square: ScenarioReport) -> str:
     if square.status in (Status.SKIPPED, Status.UNSUPPORTED):
         return f"{head}><skipped message={_attribute(square.summary)}/></testcase>"
     word = "failure" if square.status is Status.FAIL else "error"
-    body = escape(visible(f"expected: {square.expected}; actual: {square.actual or square.error}", 1000))
+    body = escape(visible(f"expected: {square.expected}; actual: {outcome(square)}", 1000))
     kind = _attribute(str(square.status))
     return f"{head}><{word} type={kind} message={_attribute(square.summary)}>{body}</{word}></testcase>"
 

@@ -181,12 +181,20 @@ def _facts(model: ModelView, weights_dir: str | None) -> list[tuple[str, str]]:
         ("tags", _spaced(model.tags)),
         ("pools", _spaced(model.pools)),
         ("agents", _spaced(model.agents)),
+        ("rewards", _rewards(model)),
         ("delivery", _spaced(model.delivery)),
         ("features", _spaced(model.features) if model.features else ""),
         ("limits to", _spaced(model.constraints) if model.constraints else ""),
         ("from", _origin(model)),
     ]
     return [(label, text) for label, text in found if text]
+
+
+def _rewards(model: ModelView) -> str:
+    """Return what judges said of a model, and of the agents sent to it; empty without a score."""
+    own = [] if model.reward is None else [f"{model.reward.mean:+.2f} over {model.reward.n}"]
+    agents = (f"{visible(each.name, 40)} {each.mean:+.2f} over {each.n}" for each in model.agent_rewards)
+    return " · ".join((*own, *agents))
 
 
 def _money(model: ModelView) -> str:

@@ -622,6 +622,8 @@ class FakeControl:
         after: dict[str, Any] = {"status": "cancelled"}
         if isinstance(command, CancelRequest):
             before = {"status": "in_flight"}
+        elif dry_run:
+            after = {"models": list(command.models or (row.model,))}
         else:
             count = max(1, len(command.models))
             after = {"requests": [f"req_ff{len(self.rows) + number:04x}" for number in range(count)]}

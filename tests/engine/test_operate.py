@@ -278,6 +278,17 @@ async def test_replay_sends_a_kept_body_again(leakcheck: None, tmp_path: Path) -
         assert all(b"a canary prompt" in item.body for item in posts)
 
 
+async def test_a_dry_run_of_a_replay_gives_no_ids(leakcheck: None, tmp_path: Path) -> None:
+    """Ids of requests that never are would lead nowhere: it names the models instead, and sends nothing."""
+    async with pair(tmp_path) as (node, sim):
+        asked = await serve(node, model="a/m1")
+        rehearsed = await node.control.do(ReplayRequest(asked, ("b/m2", "a/m1")), dry_run=True)
+        assert (rehearsed.before, rehearsed.after) == ({}, {"models": ["b/m2", "a/m1"]})
+        assert (await node.control.do(ReplayRequest(asked), dry_run=True)).after == {"models": ["a/m1"]}
+        assert (rehearsed.dry_run, rehearsed.persisted, rehearsed.audit_id) == (True, False, None)
+        assert len([item for item in sim.received if item.method == "POST"]) == 1
+
+
 async def test_replay_without_a_body_is_a_conflict(leakcheck: None, tmp_path: Path) -> None:
     """`log.bodies: off` keeps none: 409 that explains."""
     async with (

@@ -344,12 +344,14 @@ class Operator:
                 "The body of this request is not kept: `log.bodies: memory` holds the last 200 until a restart.",
                 status=409,
             )
+        if dry_run:  # ids are given when they are needed: those of a rehearsal would be nobody's
+            after = {"models": list(command.models or (kept.model,))}
+            return Receipt(command.name, command.request_id, {}, after, persisted=False, dry_run=True)
         requests = [self._again(kept, model) for model in (command.models or (None,))]
         after = {"requests": [request.id for request in requests]}
-        receipt = await self._audited(command.name, command.request_id, {}, after, actor=actor, dry_run=dry_run)
-        if not dry_run:
-            for request in requests:
-                self._service.tasks.start(self._service.run_quietly(request), name=f"replay {request.id}")
+        receipt = await self._audited(command.name, command.request_id, {}, after, actor=actor, dry_run=False)
+        for request in requests:
+            self._service.tasks.start(self._service.run_quietly(request), name=f"replay {request.id}")
         return receipt
 
     async def _was(self, request_id: str) -> bool:

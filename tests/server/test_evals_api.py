@@ -136,12 +136,12 @@ async def test_a_cancelled_run_keeps_what_is_finished_and_goes_on_when_resumed(n
     assert sum(row.provider == "a" for row in rows) == 2, "what had passed is not asked again"
 
 
-async def test_evaluations_move_no_circuit_and_are_in_the_log(node: RunningNode) -> None:
+async def test_B36_evaluations_move_no_circuit_and_are_in_the_log(node: RunningNode) -> None:
     """Origin `eval`: counted, and neutral to breakers however often it fails."""
-    await ended(node, await begun(node, targets=["b/broken"], repeats=30))
+    await ended(node, await begun(node, targets=["b/broken"], repeats=100))
     rows = (await node.control.requests(ALL)).requests
     assert {row.origin for row in rows} == {"eval"}
-    assert len(rows) == 30
+    assert len(rows) == 100
     status = next(each for each in (await node.control.status()).providers if each.name == "b")
     assert {route.circuit_state for route in status.routes} == {"closed"}
 

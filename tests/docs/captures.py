@@ -1,4 +1,4 @@
-"""Goes through the "beats all" checks of the console on the demo fleet at 80×24 and keeps the screens.
+"""Goes through the "beats all" checks of the console on the demo fleet, most at 80×24, and keeps the screens.
 
 `python -m tests.docs.captures` writes docs/console/*.txt: the keys used, what was to be seen, the screens. It fails
 where a check does. Clock times, ports and request ids are masked; counts are those of the run.
@@ -16,22 +16,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.docs.reference import ROOT
 from tests.pty.terminal import Terminal
 
 FOLDER = ROOT / "docs" / "console"
 SIZE = (80, 24)
+WIDE = (120, 40)
 WARM_S = 25.0
 """Seconds the demo runs before an operator comes: by then each kind of failure but two has happened."""
 STALL_S = 12.0
 COLD_S = 5.0
 FLOW = re.compile(r"[▶ ](\w+) ✗(\w+) → (?!nobody|\1)(\w+) +\d")
-_KEYS = {"Tab": "\t", "Enter": "\r", "Esc": "\x1b", "Space": " ", "^p": "\x10"}
+_KEYS = {
+    "Tab": "\t",
+    "Enter": "\r",
+    "Esc": "\x1b",
+    "Space": " ",
+    "^p": "\x10",
+    "^d": "\x04",
+    "^u": "\x15",
+    "Up": "\x1b[A",
+    "End": "\x1b[F",
+}
 _MASKS = (
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "hh:mm:ss"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:port"),
     (re.compile(r"\b[0-9a-f]{6}-(?=[0-9a-f]{5}\b)"), ""),
+    (re.compile(r"\bmeval(\\?)_[0-9a-f]{12}\b"), r"meval\1_xxxxxxxxxxxx"),
 )
 
 
@@ -42,6 +55,7 @@ class Capture:
     name: str
     claim: str
     on: Terminal
+    size: tuple[int, int] = SIZE
     keys: list[str] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
 
@@ -50,6 +64,11 @@ class Capture:
         for key in keys:
             self.keys.append(key)
             self.on.send(_KEYS.get(key, key))
+
+    def type(self, text: str) -> None:
+        """Type a text."""
+        self.keys.append(f"“{text}”")
+        self.on.send(text)
 
     def shot(self, title: str, *sees: str | Callable[[], object]) -> None:
         """Wait for what must be seen, then keep the screen."""
@@ -60,7 +79,7 @@ class Capture:
                 self.on.sees(part)
         for _ in range(4):
             self.on.pump(0.1)
-        ruler = "─" * SIZE[0]
+        ruler = "─" * self.size[0]
         self.parts.append(f"{title}\n{ruler}\n{masked(self.on.text())}\n{ruler}\n")
 
     def said(self, text: str) -> None:
@@ -70,7 +89,7 @@ class Capture:
     def write(self) -> None:
         """Keep it all."""
         keys = f"keys    {' '.join(self.keys) or 'none'} ({len(self.keys)})"
-        head = f"check   {self.claim}\n{keys}\nsize    {SIZE[0]}x{SIZE[1]}, routerconsole demo --seed 7\n"
+        head = f"check   {self.claim}\n{keys}\nsize    {self.size[0]}x{self.size[1]}, routerconsole demo --seed 7\n"
         FOLDER.mkdir(parents=True, exist_ok=True)
         (FOLDER / f"{self.name}.txt").write_text(f"{head}\n" + "\n".join(self.parts), encoding="utf-8")
         print(f"{self.name}: {keys}")
@@ -84,11 +103,11 @@ def masked(screen: str) -> str:
 
 
 @contextmanager
-def fleet() -> Iterator[tuple[Terminal, list[str]]]:
+def fleet(*, size: tuple[int, int] = SIZE, warm_s: float = WARM_S) -> Iterator[tuple[Terminal, list[str]]]:
     """Run the demo on a terminal until its failures have begun; also give the flags that reach its engine."""
-    with Terminal([sys.executable, "-m", "routerconsole", "demo", "--seed", "7"], size=SIZE) as on:
+    with Terminal([sys.executable, "-m", "routerconsole", "demo", "--seed", "7"], size=size) as on:
         on.sees("▶ Overview", "steady", "LIVE")
-        read(on, WARM_S)
+        read(on, warm_s)
         yield on, ["--state-dir", str(state_of(on.child.pid))]
 
 
@@ -255,7 +274,59 @@ def keyboard() -> None:
         check.write()
 
 
-CHECKS = {each.__name__: each for each in (cold, raw_error, tag_change, stall, hang_up, keyboard)}
+def evals() -> None:
+    """A run on marked models watched, a cell opened, two targets compared, a tag accepted, the report written."""
+    with TemporaryDirectory() as folder, fleet(size=WIDE, warm_s=5.0) as (on, _):
+        claim = "a run on marked models is begun, watched, opened, compared, accepted and exported"
+        check = Capture("7-evals", claim, on, size=WIDE)
+        check.press("4")
+        on.sees("▶ Registry")
+        check.press("/")
+        check.type("steady")
+        check.press("Enter", "Space", "Space")
+        check.shot("Registry, two models of a provider marked:", "◆ 2 marked")
+        check.press("6", "n")
+        on.sees("New evaluation run", "comes to")
+        check.type("plain-chat, json-extraction, tool-invocation, streaming, latency, drill-500, drill-flapping")
+        check.shot("`6 n`: the form, with the marked models; scenarios typed:", "2 targets × 7 scenarios")
+        check.press("Up", "End")
+        check.type(", auto")
+        check.press("Enter")
+        check.shot("The router itself as a third target, `Enter`: what it comes to:", "y yes, do it", "= 21 cells")
+        check.press("y")
+        check.shot("`y`: the matrix fills as cells end:", "▶ Matrix", "· running,", lambda: "✓" in on.text())
+        check.shot("Over, the first cell beside it:", lambda: "completed" in on.text(), "Repeat 1")
+        check.press("j", "Enter", "f")
+        check.shot("`j Enter f`: a cell with its checks and the way it took, raw frames shown:", "asked, as sent:")
+        check.press("^d")
+        check.shot("`^d`: what came, as it came:", "came, as it came:")
+        check.press("Esc")
+        on.sees("▶ Matrix")
+        check.press("f", "L")
+        on.sees("Which call")
+        check.press("Enter")
+        check.shot("`L Enter`: the first call of that cell in the request log:", "▶ Request ")
+        check.press("-")
+        on.sees("Matrix")
+        check.press("k", "b", "l")
+        check.shot("`- k b l`: two targets beside each other, words that differ marked:", "only here", "[-", "{+")
+        check.press("b", "b", "h", "j", "a")
+        check.shot("`b b h j a`: accept what was measured there; before → after, and what it moves:", "impact")
+        check.press("y")
+        check.shot("`y`:", "✓ #2 accept measured")
+        check.press("W", "^u")
+        check.type(f"{folder}/report.md")
+        check.press("Enter")
+        on.sees("report of")
+        written = (Path(folder) / "report.md").read_text(encoding="utf-8")
+        check.keys[check.keys.index(f"“{folder}/report.md”")] = "“report.md”"
+        check.said("`W`: the report as written:\n\n" + masked(re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "…", written)))
+        check.press("Esc")
+        check.shot("`Esc`: the run as a whole, with intervals and who can be told apart:", "Told apart", "Measured")
+        check.write()
+
+
+CHECKS = {each.__name__: each for each in (cold, raw_error, tag_change, stall, hang_up, keyboard, evals)}
 
 
 def main() -> None:

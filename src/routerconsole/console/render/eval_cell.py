@@ -80,7 +80,8 @@ def _head(cell: EvalCell | None, target: str, width: int) -> list[Line]:
     if cell is not None:
         text, role = verdict_text(cell)
         lines.append(((fit(text, width), role),))
-        figures = f"first {quantity.ms(cell.ttft_ms)} · total {quantity.ms(cell.latency_ms)}"
+        first = f"first {quantity.ms(cell.ttft_ms)} · " if cell.ttft_ms is not None else ""
+        figures = f"{first}total {quantity.ms(cell.latency_ms)}"
         lines.append(((fit(f"{figures} · {quantity.cost(cell.cost_usd)}", width), Role.DIM),))
     return lines
 

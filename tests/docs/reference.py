@@ -20,7 +20,7 @@ from routerconsole.config.load import load_text
 from routerconsole.config.models import Settings
 from routerconsole.console.actions import ACTIONS, LABEL, Context, shown_key
 from routerconsole.console.keymap import RESERVED
-from routerconsole.control import commands, registry_commands
+from routerconsole.control import commands, eval_commands, registry_commands, reward_commands
 from routerconsole.control.wire import command_names
 from routerconsole.domain.errors import ErrorCode, RouterError
 from routerconsole.domain.events import EventType
@@ -260,7 +260,8 @@ def _routes_part() -> Iterator[str]:
 
 
 def _command_text(name: str) -> str:
-    for kind in (*vars(commands).values(), *vars(registry_commands).values()):
+    modules = (commands, registry_commands, eval_commands, reward_commands)
+    for kind in (each for module in modules for each in vars(module).values()):
         if isinstance(kind, type) and name in (
             getattr(kind, "name", None),
             *(f"{getattr(kind, 'verb', '')}{end}" for end in ("", "_provider", "_route")),

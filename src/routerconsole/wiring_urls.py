@@ -39,16 +39,25 @@ async def open_outside(address: str, key: Secret | None) -> Outside:
 
     try:
         await service.start()
-        (listed,) = await service.discovery.sync([PROVIDER])
-        models = service.registry.providers[PROVIDER].models
-        model = next((each for each in models if named is None or each.upstream_id == named), None)
+        listed = await service.discovery.sync([PROVIDER])
+        provider = service.registry.providers[PROVIDER]
+        model = next((each for each in provider.models if named is None or each.upstream_id == named), None)
         if model is None:
-            raise NoOutside(listed.error or "it lists no models (name one: url:http://…#model)")
+            told = "".join(each.error for each in listed)
+            raise NoOutside(told or "it lists no models (name one: url:http://…#model)")
     except BaseException:
         await close()
         raise
     name = f"{PROVIDER}/{model.upstream_id}"
-    return Outside(service.chat, name, model.upstream_id, model.context_window, service.loaded.scrub, close)
+    return Outside(
+        chat=service.chat,
+        name=name,
+        model=model.upstream_id,
+        window=model.context_window,
+        local=provider.local,
+        redact=service.loaded.scrub,
+        close=close,
+    )
 
 
 def _service(base: str, key: Secret | None, model: str | None, root: Path) -> Service:

@@ -38,6 +38,11 @@ class Columns:
         """Return the local server a column may end up at: it gets one of our questions at a time."""
         return self._locals.get(target.id)
 
+    def stands_for(self, target: Target, server: str | None) -> None:
+        """Say which local server an address is, if any."""
+        if server is not None:
+            self._locals[target.id] = server
+
     def window(self, target: Target) -> int | None:
         """Return a model's declared context window in tokens; of several the largest, None where one is not known."""
         registry = self._service.registry

@@ -301,6 +301,7 @@ class Evaluations:
                     refused[target.id] = unavailable(self._service.loaded.scrub(str(exc)))
                 else:
                     live.outside[target.id] = opened
+                    self._columns.stands_for(target, target.url if opened.local else None)
                     found = replace(target, name=opened.name, model=opened.model, window=opened.window)
             columns.append(found)
         live.run = replace(live.run, targets=tuple(columns))

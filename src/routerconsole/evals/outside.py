@@ -24,12 +24,16 @@ class NoOutside(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """An open endpoint: `name` goes in the body's `model`, `model` is what it calls itself, `window` its tokens."""
+    """An open endpoint: `name` goes in the body's `model`, `model` is what it calls itself, `window` its tokens.
+
+    `local` says that it is a server of this machine or house, which gets one question at a time.
+    """
 
     chat: Chat
     name: str
     model: str
     window: int | None
+    local: bool
     redact: Callable[[str], str]
     close: Callable[[], Awaitable[None]]
 

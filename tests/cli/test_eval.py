@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 from tests.cli.stand import Cli, environment, in_time
 
-MODELS = {"good": {"text": "READY", "usage": "always"}, "broken": {"statuses": [500]}, "slow": {"latency": 3600.0}}
+MODELS = {
+    "good": {"text": "READY", "usage": "always"},
+    "broken": {"statuses": [500]},
+    "slow": {"latency": 3600.0},
+    "judge": {"text": '{"verdict": "good"}'},
+}
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +64,7 @@ def test_C4_32_the_exit_code_says_whether_all_passed(user: Cli) -> None:
     assert (failed.code, "profile_lookup" in failed.out) == (1, True), failed
     unknown = user("eval", "run", "--targets", "s/good", "--scenarios", "nope")
     assert (unknown.code, "json-extraction" in unknown.err) == (2, True)
-    for wrong in (["run"], ["run", "--targets", "s/good", "--scenarios", ","],
-                  ["run", "--targets", "nonsense"], ["run", "--resume", "meval_000000000000"],
+    for wrong in (["run"], ["run", "--targets", "nonsense"], ["run", "--resume", "meval_000000000000"],
                   ["show", "meval_000000000000"], ["report", "../x"], ["compare", "a", "a"]):  # fmt: skip
         assert user("eval", *wrong).code == 2, wrong
 
@@ -166,3 +170,28 @@ def test_E06_finished_cells_are_there_after_kill_9_and_the_run_goes_on(config: P
     squares = {each["id"]: each["scenarios"][0] for each in again.json["targets"]}
     assert squares["s/good"] == before[0]
     assert squares["s/slow"]["status"] == "error"
+
+
+def test_C0_43_C0_45_outputs_are_scored_and_judges_tried(user: Cli, config: Path, tmp_path: Path) -> None:
+    """0 with a score, 1 without one and why, 2 for nonsense; history by agent, and what it comes to."""
+    asked = ("--judge", "s/judge", "--agent", "x", "--model", "s/good")
+    done = user("reward", "score", "Say READY.", "READY", *asked)
+    assert (done.code, done.out) == (0, "+1.00 by s/judge: 3 good, 0 bad, 3 of 3 valid\n"), done
+    typed = user("reward", "score", "--task", "Say READY.", "--output", "-", *asked, "--json", stdin="READY")
+    assert (typed.code, typed.json["score"], typed.json["judge"]) == (0, 1.0, "s/judge")
+    off = user("reward", "score", "t", "o")
+    assert (off.code, "reward.enabled" in off.err, off.out) == (1, True, "")
+    none = user("reward", "score", "t", "o", "--judge", "s/good", "--json")
+    assert (none.code, none.json["score"], "fewer than a majority" in none.err) == (1, None, True)
+    for wrong in (["score"], ["score", "t"], ["score", "-", "-"], ["score", "t", "o", "--judge", "s/nope"]):
+        assert user("reward", *wrong).code == 2, wrong
+    page = user("reward", "history", "--json").json
+    assert [(each["agent"], each["model"], each["score"]) for each in page["history"]] == [("x", "s/good", 1.0)] * 2
+    assert "no scores" in user("reward", "history", "--agent", "nobody").out
+    assert "s/good" in user("reward", "history", "--means").out
+    assert "s/good, mean 1, n 2" in user("models", "show", "s/good").out
+    tried = user("eval", "judge-check", "--judge", "s/judge")
+    assert (tried.code, "0 of 20 pairs right" in tried.out, "may not gate" in tried.out) == (1, True, True), tried
+    (tmp_path / "nobody").mkdir()
+    nobody = Cli(tmp_path / "nobody", config)
+    assert (nobody("reward", "history").out, nobody.state.exists()) == ("no scores\n", False)

@@ -82,7 +82,7 @@ def judge_check(args: argparse.Namespace) -> int:
 def _text(named: str | None, placed: str | None) -> str | None:
     """Return a text that was given by name or by place, or what comes in where it is `-`."""
     given = placed if named is None else named
-    return sys.stdin.read() if given == "-" else given
+    return sys.stdin.read().encode("utf-8", "replace").decode() if given == "-" else given
 
 
 def _scored(told: Mapping[str, Any]) -> str:

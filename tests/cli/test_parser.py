@@ -101,6 +101,7 @@ def test_attach_takes_the_address_as_an_argument_or_an_option() -> None:
         (["requests", "list", "--limit", "0"], "above 0"),
         (["demo", "--seconds", "nan"], "above 0"),
         (["routes", "isolate", "a/b", "--ttl", "-1"], "--ttl"),
+        (["eval", "run", "--targets", "a/b", "--scenarios", ","], "names no scenario"),
         (["status\x1b[31m"], r"status\x1b[31m"),
         (["complete", "caf\udce9"], "not valid UTF-8"),
         (["explain", "--needs", "a,\udce9"], "not valid UTF-8"),

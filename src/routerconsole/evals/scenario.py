@@ -64,7 +64,7 @@ class LatencySection(Section):
 
 
 class LongContextSection(Section):
-    """A sentence hidden at these depths (percent) of a text filling so much of the window; `overflow` asks for more."""
+    """A sentence at these depths (percent of the window) of a text filling so much of it; `overflow` asks for more."""
 
     needle: str
     depths: Annotated[list[Percent], Field(min_length=1, max_length=10)] = Field(default_factory=lambda: [10, 50, 90])

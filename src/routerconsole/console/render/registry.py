@@ -174,7 +174,10 @@ def _facts(model: ModelView, weights_dir: str | None) -> list[tuple[str, str]]:
         ("display", visible(model.display, 200) if model.display else ""),
         ("about", visible(model.description, 400) if model.description else ""),
         ("provider", f"{visible(model.provider, 60)} · upstream id {visible(model.upstream_id, 200)}"),
-        ("kind", f"{model.role} · {model.tier} · {model.format}" + (f" · {place}" if place else "")),
+        (
+            "kind",
+            " · ".join([visible(word, 40) for word in (model.role, model.tier, model.format)] + [place] * bool(place)),
+        ),
         ("tokens", f"context {_exact(model.context_window)} · output {_exact(model.max_output_tokens)}{warmth}"),
         ("price", _money(model)),
         ("limits", shown_value(model.limits) if any(model.limits.values()) else "none"),

@@ -51,7 +51,16 @@ async def test_findings_are_offered_then_accepted_contradicted_and_undone(tmp_pa
             report = await node.control.eval_run(run)
             assert report is not None
             [command] = accepting(report)
-            receipt = await node.control.do(command)
+            async with node.admin() as admin:
+                path, node_only = f"/api/v1/evals/{run}/accept", {"target": "a/good", "node": NODE}
+                assert (await admin.post("/api/v1/evals/meval_000000000000/accept")).status_code == 404
+                assert (await admin.post(path, json={"target": "a/other"})).status_code == 409
+                tried = (await admin.post(path, json={**node_only, "dry_run": True})).json()["accepted"]
+                assert [(each["dry_run"], each["target"]) for each in tried] == [(True, "a/good")]
+                taken = (await admin.post(path, json=node_only)).json()["accepted"]
+                assert (await admin.post(path)).status_code == 409
+            receipt = (await node.control.audit())[0]
+            assert (receipt.command, receipt.id) == (command.name, taken[0]["audit_id"])
             said = await tools(node)
             assert (said.value, said.source, said.contradiction) == ("yes", "operator", "declared yes, measured no")
             assert [(layer.source, layer.value) for layer in said.layers][:2] == [
@@ -66,9 +75,8 @@ async def test_findings_are_offered_then_accepted_contradicted_and_undone(tmp_pa
 
             await node.control.do(ClearCapability("a", "good", "tools"))
             assert ((await tools(node)).value, (await tools(node)).source) == ("no", "measured")
-            assert receipt.audit_id is not None
             with pytest.raises(ControlError):
-                await node.control.do(Undo(receipt.audit_id))  # the same slot was changed again since
+                await node.control.do(Undo(receipt.id))  # the same slot was changed again since
         async with running_node(config, tmp_path) as node:
             measurements = node.service.discovery.measurements
             while ModelKey("a", "good") not in measurements.found:

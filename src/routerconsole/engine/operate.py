@@ -25,10 +25,10 @@ from routerconsole.control.commands import (
     SetPriority,
     Target,
 )
-from routerconsole.control.eval_commands import CancelEval, EvalCommand, RegradeEval, StartEval
+from routerconsole.control.eval_commands import CancelEval, RegradeEval, StartEval
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import CancelPull, PullModel, RotatePool, SyncModels
-from routerconsole.control.reward_commands import CheckJudge, RewardCommand, ScoreOutput
+from routerconsole.control.reward_commands import CheckJudge, ScoreOutput
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.request import ChatRequest, Origin
 from routerconsole.domain.route import ModelKey
@@ -41,6 +41,7 @@ from .inflight import CancelReason
 from .overlay_records import priority_record
 from .pool_memory import pointer_fact
 from .rotation import rotate, rotation
+from .trials import Trials
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
@@ -58,7 +59,7 @@ class Operator:
     """The one door for change, on the engine's loop."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        self._service, self._trials = service, Trials(service, self._audited)
 
     async def do(self, command: Command, *, actor: str, dry_run: bool, if_version: int | None) -> Receipt:
         """Carry out a command; raise ControlError when it is refused, with nothing changed.
@@ -114,9 +115,9 @@ class Operator:
             case ReplayRequest():
                 return await self._replay(command, actor=actor, dry_run=dry_run)
             case StartEval() | CancelEval() | RegradeEval():
-                return await self._evaluation(command, actor=actor, dry_run=dry_run)
+                return await self._trials.evaluation(command, actor=actor, dry_run=dry_run)
             case ScoreOutput() | CheckJudge():
-                return await self._rewarded(command, actor=actor, dry_run=dry_run)
+                return await self._trials.rewarded(command, actor=actor, dry_run=dry_run)
             case RotatePool():
                 return await self._rotate(command, actor=actor, dry_run=dry_run)
             case ClearFailures():
@@ -302,37 +303,6 @@ class Operator:
         if not dry_run and self._service.chat.in_flight.get(command.request_id) is flight:
             flight.cancel(CancelReason.OPERATOR)  # one that ended meanwhile is left alone: its task may serve on
         return receipt
-
-    async def _evaluation(self, command: EvalCommand, *, actor: str, dry_run: bool) -> Receipt:
-        evals = self._service.evals
-        if isinstance(command, CancelEval):
-            before, after = evals.stopped(command)
-            receipt = await self._audited(command.name, command.run, before, after, actor=actor, dry_run=dry_run)
-            if not dry_run:
-                await evals.cancel(command)
-            return receipt
-        if isinstance(command, RegradeEval):
-            anew = await evals.regrade(command)
-            before, after = anew.before, anew.after
-            receipt = await self._audited(command.name, command.run, before, after, actor=actor, dry_run=dry_run)
-            if not dry_run:
-                await evals.keep_grades(anew)
-            return receipt
-        run = (planned := await evals.prepare(command, actor)).run
-        named = {} if dry_run and command.resume is None else {"run": run.id}  # a dry run's id is not the run's
-        begun = {**named, "targets": [each.id for each in run.targets], "scenarios": len(planned.scenarios)}
-        receipt = await self._audited(command.name, run.id, {}, begun, actor=actor, dry_run=dry_run)
-        if not dry_run:
-            await evals.start(planned, command, actor)
-        return receipt
-
-    async def _rewarded(self, command: RewardCommand, *, actor: str, dry_run: bool) -> Receipt:
-        """Have judges asked; what came of it is audited, then kept. Without a score nothing is."""
-        found = await self._service.rewards.ask(command, dry_run=dry_run)
-        if found.keep is None:
-            return Receipt(command.name, found.target, {}, found.after, persisted=not dry_run, dry_run=dry_run)
-        receipt = await self._audited(command.name, found.target, {}, found.after, actor=actor, dry_run=False)
-        return replace(receipt, persisted=await found.keep() and receipt.persisted)
 
     async def _replay(self, command: ReplayRequest, *, actor: str, dry_run: bool) -> Receipt:
         kept = self._service.bodies.get(command.request_id)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from routerconsole.control import registry_commands
 from routerconsole.control.commands import Command
+from routerconsole.control.eval_commands import ScenarioFile, StartEval
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import (
     AssignAgent,
@@ -24,6 +25,7 @@ from routerconsole.control.registry_commands import (
     UpdateModel,
 )
 from routerconsole.control.wire import command_from_json, command_json, command_names
+from routerconsole.domain.secret import Secret
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(st.none() | st.booleans() | st.integers(-9, 9) | TEXT, lambda inner: st.lists(inner, max_size=3))
@@ -94,3 +96,15 @@ def test_an_unknown_argument_is_refused_with_those_there_are(kind: type[Any]) ->
     with pytest.raises(ControlError) as told:
         command_from_json(kind.name, {"surprise": 1})
     assert all(field.name in told.value.message for field in fields(kind))
+
+
+def test_a_key_travels_and_is_shown_nowhere() -> None:
+    """On the wire it is plain, or it could not be used; everywhere else it is masked."""
+    command = StartEval(("url:http://x/v1",), scenario_files=(ScenarioFile("a.yaml", "b"),), key=Secret("sk-canary"))
+    assert "canary" not in f"{command!r} {command}"
+    data = command_json(command)
+    assert data["args"]["key"] == "sk-canary"
+    assert command_from_json(data["command"], data["args"]) == command
+    for key in (7, ["sk-canary"]):
+        with pytest.raises(ControlError, match="key"):
+            command_from_json("start_eval", {**data["args"], "key": key})

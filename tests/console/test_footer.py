@@ -39,3 +39,20 @@ def test_what_does_not_fit_goes_from_the_end() -> None:
     assert " i edit  t tags  a apply  u unstage  d on/off  D remove  1-6 views  ? help " in footer(registry, 80)
     assert footer(registry, 10).strip() == "? help"
     assert "q quit" in footer(registry, 200)
+
+
+def test_a_result_gives_the_keys_their_room_back() -> None:
+    """What an action came to has most of the line for ten seconds, then a third of it."""
+    bindings, state = Bindings(), ConsoleState()
+    contexts = (Context.REQUESTS, Context.LIST)
+    hints = [*bindings.hints(contexts), ("1-6", "views"), *bindings.hints((Context.GLOBAL,))]
+    state.last, state.clock = (
+        LastResult("#3 drain provider groq: " + "status healthy → draining " * 4, True, 100.0),
+        105.0,
+    )
+    fresh = "".join(text for text, _ in bottom_line(state, hints, 80))
+    state.clock = 110.0
+    old = "".join(text for text, _ in bottom_line(state, hints, 80))
+    assert "/ filter" not in fresh
+    assert "/ filter" in old
+    assert "#3 drain provider" in old

@@ -162,7 +162,7 @@ class Desk:
 
     def tell(self, text: str, *, ok: bool) -> None:
         """Show a result in the bottom line."""
-        self.state.last = LastResult(visible(text, 300), ok)
+        self.state.last = LastResult(visible(text, 300), ok, self.state.clock)
 
     def look_soon(self) -> None:
         """Look at the engine again without waiting for the next tick."""

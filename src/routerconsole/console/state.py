@@ -160,10 +160,11 @@ class RequestStore:
 
 @dataclass(slots=True)
 class LastResult:
-    """What the last action came to, for the bottom line."""
+    """What the last action came to, for the bottom line, and when by the console's clock."""
 
     text: str
     ok: bool
+    at: float = 0.0
 
 
 @dataclass(slots=True)

@@ -21,6 +21,8 @@ VIEWS: Final = "views"
 """The footer's word for the keys that lead to the other views."""
 _KEPT: Final = {HELP: 0, VIEWS: 1}
 """What the footer has room for before anything else."""
+READ_S: Final = 10.0
+"""Seconds a result has the larger part of the footer; afterwards the keys have it again (`@` shows all of it)."""
 _LINK_ROLE: Final = {
     Link.LIVE: Role.BAR,
     Link.CONNECTING: Role.BAR,
@@ -97,20 +99,23 @@ def bottom_line(state: ConsoleState, hints: Sequence[tuple[str, str]], width: in
     """Return the keys of the focused pane at the left and, at the right, what the last action came to.
 
     The keys of help and of the views stay in sight however many others there are; of those the first named come first.
+    A result has most of the line until it can have been read.
     """
     result: Run | None = None
     if state.last is not None:
         mark = "✓" if state.last.ok else "✗"
         text = f" {mark} {state.last.text} "
-        result = (fit(text, min(width_of(text), max(20, width * 3 // 5))), Role.OK if state.last.ok else Role.BAD)
+        share = 3 / 5 if state.clock - state.last.at < READ_S else 1 / 3
+        result = (fit(text, min(width_of(text), max(20, int(width * share)))), Role.OK if state.last.ok else Role.BAD)
     room = width - (width_of(result[0]) if result else 0)
-    chosen: set[int] = set()
+    pieces = [_hint(key, word) for key, word in hints]
+    chosen, left = [], room
     for number in sorted(range(len(hints)), key=lambda number: _KEPT.get(hints[number][1], len(_KEPT))):
-        taken = sum(line_width(tuple(_hint(*hints[each]))) for each in (*chosen, number))
-        if taken <= room:
-            chosen.add(number)
+        if (taken := line_width(tuple(pieces[number]))) <= left:
+            chosen.append(number)
+            left -= taken
     shown = sorted(chosen, key=lambda number: (hints[number][1] == HELP, number))
-    runs = [run for number in shown for run in _hint(*hints[number])]
+    runs = [run for number in shown for run in pieces[number]]
     runs.append((" " * max(0, room - line_width(tuple(runs))), Role.DIM))
     return merge([*runs, *([result] if result else [])])
 

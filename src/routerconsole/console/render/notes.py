@@ -31,9 +31,16 @@ def changes(before: Mapping[str, object], after: Mapping[str, object]) -> str:
             pools = now.get(key)
             if isinstance(pools, (list, tuple)) and pools:
                 parts.append(f"{name} {' '.join(f'{_SIGNS[last]}{pool}' for pool in pools)}")
+        elif last.endswith("_in_s"):
+            parts.append(f"{key.removesuffix('_s').replace('_', ' ')} {_span(was.get(key))} → {_span(now.get(key))}")
         else:
             parts.append(f"{key} {_word(was.get(key))} → {_word(now.get(key))}")
     return visible(", ".join(parts), 600) if parts else "nothing changes"
+
+
+def _span(value: object) -> str:
+    """Return seconds as people count them."""
+    return quantity.span(value) if isinstance(value, (int, float)) else quantity.NONE
 
 
 _SIGNS: Final = {"added": "+", "removed": "-"}

@@ -18,6 +18,7 @@ from routerconsole.control.eval_commands import CancelEval, StartEval
 from routerconsole.control.eval_views import EvalPage, EvalRun
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import AcceptMeasured
+from routerconsole.control.reward_commands import CheckJudge, ScoreOutput
 from routerconsole.domain.capability import NODE_OF
 
 WIDE = (120, 40)
@@ -257,3 +258,23 @@ async def test_a_run_is_compared_with_a_baseline() -> None:
         await on.sees("Told apart", "23%–88%")
         await on.press("b", "j")
         await on.sees(f"{EARLIER} against {RUN}", "not compared: not scripted")
+
+
+async def test_a_judge_votes_on_a_cell_or_is_tried() -> None:
+    """J offers both; what was answered is what is judged, and the bottom line tells what came of it."""
+    async with stage(fleet(), size=WIDE) as on:
+        await evaluated(on, page())
+        await on.press("enter")
+        await on.until(lambda: on.desk.evals._full(page().runs[0]) is not None, "the cell in full")
+        await on.press("J")
+        await on.sees("vote on this answer", "try the judge on the shipped pairs")
+        await on.press("enter")
+        await on.sees("Have the judge vote on what")
+        command = await answered(on)
+        assert isinstance(command, ScoreOutput)
+        assert (command.model, bool(command.task), bool(command.output)) == (TARGETS[0], True, True)
+        await on.sees("judge/j: +1.00 for")
+        await on.press("J", "down", "enter")
+        await on.sees("Try the judge on the shipped pairs?")
+        assert await answered(on) == CheckJudge()
+        await on.sees("judge/j: 20 of 20 pairs (95 % 0.84 to 1.00), may gate")

@@ -241,6 +241,9 @@ def _actions() -> tuple[Action, ...]:
         ),
         Action("evals.export", ("W",), "export", "write the report to a new file: md, json, html, svg, xml", runs),
         Action("evals.request", ("L",), "", "the requests of the cell in the log, with their waterfalls", runs),
+        Action(
+            "evals.votes", ("J",), "", "have the judge vote on the cell's answer, or try the judge", runs, mutating=True
+        ),
         Action("evals.frames", ("f",), "", "show or hide the raw frames of a cell's calls", runs),
         Action("evals.copy", ("c",), "", "copy the run's id", runs),
         Action("log.freeze", ("f",), "freeze", "freeze the log, or follow it again", requests),

@@ -9,6 +9,7 @@ from routerconsole.control.commands import Target
 
 from .actions import Context
 from .render import quantity
+from .render.judged import COMMANDS, judged_text
 from .render.notes import changes
 from .safe_text import visible
 
@@ -108,6 +109,8 @@ def result_text(receipt: Receipt) -> str:
         return _probe_text(receipt) or name
     if receipt.command == "sync_models":
         return f"{name}: {_found_text(receipt)}"
+    if receipt.command in COMMANDS:
+        return judged_text(receipt)
     kept = "" if receipt.persisted else " (in memory only: storage is degraded)"
     number = f"#{receipt.audit_id} " if receipt.audit_id is not None else ""
     return f"{number}{name}: {changes(receipt.before, receipt.after)}{kept}"

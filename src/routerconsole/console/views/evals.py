@@ -23,12 +23,13 @@ from . import evals_actions as doing
 from .base import ABREAST, Host, View
 from .evals_reads import EvalReads
 from .evals_start import FORM_KEYS, RunForm, Wanted
+from .evals_votes import judge
 from .panes import ListPane, TextPane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from routerconsole.control.eval_views import EvalCell, EvalRun, EvalScenario
+    from routerconsole.control.eval_views import EvalCell, EvalCellDetail, EvalRun, EvalScenario
 
 RUNS, MATRIX = 0, 1
 TEXT: Final = 57
@@ -174,7 +175,7 @@ class EvalsView(View):
 
     # -- keys --------------------------------------------------------------------------------------------------------
 
-    def act(self, action_id: str) -> bool:
+    def act(self, action_id: str) -> bool:  # noqa: PLR0912 - one case per action
         """Begin, stop, compare, accept, write; move among runs, scenarios and targets."""
         if action_id == "evals.new":
             self.begin(())
@@ -203,6 +204,8 @@ class EvalsView(View):
                 doing.export(self.host, run)
             case "evals.request":
                 self._requests(run)
+            case "evals.votes":
+                judge(self.host, self._full(run))
             case "evals.frames":
                 self.frames = not self.frames
                 self.host.tell("raw frames are shown in a cell" if self.frames else "raw frames are hidden", ok=True)
@@ -333,6 +336,13 @@ class EvalsView(View):
     @staticmethod
     def _cell(run: EvalRun, scenario: str, target: str) -> EvalCell | None:
         return next((cell for cell in run.cells if (cell.scenario, cell.target) == (scenario, target)), None)
+
+    def _full(self, run: EvalRun) -> EvalCellDetail | None:
+        """Return the chosen cell in full, None where none is chosen or it was not read yet."""
+        scenario = self._chosen
+        if scenario is None:
+            return None
+        return self._reads.cell(run, scenario.id, self.target, self._cell(run, scenario.id, self.target))
 
     def _detail(self, width: int) -> list[Line]:
         if self.start.form is not None:

@@ -44,7 +44,7 @@ async def open_outside(address: str, key: Secret | None) -> Outside:
         model = next((each for each in provider.models if named is None or each.upstream_id == named), None)
         if model is None:
             told = "".join(each.error for each in listed)
-            raise NoOutside(told or "it lists no models (name one: url:http://…#model)")
+            raise NoOutside(service.loaded.scrub(told) or "it lists no models (name one: url:http://…#model)")
     except BaseException:
         await close()
         raise

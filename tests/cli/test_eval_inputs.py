@@ -83,14 +83,18 @@ def test_addresses_and_keys_that_make_no_sense_are_usage_errors(
     assert (done.code, said in done.err, KEY in done.err) == (2, True, False), done
 
 
-def test_an_address_nobody_answers_at_is_one_failed_row(user: Cli) -> None:
-    """`profile_availability`, and the run goes on with the others."""
-    targets = "url:http://127.0.0.1:9/v1,u/m"
-    done = user("eval", "run", "--targets", targets, "--scenarios", "plain-chat", "--repeats", "1", "--json")
+def test_an_address_nobody_answers_at_is_one_failed_row(user: Cli, counter: Counting) -> None:
+    """`profile_availability`, and the run goes on with the others; a key that is refused is not repeated."""
+    targets, more = "url:http://127.0.0.1:9/v1,u/m", ("--scenarios", "plain-chat", "--repeats", "1", "--json")
+    done = user("eval", "run", "--targets", targets, *more)
     assert done.code == 1, done
     assert [[each["scenario_id"] for each in column["scenarios"]] for column in done.json["targets"]] == [
         ["profile_availability"], ["plain-chat"],
     ]  # fmt: skip
+    bad = {"MY_KEY": "bad-0123456789abcdef"}
+    refused = user("eval", "run", "--targets", f"url:{counter.url}", "--key", "env:MY_KEY", *more, env=bad)
+    assert (refused.code, bad["MY_KEY"] in refused.out + refused.err) == (1, False), refused
+    assert refused.json["targets"][0]["scenarios"][0]["scenario_id"] == "profile_availability"
 
 
 def test_scenario_files_are_read_here_and_everything_wrong_in_them_is_said_at_once(user: Cli, tmp_path: Path) -> None:

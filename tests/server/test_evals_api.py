@@ -85,6 +85,9 @@ async def test_C4_29_a_run_is_reported_by_cell_and_as_files(node: RunningNode, t
     assert "Model Evaluation Report" in files[".md"].read_text()
     assert all(path.stat().st_mode & 0o077 == 0 for path in files.values())
     assert (await get(node, "evals"))["runs"][0]["run_id"] == run
+    again = await admin(node.port, "POST", f"evals/{run}/regrade")
+    assert (again.status, again.json["after"]) == (200, {"error": 2, "pass": 4, "changed": 0})
+    assert (await admin(node.port, "POST", f"evals/{run}/cancel", {"target": "a/good"})).status == 404
 
 
 async def test_an_unknown_target_is_one_failed_row_and_the_run_goes_on(node: RunningNode) -> None:
@@ -107,7 +110,8 @@ async def test_C4_32_what_means_nothing_is_refused_with_what_there_is(node: Runn
     assert "json-extraction" in reply.message
     for body in ({}, {"targets": []}, {"targets": ["nonsense"]}, {"targets": ["a/good"], "repeats": 0},
                  {"targets": ["a/good"], "max_cost_usd": -1}, {"targets": ["a/good"], "surprise": 1},
-                 {"targets": ["url:http://127.0.0.1:9"]}):  # fmt: skip
+                 {"targets": ["url:http://127.0.0.1:9"]}, {"targets": ["a/good"], "connections": 65},
+                 {"targets": ["a/good"], "key": "sk-x"}):  # fmt: skip
         assert (await admin(node.port, "POST", "evals", body)).status == 400, body
     assert (await get(node, "evals"))["runs"] == []
     for path in ("evals/meval_000000000000", "evals/compare?a=x&b=y"):
@@ -118,9 +122,12 @@ async def test_C4_32_what_means_nothing_is_refused_with_what_there_is(node: Runn
 
 async def test_a_cancelled_run_keeps_what_is_finished_and_goes_on_when_resumed(node: RunningNode) -> None:
     """State `cancelled`; a resumed run asks only what is missing or was an error."""
-    run = await begun(node, targets=["a/good", "c/slow"])
+    run = await begun(node, targets=["a/good", "c/slow"], connections=4)
     while (await get(node, f"evals/{run}"))["cells"] < 2:
         await node.control.wait_events((await node.control.events(-1)).next)
+    for part, status in (({"repeat": -1}, 400), ({"target": "z/z"}, 404), ({"target": "a/good"}, 409)):
+        assert (await admin(node.port, "POST", f"evals/{run}/cancel", part)).status == status, part
+    assert (await admin(node.port, "POST", f"evals/{run}/regrade")).status == 409
     assert (await admin(node.port, "POST", f"evals/{run}/cancel")).status == 200
     report = await get(node, f"evals/{run}")
     assert report["state"] == "cancelled"

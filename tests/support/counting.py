@@ -55,7 +55,11 @@ def counting_upstream() -> Iterator[Counting]:
             self._send(status, said if status == 200 else {"error": {"message": "out of service"}})
 
         def do_GET(self) -> None:
-            """List its one model."""
+            """List its one model, to whoever has no bad key."""
+            key = self.headers.get("authorization", "").removeprefix("Bearer ")
+            if key.startswith("bad-"):
+                self._send(401, {"error": {"message": f"{key} is no key of ours"}})
+                return
             self._send(200, {"object": "list", "data": [{"id": "m", "object": "model"}]})
 
         def _send(self, status: int, document: object) -> None:

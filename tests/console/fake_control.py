@@ -37,6 +37,7 @@ from routerconsole.control.registry_views import (
     PoolView,
     ProfileView,
 )
+from routerconsole.control.reward_commands import CheckJudge, ScoreOutput
 from routerconsole.control.reward_views import RewardPage, RewardQuery
 from routerconsole.control.views import (
     AttemptView,
@@ -506,6 +507,12 @@ class FakeControl:
             return self._registered(command, actor=actor, dry_run=dry_run)
         if isinstance(command, (StartEval, CancelEval)):
             return self._evaluated(command, actor=actor, dry_run=dry_run)
+        if isinstance(command, ScoreOutput):
+            votes = {"positive": 3, "negative": 0, "valid": 3, "total": 3, "judge": "judge/j", "reason": ""}
+            return Receipt(command.name, command.model or "output", {}, {"score": 1.0, **votes}, dry_run=dry_run)
+        if isinstance(command, CheckJudge):
+            tried = {"judge": "judge/j", "right": 20, "answered": 20, "pairs": 20, "ci": [0.84, 1.0], "trusted": True}
+            return Receipt(command.name, "judge/j", {}, tried, dry_run=dry_run)
         if isinstance(command, (CancelRequest, ReplayRequest)):
             return self._on_request(command, actor=actor, dry_run=dry_run)
         if isinstance(command, SetPriority):

@@ -66,6 +66,7 @@ class RouterConsoleApp(App[ConsoleExit]):
         self._themes_stamp = stamp(options.theme_folder)
         self._themes, problems = load_themes(options.theme_folder)
         self._theme = _chosen(self._themes, options, problems)
+        self._styled: tuple[ConsoleTheme, int] | None = None
         super().__init__(driver_class=ConsoleDriver, ansi_color=self._theme.ansi)
         self._palette = self._theme.palette(colour=not options.no_color)
         self.register_theme(self._theme.textual())
@@ -255,6 +256,17 @@ class RouterConsoleApp(App[ConsoleExit]):
             return [self._no_color, *self._extra_filters]
         stock = [entry for entry in super().get_line_filters() if not isinstance(entry, (Monochrome, NoColor))]
         return [*stock, *self._extra_filters]
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Apply the styles; the sheet is parsed anew only for another theme, which Textual does for every screen."""
+        if self._styled != (styled := (self._theme, self._css_update_count)):
+            self._styled = styled
+            super().refresh_css(animate)
+            return
+        for screen in self.screen_stack:
+            if screen.is_mounted:
+                self.stylesheet.update(screen, animate=animate)
+                screen._css_update_count = self._css_update_count
 
     def action_suspend_process(self) -> None:
         """Never: stopping this process would stop the router."""

@@ -1,4 +1,4 @@
-"""Textual's compositor, writing nothing left of what changed: its own cuts updates at their right end only."""
+"""Textual's compositor, drawing and writing less: nothing left of what changed, and no boxes behind what fills them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING
 
 from rich.control import Control
 from textual._compositor import ChopsUpdate, Compositor
+from textual.containers import Horizontal, Vertical
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
+    from textual.geometry import Region
+    from textual.strip import Strip
 
 
 class CellsUpdate(ChopsUpdate):
@@ -28,6 +33,15 @@ class CellsUpdate(ChopsUpdate):
 
 class CellCompositor(Compositor):
     """What a screen of ours composes with."""
+
+    def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        """Return what widgets draw, front to back; boxes draw nothing of their own, and behind them is the screen."""
+        for widget, (region, clip) in self.visible_widgets.items():
+            if isinstance(widget, (Horizontal, Vertical)) or not (crop is None or crop.overlaps(clip)):
+                continue
+            seen = region.intersection(clip)
+            if seen.width and seen.height:
+                yield region, clip, widget.render_lines(seen.translate((-region.x, -region.y)))
 
     def render_partial_update(self) -> CellsUpdate | None:
         """Return what is due, None where nothing is."""

@@ -119,6 +119,10 @@ class Frame(Screen[None]):
             canvas.forget()
         self.refresh(layout=True)
 
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Keep the styles: they change with the theme only, and then Textual sees to that itself."""
+        event.refresh_styles = False
+
     def on_resize(self, _event: events.Resize) -> None:
         """Arrange for the new size."""
         self._synced()

@@ -23,7 +23,7 @@ from routerconsole.control.discovery import ADMIN_TOKEN_VARIABLE, CLIENT_TOKEN_V
 from routerconsole.control.local import LocalControl
 from routerconsole.domain.assemble import reassemble
 from routerconsole.domain.guess import hints
-from routerconsole.domain.policy import RewardPolicy
+from routerconsole.domain.policy import BudgetPolicy, RewardPolicy
 from routerconsole.domain.registry import ProviderKind
 from routerconsole.domain.route import ModelKey
 from routerconsole.domain.secret import Secret
@@ -141,7 +141,15 @@ def resting_service(
     path = None if config.source_path is None else str(config.source_path)
     clock = SystemClock()
     return Service(
-        Loaded(registry, effective(config, registry, redactor), (), path, redactor.redact, _warnings(config)),
+        Loaded(
+            registry,
+            effective(config, registry, redactor),
+            (),
+            path,
+            redactor.redact,
+            _warnings(config),
+            budget=budget_of(config.settings),
+        ),
         state_db=Database(root / "state.db", STATE, wall=clock.wall, backups=root / "backups"),
         log_db=Database(root / "log.db", LOG, wall=clock.wall, synchronous="NORMAL"),
         clock=clock,
@@ -279,12 +287,28 @@ def _loaded(config: LoadedConfig, env: Mapping[str, str], tokens: Tokens, *, pla
     notices = (*(str(item) for item in config.warnings), *(notice.text for notice in place.notices))
     path = None if config.source_path is None else str(config.source_path)
     awaiting = {str(item): ModelKey(*item.awaits) for item in config.warnings if item.awaits is not None}
-    return Loaded(registry, shown, notices, path, redactor.redact, _warnings(config), awaiting, _reward(config))
+    return Loaded(
+        registry,
+        shown,
+        notices,
+        path,
+        redactor.redact,
+        _warnings(config),
+        awaiting,
+        _reward(config),
+        budget_of(config.settings),
+    )
 
 
 def _reward(config: LoadedConfig) -> RewardPolicy:
     said = config.settings.reward
     return RewardPolicy(said.enabled, said.model or None, said.votes, said.sample)
+
+
+def budget_of(settings: Settings) -> BudgetPolicy:
+    """Return the budget a configuration sets."""
+    said = settings.budget
+    return BudgetPolicy(said.daily_usd, said.alert_at, said.enforce)
 
 
 def _warnings(config: LoadedConfig) -> tuple[tuple[str, str], ...]:

@@ -39,6 +39,7 @@ from routerconsole.control.registry_views import (
 )
 from routerconsole.control.reward_commands import CheckJudge, ScoreOutput
 from routerconsole.control.reward_views import RewardPage, RewardQuery
+from routerconsole.control.usage_views import BudgetView, UsagePage
 from routerconsole.control.views import (
     AttemptView,
     AuditRow,
@@ -296,6 +297,8 @@ class FakeControl:
         self.eval_views = EvalPage(())
         self.evals_told = EvalsTold()
         self.reward_page = RewardPage(())
+        budget = BudgetView("2026-01-31", None, 0.8, False, 0.0, 0.0, 0.0, alert=False, exceeded=False)
+        self.usage_page = UsagePage((), budget)
         self.pool_views: tuple[PoolView, ...] = ()
         self.profile_views: tuple[ProfileView, ...] = ()
         self.impact_view = Impact(500, 500, 0, 0, 0)
@@ -456,6 +459,11 @@ class FakeControl:
         """Return the scripted scores."""
         await self._answer()
         return self.reward_page
+
+    async def usage(self, days: int = 30) -> UsagePage:
+        """Return the scripted usage."""
+        await self._answer()
+        return self.usage_page
 
     async def doctor(self, scope: Literal["models", "profiles"]) -> tuple[Finding, ...]:
         """Find nothing."""

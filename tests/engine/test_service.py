@@ -14,6 +14,7 @@ from tests.support.node import chain, simulated
 from routerconsole.control.port import RequestQuery
 from routerconsole.domain.errors import ErrorCode, RouterError, RoutingFailed, StreamIncomplete
 from routerconsole.domain.events import EventType
+from routerconsole.engine import rhythm
 from routerconsole.engine import service as service_module
 from routerconsole.simulator import Behaviour
 
@@ -105,7 +106,7 @@ async def test_D28_a_bug_in_a_background_step_stops_nothing(
 ) -> None:
     """A tick that raises is logged and tried again; saving, probing and requests go on meanwhile."""
     monkeypatch.setattr(service_module, "TICK_S", 0.01)
-    monkeypatch.setattr(service_module, "FAILED_STEP_S", 0.01)
+    monkeypatch.setattr(rhythm, "FAILED_STEP_S", 0.01)
     async with simulated(m1=Behaviour()) as sim, running_engine(chain(sim, "m1"), tmp_path) as node:
         calls: list[float] = []
         real = node.service.prober.tick

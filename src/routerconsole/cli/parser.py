@@ -31,6 +31,7 @@ from routerconsole.cli.grammar import (
 )
 from routerconsole.cli.registry_grammar import registry_groups
 from routerconsole.cli.reward_grammar import reward_group
+from routerconsole.cli.usage_grammar import usage_command
 
 CONSOLE_FLAGS = ("read_only", "ascii", "slow", "on_hangup")
 
@@ -83,6 +84,7 @@ def build() -> Parser:
     registry_groups(add)
     eval_group(add)
     reward_group(add)
+    usage_command(add)
     _log(add)
     _config(add)
     return parser
@@ -123,6 +125,9 @@ def _processes(add: Adder) -> None:
     attach = add("attach", "the console on a running engine", _console_flags())
     attach.add_argument("url", nargs="?", default=argparse.SUPPRESS, metavar="URL", help="the engine's address")
     runs(attach, "console", "attach")
+    mcp = add("mcp", "pools as tools for other programs: an MCP server on stdin and stdout")
+    mcp.add_argument("--print-config", action="store_true", help="print how a client registers this server")
+    runs(mcp, "mcp")
     simulate = add("simulate", "a scripted OpenAI-dialect upstream")
     simulate.add_argument("--port", type=port, default=0, metavar="P", help="port (default: a free one)")
     simulate.add_argument("--script", type=Path, metavar="F", help="YAML script of models and faults")

@@ -8,9 +8,7 @@ from .checks import section
 from .problems import Loc, Notice, dotted
 from .yaml_loader import Document, Value
 
-_LATER = "has no effect yet in this version (it is checked and kept)"
 _FPS = 10
-_SECTIONS = ("budget",)
 
 
 def notices(document: Document, data: Mapping[str, Value]) -> tuple[Notice, ...]:
@@ -20,8 +18,5 @@ def notices(document: Document, data: Mapping[str, Value]) -> tuple[Notice, ...]
 
 
 def _idle(data: Mapping[str, Value]) -> Iterator[tuple[Loc, str]]:
-    for name in _SECTIONS:
-        if data.get(name):
-            yield (name,), _LATER
     if section(data, "console").get("max_fps", _FPS) != _FPS:
         yield ("console", "max_fps"), "has no effect yet in this version: the console draws four times a second"

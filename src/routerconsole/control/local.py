@@ -37,6 +37,7 @@ from .registry_views import (
     ProfileView,
 )
 from .reward_views import RewardPage, RewardQuery
+from .usage_views import UsagePage
 from .views import (
     AuditRow,
     Explanation,
@@ -242,6 +243,13 @@ class LocalControl:
     async def rewards(self, query: RewardQuery) -> RewardPage:
         """See Control."""
         return await self._service.rewards.page(query)
+
+    async def usage(self, days: int = 30) -> UsagePage:
+        """See Control."""
+        try:
+            return await self._service.usage.page(days)
+        except StorageUnavailable as exc:
+            raise ControlError("storage_unavailable", f"The usage cannot be read: {exc}.", status=503) from exc
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """See Control."""

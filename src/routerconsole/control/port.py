@@ -31,6 +31,7 @@ from .registry_views import (
     ProfileView,
 )
 from .reward_views import RewardPage, RewardQuery
+from .usage_views import UsagePage
 from .views import (
     AuditRow,
     Explanation,
@@ -200,6 +201,9 @@ class Control(Protocol):
 
     async def rewards(self, query: RewardQuery) -> RewardPage:
         """Return scores of judges, newest first, what they come to, and the judges that were tried."""
+
+    async def usage(self, days: int = 30) -> UsagePage:
+        """Return what was used on so many UTC days up to today, and the budget."""
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """Return events after cursor `after`; `after` -1 means from now on (an empty page with `next`)."""

@@ -34,6 +34,7 @@ from .registry_views import (
 )
 from .reward_commands import CheckJudge, ScoreOutput
 from .reward_views import RewardPage, RewardQuery
+from .usage_views import UsagePage
 from .views import (
     AuditRow,
     Explanation,
@@ -195,6 +196,10 @@ class RemoteControl:
         """See Control."""
         asked = {name: value for name, value in asdict(query).items() if value is not None}
         return revive(RewardPage, await self._get("/api/v1/reward/history", asked))
+
+    async def usage(self, days: int = 30) -> UsagePage:
+        """See Control."""
+        return revive(UsagePage, await self._get("/api/v1/usage", {"days": days}))
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """See Control."""

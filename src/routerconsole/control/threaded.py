@@ -22,6 +22,7 @@ from .registry_views import (
     ProfileView,
 )
 from .reward_views import RewardPage, RewardQuery
+from .usage_views import UsagePage
 from .views import (
     AuditRow,
     Explanation,
@@ -149,6 +150,10 @@ class ThreadedControl:
     async def rewards(self, query: RewardQuery) -> RewardPage:
         """See Control."""
         return await self._over(self._inner.rewards(query))
+
+    async def usage(self, days: int = 30) -> UsagePage:
+        """See Control."""
+        return await self._over(self._inner.usage(days))
 
     async def events(self, after: int, limit: int = 1000) -> EventPage:
         """See Control."""

@@ -39,6 +39,8 @@ class EventType(StrEnum):
     DISCOVERY_UPDATED = "discovery.updated"
     PULL_PROGRESS = "pull.progress"
     POOL_EXHAUSTED = "pool.exhausted"
+    BUDGET_ALERT = "budget.alert"
+    BUDGET_EXCEEDED = "budget.exceeded"
     EVAL_STARTED = "eval.started"
     EVAL_CELL_FINISHED = "eval.cell_finished"
     EVAL_FINISHED = "eval.finished"

@@ -85,3 +85,12 @@ class RewardPolicy:
     model: str | None = None
     votes: int = 3
     sample: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetPolicy:
+    """USD a UTC day may cost (None: no budget), the share of it that is told, and whether more is refused."""
+
+    daily_usd: float | None = None
+    alert_at: float = 0.8
+    enforce: bool = False

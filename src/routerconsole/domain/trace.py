@@ -71,6 +71,7 @@ class Attempt:
     served_model: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ It acts for exactly one Try and never decides what comes next. Cancelling it cut
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -60,6 +60,7 @@ class Refused:
     failure: Failure
     kept: WholeAnswer | CommittedStream | None = None
     undelivered: tuple[Word, ...] = ()
+    said: Any = None  # the answer as far as there was one: what it took is paid for all the same
 
 
 Result = WholeAnswer | CommittedStream | Refused
@@ -150,14 +151,14 @@ class AttemptRunner:
             reply.data, endpoint=self.request.endpoint, needs=self.needs, status=answer.status
         )
         if failure is not None:
-            return Refused(failure)
+            return Refused(failure, said=reply.data)
         whole = WholeAnswer(reply, passed_back(answer.headers))
         missing = deliver.undelivered(reply.data, self.needs)
         if missing:
             failure = Failure(
                 OutcomeClass.UNDELIVERED, missing.detail, status=answer.status, refused=tuple(missing.words)
             )
-            return Refused(failure, whole, missing.words)
+            return Refused(failure, whole, missing.words, reply.data)
         return whole
 
     def _aggregated(self, body: bytes) -> Reply:
@@ -188,7 +189,8 @@ class AttemptRunner:
         committed = CommittedStream(stream, verdict, headers)
         if verdict.failure is not None and not verdict.committed:
             kept = committed if verdict.undelivered else None
-            return Refused(verdict.failure, kept, verdict.undelivered)
+            usage = stream.gate.usage
+            return Refused(verdict.failure, kept, verdict.undelivered, usage and {"usage": usage})
         return committed
 
     def _open_stream(self, answer: Answer) -> OpenStream:

@@ -245,6 +245,7 @@ class ChatEngine:
             no_fallback=request.hints.no_fallback,
             turns=self._turns,
             pointers=self.means.pointers,
+            books=self.means.books,
             objection=packer.objection,
         )
         kept, skipped = _Kept(), 0
@@ -269,7 +270,7 @@ class ChatEngine:
                 if isinstance(result, Refused):
                     result = replace(result, failure=self.redacted(result.failure))
                     kept.replace(step, attempt, result)
-                    settlement.attempt_failed(step, attempt, result.failure)
+                    settlement.attempt_failed(step, attempt, result.failure, said=result.said)
                     cascade.report(step.ranked, result.failure, self.clock.monotonic())
                     continue
                 if isinstance(result, WholeAnswer):
@@ -320,7 +321,9 @@ class ChatEngine:
             reason = self.upstreams.broken.get(step.ranked.provider.name, "the provider cannot be used")
             return Refused(Failure(OutcomeClass.AUTH, reason, scope=FaultScope.PROVIDER))
         tokens = decision.needs.estimate_tokens
-        flight.charge = self.means.meter.sent(attempt.route, tokens, self.clock.monotonic(), self.clock.wall())
+        wall, ranked = self.clock.wall(), step.ranked
+        flight.charge = self.means.meter.sent(attempt.route, tokens, self.clock.monotonic(), wall)
+        flight.bills[attempt.n] = self.means.books.sent(ranked, decision.needs, agent=flight.trace.agent, wall=wall)
         runner = AttemptRunner(
             request=request,
             needs=decision.needs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from routerconsole.routing.cascade import Try
     from routerconsole.routing.limits import Charge
     from routerconsole.routing.pointers import Track
+    from routerconsole.routing.spending import Bill
 
 
 class CancelReason(StrEnum):
@@ -25,7 +26,7 @@ class CancelReason(StrEnum):
 class InFlight:
     """`waited` are seconds spent in back-off; `step` is the attempt under way, `charge` the latest one's in the books.
 
-    `track` says which pool's memory its attempts belong to.
+    `bills` are those of attempts that were sent, by number; `track` says which pool's memory its attempts belong to.
     """
 
     trace: Trace
@@ -35,6 +36,7 @@ class InFlight:
     step: Try | None = None
     charge: Charge | None = None
     track: Track | None = None
+    bills: dict[int, Bill] = field(default_factory=dict)
 
     def cancel(self, reason: CancelReason) -> None:
         """Stop the request; its task sees one cancellation, however often it is told, and asks `reason`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,7 +15,7 @@ from routerconsole.control.port import ControlError
 from routerconsole.domain.errors import RouterError
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.overlay import Composed, Overlay, compose, no_hints
-from routerconsole.domain.policy import RewardPolicy
+from routerconsole.domain.policy import BudgetPolicy, RewardPolicy
 from routerconsole.providers.client import USER_AGENT, Sender
 from routerconsole.providers.transport import Transport
 from routerconsole.routing.board import Board
@@ -24,6 +23,7 @@ from routerconsole.routing.budget import RetryBudget
 from routerconsole.routing.limits import Meter
 from routerconsole.routing.order import Means
 from routerconsole.routing.pointers import Pointers
+from routerconsole.storage.usage import UsageStore
 
 from .bodies import BodyStore
 from .bus import Bus
@@ -41,9 +41,11 @@ from .pulling import Pulls
 from .recorder import Recorder
 from .registry_facts import registry_facts, spoken
 from .rewarding import Rewards
+from .rhythm import every
 from .scores import Scores
 from .tasks import TaskOwner
 from .upstreams import Upstreams
+from .usage import UsageKeeper
 
 if TYPE_CHECKING:
     from routerconsole.domain.overlay import Hints
@@ -69,8 +71,6 @@ WATCH_S = 0.4
 WATCHDOG_S = 0.05
 LAG_LOGGED_S = 0.25
 """Loop lag worth a line in the log (safety.md §1)."""
-FAILED_STEP_S = 1.0
-"""Rest after a background step that raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ class Loaded:
     warnings: tuple[tuple[str, str], ...] = ()
     awaiting: Mapping[str, ModelKey] = field(default_factory=dict)  # notices that end once a listing shows a model
     reward: RewardPolicy = field(default_factory=RewardPolicy)
+    budget: BudgetPolicy = field(default_factory=BudgetPolicy)
 
 
 Reload = Callable[[int], Loaded]
@@ -120,6 +121,7 @@ class Service:
         self.board, self.scores = Board(rng), Scores()
         self.means = Means(Pointers(), Meter(), rng, self.scores.quality)
         self.memory = PoolMemory(self.means, clock)
+        self.usage = UsageKeeper(self.means.books, UsageStore(state_db), clock)
         self.bodies = BodyStore(enabled=log_policy.bodies != "off", reply_bytes=log_policy.body_bytes)
         self.keeper = Keeper(
             state_db=state_db,
@@ -198,7 +200,8 @@ class Service:
         """What there is to say about the configuration now."""
         awaiting, models = self.loaded.awaiting, self.registry.models
         open_ = (text for text in self.loaded.notices if text not in awaiting or awaiting[text] not in models)
-        return (self.config_notice, *open_) if self.config_notice else tuple(open_)
+        own = (self.config_notice,) if self.config_notice else ()
+        return (*own, *self.usage.notices, *open_)
 
     async def start(self) -> None:
         """Open storage, restore what was, begin the background work. Raises NewerSchema or UnsafePlace."""
@@ -207,11 +210,12 @@ class Service:
         self.pauses.watch()
         await self.keeper.start(self.tasks)
         await self.rewards.load()
-        self.tasks.start(self._every(TICK_S, self._tick, name="ticks"), name="ticks")
+        await self.usage.start()
+        self.tasks.start(every(TICK_S, self._tick, name="ticks"), name="ticks")
         moved = asyncio.Event()
         self.bus.watch(MOVES, moved.set)
-        self.tasks.start(self._every(TICK_S, self._save, name="saving", sooner=moved), name="saving")
-        self.tasks.start(self._every(WATCH_S, self._watch, name="configuration"), name="configuration")
+        self.tasks.start(every(TICK_S, self._save, name="saving", sooner=moved), name="saving")
+        self.tasks.start(every(WATCH_S, self._watch, name="configuration"), name="configuration")
         self.tasks.start(self._watchdog(), name="watchdog")
 
     async def rest(self, *, writable: bool) -> None:
@@ -241,6 +245,7 @@ class Service:
         if before_close is not None:
             await before_close()
         await self.keeper.flush()
+        await self.usage.save(last=True)
         await self.tasks.aclose()
         self.pauses.close()
         await self.upstreams.sender.aclose()
@@ -275,7 +280,7 @@ class Service:
         before = self.registry
         registry = replace(registry, version=before.version + 1)
         now, wall = self.clock.monotonic(), self.clock.wall()
-        self.chat.registry = registry
+        self.chat.registry, self.means.books.policy = registry, self.loaded.budget
         self.chat.redact = self.loaded.scrub
         self.upstreams.configure(registry)
         self.budget.configure(registry.policy.retry, frozenset(registry.providers))
@@ -336,37 +341,19 @@ class Service:
         except TimeoutError:
             return
 
-    async def _every(
-        self,
-        seconds: float,
-        step: Callable[[], Awaitable[None]],
-        *,
-        name: str,
-        sooner: asyncio.Event | None = None,
-    ) -> None:
-        """Do a step again and again, and when `sooner` is set; one that raises is told and tried again.
-
-        A bug stops nothing for good.
-        """
-        while True:
-            await (asyncio.sleep(seconds) if sooner is None else _set_within(sooner, seconds))
-            try:
-                await step()
-            except Exception:
-                log.exception("background step %r failed; it is tried again", name)
-                await asyncio.sleep(FAILED_STEP_S)
-
     async def _tick(self) -> None:
         """Let time take effect: gates, TTLs, probes due."""
         now = self.clock.monotonic()
         self.bus.publish_all(self.board.tick(now))
         self.bus.publish_all(self.memory.tick())
+        self.bus.publish_all(self.usage.tick())
         self.prober.tick(now)
         self.discovery.tick(now)
         self.pulls.tick(now)
 
     async def _save(self) -> None:
         await self.keeper.save()
+        await self.usage.save()
 
     async def _watch(self) -> None:
         """Follow a changed configuration file."""
@@ -389,11 +376,3 @@ class Service:
     def _task_failed(self, name: str, failure: BaseException) -> None:
         why = f"background task {name} failed: {type(failure).__name__}"
         self.bus.publish(Fact(EventType.STORAGE_DEGRADED, {"where": name, "reason": why}))
-
-
-async def _set_within(event: asyncio.Event, seconds: float) -> None:
-    """Return when an event is set, or after so many seconds; it is cleared."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    event.clear()

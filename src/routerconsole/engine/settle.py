@@ -20,7 +20,6 @@ from .inflight import CancelReason
 if TYPE_CHECKING:
     from routerconsole.domain.errors import RouterError
     from routerconsole.domain.outcome import Ending
-    from routerconsole.domain.registry import Model
     from routerconsole.domain.trace import Attempt
     from routerconsole.routing.cascade import Try
     from routerconsole.routing.stream_gate import StreamGate
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 CLIENT_GONE = 499
 """nginx's status for a client that closed the connection; shown in the log, never sent."""
-MTOK = 1_000_000
 _EXHAUSTED = frozenset({ErrorCode.NO_ROUTABLE_CANDIDATE, ErrorCode.OVERLOADED})
 _NO_POOL = frozenset({ResolvedKind.PROVIDER_MODEL, ResolvedKind.MODEL})
 
@@ -56,11 +54,15 @@ class Settlement:
         """Return a failure without known secrets."""
         return self._engine.redacted(failure)
 
-    def attempt_failed(self, step: Try, attempt: Attempt, failure: Failure) -> None:
-        """Record a failed attempt on the board, in the trace and as an event."""
+    def attempt_failed(self, step: Try, attempt: Attempt, failure: Failure, *, said: Any = None) -> None:
+        """Record a failed attempt on the board, in the trace, in the books and as an event.
+
+        `said` is what the upstream answered all the same.
+        """
         attempt.cls, attempt.detail = failure.cls, failure.detail
         attempt.status = failure.status or attempt.status
         self._uncharged(failure)
+        self._billed_failure(attempt, failure, said)
         if failure.cls is OutcomeClass.CUT and self._flight.track is not None:
             self._engine.means.pointers.cut(self._flight.track.pool, attempt.route)
         self._on_board(step, attempt, failure)
@@ -76,8 +78,8 @@ class Settlement:
         embedded = trace.endpoint is Endpoint.EMBEDDINGS  # there nothing is completed
         if usage.prompt_tokens is not None and (usage.completion_tokens is not None or embedded):
             self._charged(usage.prompt_tokens + (usage.completion_tokens or 0))
+        self._billed(attempt, usage)
         trace.selected = step.ranked.route
-        trace.cost_usd = cost(step.ranked.model, usage.prompt_tokens, usage.completion_tokens)
         ended = attempt.ended_ms or attempt.started_ms
         ttft = None if attempt.first_token_ms is None else attempt.first_token_ms - attempt.started_ms
         success = Success(
@@ -104,6 +106,12 @@ class Settlement:
         trace.prompt_tokens = _count(counts.get("prompt_tokens"))
         trace.completion_tokens = attempt.completion_tokens = gate.tokens if reported is None else reported
         trace.usage_source = "estimated" if reported is None else "reported"
+        bill = self._flight.bills.get(attempt.n)
+        if bill is not None:
+            prompt, guessed = trace.prompt_tokens, reported is None or trace.prompt_tokens is None
+            asked = bill.prompt if prompt is None else prompt
+            attempt.cost_usd = bill.used(asked, trace.completion_tokens, estimated=guessed)
+            self._summed()
         if trace.prompt_tokens is not None:
             self._charged(trace.prompt_tokens + trace.completion_tokens)
 
@@ -111,6 +119,9 @@ class Settlement:
         """Give the lease of an attempt nobody waits for back; neutral."""
         attempt.cls, attempt.detail = OutcomeClass.IGNORED, reason
         attempt.ended_ms = self._elapsed_ms()
+        bill = self._flight.bills.get(attempt.n)
+        if bill is not None and bill.open:
+            bill.lost()
         self._on_board(step, attempt, Abandoned(reason))
 
     def committed(self, step: Try, attempt: Attempt) -> None:
@@ -141,6 +152,7 @@ class Settlement:
             self.attempt_served(step, attempt, usage)
         else:  # an undelivered answer returned all the same stays what it was
             self.answered(usage)
+            self._billed(attempt, usage)
         self.served(Terminal.CLEAN)
 
     def served(self, terminal: Terminal = Terminal.NONE) -> None:
@@ -157,6 +169,8 @@ class Settlement:
     def failed(self, error: RouterError) -> None:
         """The request is answered with an error."""
         self.trace.error_code = error.code.value
+        if error.code is ErrorCode.BUDGET_EXCEEDED:
+            self._engine.means.books.refused = True
         bound = self._flight.track is not None and self._flight.track.strict  # others of the pool were not looked at
         pooled = self.trace.resolved_kind not in _NO_POOL and not bound
         if error.code in _EXHAUSTED and not self.trace.attempts and pooled:
@@ -186,6 +200,38 @@ class Settlement:
             trace.terminal = Terminal.TRUNCATED
         self._end(RequestStatus.CANCELLED, error.status)
         return error
+
+    def _billed(self, attempt: Attempt, usage: Usage) -> None:
+        """Enter what an answer took, and what the request cost with it."""
+        bill = self._flight.bills.get(attempt.n)
+        if bill is not None:
+            embedded = self.trace.endpoint is Endpoint.EMBEDDINGS and usage.completion_tokens is None
+            attempt.cost_usd = bill.used(usage.prompt_tokens, 0 if embedded else usage.completion_tokens)
+            self._summed()
+
+    def _billed_failure(self, attempt: Attempt, failure: Failure, said: Any) -> None:
+        """Enter what a failed attempt took: what it answered, nothing where it refused, else nobody knows."""
+        bill = self._flight.bills.get(attempt.n)
+        if bill is None or not bill.open:
+            return
+        if failure.cls in (OutcomeClass.CONNECT, OutcomeClass.STALE_CONN):
+            bill.unsent()
+        elif failure.status is not None and failure.status >= 400:
+            bill.refused()
+        elif isinstance(said, dict):
+            usage = Usage.of_reply(said)
+            attempt.prompt_tokens, attempt.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+            self._billed(attempt, usage)
+        else:
+            bill.lost()
+
+    def _summed(self) -> None:
+        """Add up what the request cost; one answer of unknown price, and the sum is unknown."""
+        trace = self.trace
+        counted = (item for item in trace.attempts if item.completion_tokens is not None or item.cls is OutcomeClass.OK)
+        costs = [item.cost_usd for item in counted]
+        known = [cost for cost in costs if cost is not None]
+        trace.cost_usd = sum(known) if known and len(known) == len(costs) else None
 
     def _charged(self, tokens: int) -> None:
         """Put what an attempt really took in the books."""
@@ -257,15 +303,6 @@ class Usage:
             prompt_tokens=_count(counts.get("prompt_tokens")),
             completion_tokens=_count(counts.get("completion_tokens")),
         )
-
-
-def cost(model: Model, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
-    """Return USD from prices per million tokens, None where a price or a count is unknown."""
-    if model.usd_per_mtok_in is None or model.usd_per_mtok_out is None:
-        return None
-    if prompt_tokens is None or completion_tokens is None:
-        return None
-    return (prompt_tokens * model.usd_per_mtok_in + completion_tokens * model.usd_per_mtok_out) / MTOK
 
 
 def _text(value: object) -> str | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .budget import RetryBudget
     from .plan import AccountTurns, Plan, Ranked
     from .pointers import Pointers
+    from .spending import Books
 
 SHARE_WHILE_ALTERNATIVES = 0.6
 """Largest part of the remaining deadline one attempt may use while others are left (routing.md §6)."""
@@ -35,10 +36,8 @@ MAX_SAME_ROUTE = 2
 """Same-route retries of a request after errors: the openai SDK's own default, under the breaker's threshold of 5."""
 MAX_WARMING = 3
 WARMING_DELAY_S = 1.0
-PATIENCE_S = 2.0
-"""Longest hint waited out on the only route."""
-GATE_JITTER = 1.1
-"""Gates run up to 10 % past their hint."""
+PATIENCE_S = 2.0  # longest hint waited out on the only route
+GATE_JITTER = 1.1  # gates run up to 10 % past their hint
 NO_TIME_S = 0.005
 """With less than this left no further attempt begins; event loops fire timers up to a few milliseconds early."""
 
@@ -96,19 +95,17 @@ class Cascade:
     stream: bool
     no_fallback: bool = False
     turns: AccountTurns | None = None
-    pointers: Pointers | None = None
-    """The pools' memory; hears which route was asked instead of which."""
+    pointers: Pointers | None = None  # the pools' memory; hears which route was asked instead of which
+    books: Books | None = None  # what the day's budget still allows
     objection: Callable[[Ranked], str | None] | None = None  # why a route's dialect cannot carry the request
     tried: list[Tried] = field(default_factory=list)
     skipped: dict[Route, Refusal] = field(default_factory=dict)
     _asked: set[Route] = field(default_factory=set)
     _unfit: set[Route] = field(default_factory=set)
-    _calls: int = 0
-    """Attempts that count toward the limit: all but the free retry of a stale connection."""
+    _calls: int = 0  # that count toward the limit: all but the free retry of a stale connection
     _stale: Ranked | None = None
     _stale_used: set[Route] = field(default_factory=set)
-    _retries: dict[Route, _Retry] = field(default_factory=dict)
-    """By route, the most recently tried last."""
+    _retries: dict[Route, _Retry] = field(default_factory=dict)  # by route, the most recently tried last
     _same_tries: int = 0
     _warm_tries: int = 0
     _failover_used: bool = False
@@ -127,7 +124,7 @@ class Cascade:
             return Stop(out_of_time(self.tried, self.skipped, self.plan), return_last=self._returns_last())
         left = self._untried()
         again, self._stale = self._stale, None
-        if again is not None and not self.no_fallback:  # 3
+        if again is not None and not self.no_fallback and self._fits(again):  # 3
             self._calls -= 1
             step = self._admit(again, left, now)
             if step is not None:
@@ -228,7 +225,8 @@ class Cascade:
         """Ask the most recently tried route again whose class allows it, once its wait is over."""
         for retry in list(reversed(self._retries.values())):
             ranked = retry.ranked
-            if (self._warm_tries >= MAX_WARMING) if retry.warming else (self._same_tries >= MAX_SAME_ROUTE):
+            used_up = (self._warm_tries >= MAX_WARMING) if retry.warming else (self._same_tries >= MAX_SAME_ROUTE)
+            if used_up or not self._fits(ranked):
                 continue
             not_before = retry.not_before
             refusal = self.board.refusal(ranked.route, now)
@@ -340,12 +338,14 @@ class Cascade:
         return all(self.board.refusal(item.route, now) is not None for item in others), False
 
     def _fits(self, ranked: Ranked) -> bool:
-        """Say whether the route's dialect can carry the request; where not, nothing is sent and nobody is charged."""
-        why = None if self.objection is None else self.objection(ranked)
-        if why is not None:
+        """Say whether dialect and budget allow the request there; where not, nothing is sent and nobody is charged."""
+        kind, why = RefusalKind.DIALECT, None if self.objection is None else self.objection(ranked)
+        if not why and self.books is not None:
+            kind, why = RefusalKind.BUDGET, self.books.objection(ranked.model, ranked.provider, self.plan.needs)
+        if why:
             self._unfit.add(ranked.route)
-            self._skip(ranked, Refusal(RefusalKind.DIALECT, why))
-        return why is None
+            self._skip(ranked, Refusal(kind, why))
+        return not why
 
     def _skip(self, ranked: Ranked, refusal: Refusal) -> None:
         self.skipped[ranked.route] = refusal

@@ -140,6 +140,12 @@ def _unroutable(
     Those whose dialect cannot carry the request are never asked, whatever else changes; only they: 422.
     """
     refusals = [refusal for refusal in skipped.values() if refusal.kind is not RefusalKind.DIALECT]
+    if refusals and all(refusal.kind is RefusalKind.BUDGET for refusal in refusals):
+        return RoutingFailed(
+            ErrorCode.BUDGET_EXCEEDED,
+            f"The budget of the day leaves no candidate of {plan.resolution.id!r}.{_rest(skipped, plan, note)}",
+            should_retry=False,
+        )
     if skipped and not refusals:
         return RoutingFailed(
             ErrorCode.CAPABILITY_UNAVAILABLE,

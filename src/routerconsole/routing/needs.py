@@ -96,16 +96,19 @@ def needs_of(request: ChatRequest, tree: CapabilityTree) -> Needs:
             forced.append(word)
         if request.stream:
             needed.append(Word.STREAMING)
+    prompt, output, choices = _estimate(body, tally)
     return Needs(
         endpoint=endpoint,
         needed=tuple(needed),
         forced=tuple(forced),
         named_tool=named,
         schema=schema,
-        estimate_tokens=_estimate(body, tally),
+        estimate_tokens=prompt + output,
         size=request.size,
         required=_required(hints.require, tree) if hints.require else (),
         tags=hints.tags,
+        output_tokens=output,
+        choices=choices,
     )
 
 
@@ -182,19 +185,15 @@ def _format(body: JsonObject) -> tuple[Word | None, JsonObject | None]:
 # ---- size
 
 
-def _estimate(body: JsonObject, tally: _Tally) -> int:
-    chars = tally.chars
-    for key in ("tools", "functions", "response_format"):
-        value = body.get(key)
-        if value:
-            chars += len(orjson.dumps(value))
-    wanted = 0
-    for key in ("max_tokens", "max_completion_tokens"):
-        limit = body.get(key)
-        if type(limit) is int and limit > wanted:
-            wanted = limit
+def _estimate(body: JsonObject, tally: _Tally) -> tuple[int, int, int]:
+    """Return tokens of the prompt, the output cap (0: none) and the answers asked for."""
+    described = (body.get(key) for key in ("tools", "functions", "response_format"))
+    chars = tally.chars + sum(len(orjson.dumps(value)) for value in described if value)
+    limits = (body.get("max_tokens"), body.get("max_completion_tokens"))
+    wanted = max((limit for limit in limits if type(limit) is int and limit > 0), default=0)
+    choices = body.get("n")
     media = tally.images * IMAGE_TOKENS + tally.audio * AUDIO_TOKENS + tally.videos * VIDEO_TOKENS
-    return -(-chars // CHARS_PER_TOKEN) + media + wanted
+    return -(-chars // CHARS_PER_TOKEN) + media, wanted, choices if type(choices) is int and choices > 0 else 1
 
 
 # ---- shapes

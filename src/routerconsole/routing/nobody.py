@@ -68,6 +68,16 @@ def _to_fill(resolution: Resolution) -> str:
     )
 
 
+def too_expensive(resolution: Resolution, dropped: Iterable[Candidate]) -> RoutingFailed:
+    """Return the error for a request nobody can serve within the day's budget."""
+    each = listed((item.route, ", ".join(item.reasons)) for item in dropped)
+    return RoutingFailed(
+        ErrorCode.BUDGET_EXCEEDED,
+        f"The budget of the day (`budget.daily_usd`) leaves no route of {resolution.id!r} to ask. {each}",
+        should_retry=False,
+    )
+
+
 def too_long(candidates: Iterable[tuple[Route, Model]], needs: Needs) -> RoutingFailed:
     """Return the error for a request that is too long for every known context window."""
     windows = [(route, model.context_window or 0) for route, model in candidates]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -18,6 +18,7 @@ from routerconsole.domain.trace import Decision
 
 from .limits import percent
 from .pointers import Track
+from .spending import Books
 
 if TYPE_CHECKING:
     from random import Random
@@ -197,6 +198,7 @@ class Means:
     meter: Meter
     rng: Random
     quality: QualitySource = no_quality
+    books: Books = field(default_factory=Books)
 
     def peeking(self) -> Means:
         """Return the same with dice of its own that fall as the next ones will: looking ahead changes nothing."""

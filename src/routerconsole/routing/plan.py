@@ -14,7 +14,7 @@ from routerconsole.domain.registry import NO_LIMITS, AccountStrategy
 from routerconsole.domain.trace import Candidate, Decision
 
 from . import gate
-from .nobody import nobody, too_long
+from .nobody import nobody, too_expensive, too_long
 from .order import Order, Speeds, arrange
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .order import Means
     from .pointers import Track
     from .resolution import Resolution
+    from .spending import Books
     from .state import RefusalKind
 
 SortKey = tuple[float, ...]
@@ -131,7 +132,10 @@ def plan(
     if explicit is not None and needs.tags:
         needs = replace(needs, tags=())  # they chose the profile; what it stands for keeps its order
     meter = None if means is None else means.meter
-    kept, dropped, lacking = _sifted(resolution, needs, registry, board, now=now, turns=turns, meter=meter)  # 4-8, 10
+    books = None if means is None else means.books
+    kept, dropped, lacking, over = _sifted(
+        resolution, needs, registry, board, now=now, turns=turns, meter=meter, books=books
+    )  # 4-8, 10
     pool, track = resolution.pool, None
     if pool is not None and means is not None and pool.strategy is not Strategy.PRIORITY and kept:  # 9
         items = [item for _, item in kept]
@@ -145,7 +149,9 @@ def plan(
         ranked = _meeting(ranked, explicit, dropped)
     candidates = [item.candidate for item in ranked] + dropped
     error: RoutingFailed | None = None
-    if not ranked:
+    if not ranked and over:
+        error = too_expensive(resolution, dropped)
+    elif not ranked:
         error = nobody(resolution, needs, dropped, tuple(lacking), configured=bool(registry.providers))
     elif all(too_small(item.candidate) for item in ranked):
         error = too_long(((item.route, item.model) for item in ranked), needs)
@@ -161,8 +167,9 @@ def _sifted(
     now: float,
     turns: AccountTurns | None,
     meter: Meter | None,
-) -> tuple[list[tuple[SortKey, Ranked]], list[Candidate], dict[str, None]]:
-    """Return the routes that stay with their sort keys, those that are dropped, and what these lack."""
+    books: Books | None,
+) -> tuple[list[tuple[SortKey, Ranked]], list[Candidate], dict[str, None], bool]:
+    """Return the routes that stay with their sort keys, those dropped, what these lack, and if it was for money."""
     policy = resolution.capability_policy or registry.policy.capability_policy
     words = gate.asked(needs)
     explicit = None if resolution.profile is None else resolution.profile.model
@@ -170,7 +177,7 @@ def _sifted(
     dropped: list[Candidate] = []
     kept: list[tuple[SortKey, Ranked]] = []
     lacking: dict[str, None] = {}
-    index = 0
+    index, over = 0, False
     for key in resolution.keys:  # 4
         item = shelf.get(key) or _stock(shelf, key, registry)
         for route in item.routes if turns is None or not item.rotates else turns.order(item.routes):
@@ -194,12 +201,17 @@ def _sifted(
                 dropped.append(Candidate(route, Decision.DROPPED, list(verdict.reasons)))
                 lacking.update(dict.fromkeys(verdict.dropped_for))
                 continue
+            dear = "" if books is None else books.objection(item.model, item.provider, needs)  # 8
+            if dear:
+                dropped.append(Candidate(route, Decision.DROPPED, [dear]))
+                over = True
+                continue
             chosen = key == explicit
             placed = _place(
                 item, route, needs, verdict=verdict, board=board, meter=meter, now=now, index=index, chosen=chosen
             )  # 8, 10
             kept.append(placed)
-    return kept, dropped, lacking
+    return kept, dropped, lacking, over
 
 
 class _Item(NamedTuple):

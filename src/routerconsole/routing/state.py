@@ -71,6 +71,7 @@ class RefusalKind(StrEnum):
     CIRCUIT = "circuit_open"
     BULKHEAD = "bulkhead_full"
     DIALECT = "dialect"
+    BUDGET = "budget"
 
 
 @dataclass(frozen=True, slots=True)

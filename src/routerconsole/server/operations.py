@@ -13,6 +13,7 @@ from .reward_routes import RewardRoutes
 from .router_routes import RouterRoutes
 from .routes import Answer, AnyRoute, Plain, get
 from .schemas import JsonObject
+from .usage_routes import UsageRoutes
 
 if TYPE_CHECKING:
     from routerconsole.control.port import Chat
@@ -31,6 +32,7 @@ class Operations:
             LogRoutes(control),
             EvalRoutes(control),
             RewardRoutes(control),
+            UsageRoutes(control),
         )
         self._table: tuple[AnyRoute, ...] = (
             *(row for group in groups for row in group.rows()),

@@ -32,6 +32,7 @@ def _answered(simulator: Simulator, request: Request) -> tuple[int, object]:
     match request.method, request.path:
         case "GET", "/__sim/stats":
             stats = {"total": simulator.total, "counts": simulator.counts(), "elapsed_s": simulator.elapsed}
+            stats["tokens"] = {name: simulator.tokens(name)._asdict() for name in simulator.counts()}
             return 200, {**stats, "closes": simulator.closed_total, "connections": simulator.open_connections}
         case "GET", "/__sim/received":
             rows = [asdict(row) for row in list(simulator.received)[-_ROWS:]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -62,6 +62,7 @@ class Context:
     behaviour: Behaviour | None
     seed: int
     rng: Random
+    took: Callable[[int, int], None] = lambda _prompt, _completion: None  # hears the tokens of each answer
 
 
 def route_of(method: str, path: str) -> str | None:
@@ -130,6 +131,7 @@ def _chosen(context: Context, face: Face, behaviour: Behaviour) -> Iterator[Step
     if behaviour.answer is Answering.ERROR:
         return canned_steps(behaviour, named(behaviour.error or "openai_server", _OK))
     answer = make_answer(ask, behaviour, seed=context.seed, n=context.n)
+    context.took(answer.prompt_tokens, 0 if ask.kind == "embedding" else answer.completion_tokens * ask.n)
     headers = [*behaviour.headers, *wire_headers(behaviour.wire)]
     odd = behaviour.answer not in _ANSWERS
     streamed = ask.stream if behaviour.framing == "asked" else behaviour.framing == "stream"

@@ -12,7 +12,9 @@ import ssl
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
+from typing import NamedTuple
 
 import orjson
 
@@ -38,6 +40,13 @@ class Received:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     peer: str
+
+
+class Tokens(NamedTuple):
+    """What answers took."""
+
+    prompt: int = 0
+    completion: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,7 @@ class Simulator:
         self._rng = Random(self.seed)
         self._behaviours: dict[str, Behaviour] = dict(self.script.models)
         self._served: Counter[str] = Counter()
+        self._tokens: dict[str, Tokens] = {}
         self._since: dict[str, int] = {}
         self._listings = 0  # listings asked for
         self._bytes = 0
@@ -203,6 +213,10 @@ class Simulator:
         """How many requests named this model (or path)."""
         return self._served[model]
 
+    def tokens(self, model: str) -> Tokens:
+        """How many tokens the answers of this model had, whether or not anybody read them to the end."""
+        return self._tokens.get(model, Tokens())
+
     def counts(self) -> dict[str, int]:
         """Requests by model or path."""
         return dict(self._served)
@@ -215,6 +229,7 @@ class Simulator:
     def reset(self) -> None:
         """Empty the books and start the time table anew; behaviours set live stay."""
         self._served.clear()
+        self._tokens.clear()
         self._since.clear()
         self._listings = 0
         self.received.clear()
@@ -297,7 +312,7 @@ class Simulator:
                 behaviour = replace(behaviour, wire=Wire.NONE)
         context = Context(
             request=request, path=path, body=body, model=model, n=n, turn=n - self._since.get(key, 0),
-            behaviour=behaviour, seed=self.seed, rng=self._rng,
+            behaviour=behaviour, seed=self.seed, rng=self._rng, took=partial(self._took, key),
         )  # fmt: skip
         return Reply(self._steps(context, face), model=model, n=n)
 
@@ -319,6 +334,11 @@ class Simulator:
         if pull.ok and pull.hang_at is None and name not in self._behaviours:
             self._behaviours[name] = self.script.default or Behaviour()
         return listing_steps(replace(context, behaviour=Behaviour()), self.entries(), self.script, pull=pull)
+
+    def _took(self, key: str, prompt: int, completion: int) -> None:
+        """Enter the tokens of one answer."""
+        before = self.tokens(key)
+        self._tokens[key] = Tokens(before.prompt + prompt, before.completion + completion)
 
     def _enter(self, request: Request, model: str | None, key: str) -> int:
         """Enter a request in the books; returns its number."""

@@ -64,6 +64,16 @@ STATE = Schema(
                 " WITHOUT ROWID",
             ),
         ),
+        Migration(
+            "0004-usage",
+            (
+                "CREATE TABLE usage (date TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,"
+                " agent TEXT NOT NULL, requests INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,"
+                " completion_tokens INTEGER NOT NULL, cost_usd REAL NOT NULL, priced INTEGER NOT NULL,"
+                " unknown INTEGER NOT NULL, estimated INTEGER NOT NULL, guessed_usd REAL NOT NULL,"
+                " PRIMARY KEY (date, provider, model, agent)) WITHOUT ROWID",
+            ),
+        ),
     ),
 )
 

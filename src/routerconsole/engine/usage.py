@@ -1,0 +1,152 @@
+"""Usage that outlives the process: the day's books restored and written down, older days read back, and the budget.
+
+A kill costs at most what was counted since the last writing; nothing is written before what was kept is known.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from routerconsole.control.usage_views import BudgetView, UsageDay, UsagePage
+from routerconsole.domain.events import EventType, Fact
+from routerconsole.routing.spending import Key, Row
+from routerconsole.storage.errors import StorageUnavailable
+from routerconsole.storage.usage import KEPT_DAYS, UsageRow
+
+if TYPE_CHECKING:
+    from routerconsole.routing.spending import Books
+    from routerconsole.storage.usage import UsageStore
+
+    from .clock import Clock
+
+WRITTEN_EVERY_S = 2.0
+"""Between two writings: under load every row changes all the time, and a kill may cost this much."""
+_DIGITS = 9
+"""Of a USD amount: a billionth is less than a token costs."""
+
+
+class UsageKeeper:
+    """The books of one engine on their disk."""
+
+    def __init__(self, books: Books, store: UsageStore, clock: Clock) -> None:
+        self._books, self._store, self._clock = books, store, clock
+        self._loaded = self._writes = False
+        self._written = 0.0
+        self._pruned = self._alerted = self._exceeded = ""  # days
+        books.turn(clock.wall())
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What operators should know of the budget now."""
+        budget = self.budget()
+        if not budget.alert or budget.daily_usd is None:
+            return ()
+        refusing = "; requests that would cost more are refused" if budget.exceeded and budget.enforce else ""
+        return (f"budget: {budget.used_usd:.4g} of {budget.daily_usd:.4g} USD used today (UTC){refusing}",)
+
+    async def start(self) -> None:
+        """Take over the rows of today, and write from now on."""
+        self._writes = True
+        await self._load()
+
+    async def _load(self) -> None:
+        """Take over the rows of today; tried again with the next writing where they cannot be read."""
+        try:
+            rows = await self._store.since(self._books.day)
+        except StorageUnavailable:
+            return
+        for row in rows:
+            if row.date == self._books.day:
+                self._books.restore(Key(*row[:4]), Row(*row[4:]))
+        self._loaded = True
+        now = self.budget()
+        # told before this start, or within the two seconds a kill may cost
+        self._alerted = now.date if now.alert else self._alerted
+        self._exceeded = now.date if now.exceeded else self._exceeded
+
+    def tick(self) -> list[Fact]:
+        """Let a new day begin, and tell once a day that the budget nears its end, and that it has."""
+        self._books.turn(self._clock.wall())
+        now, facts = self.budget(), list[Fact]()
+        told = {"date": now.date, "used_usd": now.used_usd, "daily_usd": now.daily_usd, "enforce": now.enforce}
+        if now.alert and self._alerted != now.date:
+            self._alerted = now.date
+            facts.append(Fact(EventType.BUDGET_ALERT, {**told, "alert_at": now.alert_at}))
+        if now.exceeded and self._exceeded != now.date:
+            self._exceeded = now.date
+            facts.append(Fact(EventType.BUDGET_EXCEEDED, told))
+        return facts
+
+    async def save(self, *, last: bool = False) -> None:
+        """Write what changed and is due; what cannot be written stays due."""
+        now = self._clock.monotonic()
+        if not self._writes or (not last and now - self._written < WRITTEN_EVERY_S):
+            return
+        self._written = now
+        if not self._loaded:
+            await self._load()
+        if not self._loaded:
+            return
+        taken = self._books.touched()
+        try:
+            if taken:
+                await self._store.save([_stored(key, row) for key, row in taken.items()])
+            if self._pruned != self._books.day:
+                await self._store.forget_before(_ago(self._books.day, KEPT_DAYS))
+                self._pruned = self._books.day
+        except StorageUnavailable:
+            self._books.untaken(taken)
+
+    async def page(self, days: int) -> UsagePage:
+        """Return the rows of so many UTC days up to today, newest first; raise StorageUnavailable."""
+        if not self._loaded:
+            await self._load()
+        first = _ago(self._books.day, days - 1)
+        found = {Key(*row[:4]): row for row in await self._store.since(first)}
+        found |= {key: _stored(key, row) for key, row in self._books.rows() if key.date >= first}  # which is newer
+        rows = [_shown(row) for row in found.values() if row.requests or row.prompt_tokens or row.completion_tokens]
+        rows.sort(key=lambda row: (row.provider, row.model, row.agent or ""))
+        rows.sort(key=lambda row: row.date, reverse=True)
+        return UsagePage(tuple(rows), self.budget())
+
+    def budget(self) -> BudgetView:
+        """Return the budget of today."""
+        books, policy = self._books, self._books.policy
+        limit = policy.daily_usd
+        over = limit is not None and (books.used >= limit or books.refused)
+        return BudgetView(
+            date=books.day,
+            daily_usd=limit,
+            alert_at=policy.alert_at,
+            enforce=policy.enforce,
+            used_usd=round(books.used, _DIGITS),
+            guessed_usd=round(books.guessed, _DIGITS),
+            in_flight_usd=round(books.held, _DIGITS),
+            alert=limit is not None and (over or books.used >= limit * policy.alert_at),
+            exceeded=over,
+        )
+
+
+def _stored(key: Key, row: Row) -> UsageRow:
+    return UsageRow(*key, *(getattr(row, name) for name in Row.__slots__))
+
+
+def _shown(row: UsageRow) -> UsageDay:
+    nothing_known = row.unknown and not row.priced
+    return UsageDay(
+        date=row.date,
+        provider=row.provider,
+        model=row.model,
+        agent=row.agent or None,
+        requests=row.requests,
+        prompt_tokens=row.prompt_tokens,
+        completion_tokens=row.completion_tokens,
+        cost_usd=None if nothing_known else round(row.cost_usd, _DIGITS),
+        unknown_cost_requests=row.unknown,
+        estimated_requests=row.estimated,
+    )
+
+
+def _ago(day: str, days: int) -> str:
+    return (date.fromisoformat(day) - timedelta(days=days)).isoformat()

@@ -1,0 +1,285 @@
+"""What requests cost: the estimate before a call, the day's budget, and the books by day, provider, model and agent.
+
+An unknown price is never zero: what it costs stays unknown, and is counted as such. Days are UTC dates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, NamedTuple
+
+from routerconsole.domain.policy import BudgetPolicy
+from routerconsole.domain.pool import PriceTier, price_tier
+from routerconsole.domain.request import Endpoint
+
+from .limits import DAY_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from routerconsole.domain.registry import Model, Provider
+    from routerconsole.domain.request import Needs
+
+    from .plan import Ranked
+
+MTOK = 1_000_000
+DEFAULT_OUTPUT = 1024
+"""Tokens an answer is taken to have where neither request nor model names a limit (capabilities.md §7)."""
+MOST_AGENTS = 200
+"""Agents of one day with rows of their own: the name comes from a client's header."""
+OTHERS = "(others)"
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+class Prices(NamedTuple):
+    """USD per million tokens in and out."""
+
+    per_mtok_in: float
+    per_mtok_out: float
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return USD."""
+        return (prompt_tokens * self.per_mtok_in + completion_tokens * self.per_mtok_out) / MTOK
+
+
+FREE = Prices(0.0, 0.0)
+
+
+def prices_of(model: Model, provider: Provider) -> Prices | None:
+    """Return what a model's tokens cost, None where nobody knows; what is said to be free costs nothing."""
+    if model.usd_per_mtok_in is not None and model.usd_per_mtok_out is not None:
+        return Prices(model.usd_per_mtok_in, model.usd_per_mtok_out)
+    return FREE if price_tier(model, provider) is PriceTier.FREE else None
+
+
+def estimate(model: Model, prices: Prices, needs: Needs) -> float:
+    """Return the USD a call may cost at most, as far as that can be said before it."""
+    output = 0
+    if needs.endpoint is not Endpoint.EMBEDDINGS:
+        output = needs.choices * (needs.output_tokens or model.max_output_tokens or DEFAULT_OUTPUT)
+    return prices.of(needs.estimate_tokens - needs.output_tokens, output)
+
+
+def day_of(wall: float) -> str:
+    """Return the UTC date of a moment (UTC epoch seconds), e.g. `2026-01-31`."""
+    return date.fromordinal(_EPOCH + int(wall // DAY_S)).isoformat()
+
+
+class Key(NamedTuple):
+    """What a row of the books is about; `agent` is empty where none was named."""
+
+    date: str
+    provider: str
+    model: str
+    agent: str
+
+
+@dataclass(slots=True)
+class Row:
+    """One row: `requests` were sent upstream, `priced` have a known cost, `unknown` may have cost something.
+
+    `estimated` of them have counts that nobody reported; `guessed_usd` is what a budget takes the unknown ones for.
+    Refused ones are in neither of the two.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    priced: int = 0
+    unknown: int = 0
+    estimated: int = 0
+    guessed_usd: float = 0.0
+
+
+class _Kept(NamedTuple):
+    """What a bill has put into its row, so that it can be put right."""
+
+    prompt: int = 0
+    completion: int = 0
+    cost: float = 0.0
+    priced: int = 0
+    unknown: int = 0
+    estimated: int = 0
+    guessed: float = 0.0
+
+
+_NOTHING = _Kept()
+
+
+class Bill:
+    """One call in the books: its cost is held as estimated until it is known; settling it again puts it right."""
+
+    __slots__ = ("_books", "_counted", "_estimate", "_held", "_kept", "_key", "_over", "prices", "prompt")
+
+    def __init__(self, books: Books, key: Key, prices: Prices | None, *, prompt: int, held: float) -> None:
+        self._books, self._key, self.prices, self.prompt = books, key, prices, prompt
+        self._estimate = self._held = held
+        self._kept, self._counted, self._over = _NOTHING, True, False
+
+    @property
+    def open(self) -> bool:
+        """Whether nobody has said yet how the call ended."""
+        return not self._over
+
+    def used(self, prompt: int | None, completion: int | None, *, estimated: bool = False) -> float | None:
+        """Enter what a call took and return its USD, None where that is unknown."""
+        if prompt is None or completion is None:
+            self._unknown(prompt or 0, completion or 0)
+            return None
+        cost = None if self.prices is None else self.prices.of(prompt, completion)
+        kept = _Kept(prompt, completion, cost or 0.0, int(cost is not None), int(cost is None), int(estimated))
+        self._enter(kept)
+        return cost
+
+    def lost(self) -> None:
+        """Nobody will ever say what the call took; where it is not free, its estimate counts as spent."""
+        self._unknown(0, 0)
+
+    def refused(self) -> None:
+        """The upstream took nothing: it answered with an error."""
+        self._enter(_NOTHING)
+
+    def unsent(self) -> None:
+        """Nobody was reached: it was no call."""
+        self._enter(_NOTHING)
+        if self._counted:
+            self._counted = False
+            self._books.row(self._key).requests -= 1
+
+    def _unknown(self, prompt: int, completion: int) -> None:
+        """Enter what is only partly known; for the budget the estimate stands."""
+        free = self.prices == FREE
+        self._enter(_Kept(prompt, completion, 0.0, int(free), int(not free), 0, self._estimate))
+
+    def _enter(self, kept: _Kept) -> None:
+        """Put `kept` in the row in place of what this bill had there; it is no longer under way."""
+        books, before, row = self._books, self._kept, self._books.row(self._key)
+        row.prompt_tokens += kept.prompt - before.prompt
+        row.completion_tokens += kept.completion - before.completion
+        row.cost_usd += kept.cost - before.cost
+        row.priced += kept.priced - before.priced
+        row.unknown += kept.unknown - before.unknown
+        row.estimated += kept.estimated - before.estimated
+        row.guessed_usd += kept.guessed - before.guessed
+        self._kept = kept
+        spent, guessed = kept.cost - before.cost, kept.guessed - before.guessed
+        books.moved(self._key.date, spent=spent, guessed=guessed, ended=self._held)
+        self._held, self._over = 0.0, True
+
+
+class Books:
+    """The rows of the present UTC day and the sums a budget looks at; one per engine."""
+
+    def __init__(self, policy: BudgetPolicy | None = None) -> None:
+        self.policy = policy or BudgetPolicy()
+        self.day = ""
+        self.spent = 0.0
+        """USD of today whose amount is known."""
+        self.guessed = 0.0
+        """USD of today estimated: of the calls of which nobody said what they took."""
+        self.held = 0.0
+        """USD estimated of the calls under way."""
+        self.refused = False
+        """Whether a request of today was refused."""
+        self._rows: dict[Key, Row] = {}
+        self._touched: set[Key] = set()
+        self._agents: set[str] = set()
+
+    def sent(self, ranked: Ranked, needs: Needs, *, agent: str | None, wall: float) -> Bill:
+        """Enter a call that goes out now and hold its estimate."""
+        self.turn(wall)
+        key = Key(self.day, ranked.route.provider, ranked.route.model, self._agent(agent))
+        prices = prices_of(ranked.model, ranked.provider)
+        held = 0.0 if prices is None else estimate(ranked.model, prices, needs)
+        self.held += held
+        self.row(key).requests += 1
+        return Bill(self, key, prices, prompt=needs.estimate_tokens - needs.output_tokens, held=held)
+
+    def objection(self, model: Model, provider: Provider, needs: Needs) -> str:
+        """Say with numbers why the budget refuses a call, empty where it may go out.
+
+        A call of unknown price goes out while anything is left; what is local or free always does.
+        """
+        limit = self.policy.daily_usd
+        if limit is None or not self.policy.enforce:
+            return ""
+        prices, used = prices_of(model, provider), self.used + self.held
+        if prices is None:
+            open_ = used < limit or price_tier(model, provider) is not PriceTier.PAID
+            return "" if open_ else f"budget: {_usd(used)} of {_usd(limit)} USD used today, its price is unknown"
+        wanted = estimate(model, prices, needs)
+        if not wanted or used + wanted <= limit:
+            return ""
+        return f"budget: {_usd(used)} of {_usd(limit)} USD used today, this call may cost {_usd(wanted)}"
+
+    def turn(self, wall: float) -> bool:
+        """Let a new UTC day begin; return whether one did."""
+        today = day_of(wall)
+        if today == self.day:
+            return False
+        before, self.day = self.day, today
+        kept = min(before or today, today)  # a call that began before midnight may still put its row right
+        self._rows = {key: row for key, row in self._rows.items() if key.date >= kept or key in self._touched}
+        own = [(key, row) for key, row in self._rows.items() if key.date == today]
+        self.spent, self.guessed = sum(row.cost_usd for _, row in own), sum(row.guessed_usd for _, row in own)
+        self.held, self.refused = 0.0, False
+        self._agents = {key.agent for key, _ in own} - {"", OTHERS}
+        return True
+
+    def row(self, key: Key) -> Row:
+        """Return the row of a key, which is about to change."""
+        self._touched.add(key)
+        found = self._rows.get(key)
+        if found is None:
+            found = self._rows[key] = Row()
+        return found
+
+    @property
+    def used(self) -> float:
+        """USD that count against the budget of today, calls under way aside."""
+        return self.spent + self.guessed
+
+    def moved(self, day: str, *, spent: float, guessed: float, ended: float) -> None:
+        """Note what a bill changed of a day's sums, and what was held for it; the sums of days gone by are closed."""
+        if day == self.day:
+            self.spent += spent
+            self.guessed += guessed
+            self.held = max(0.0, self.held - ended)
+
+    def restore(self, key: Key, row: Row) -> None:
+        """Add a row of today that was kept before this start."""
+        if key.agent not in ("", OTHERS):
+            self._agents.add(key.agent)
+        now = self._rows.setdefault(key, Row())
+        for name in Row.__slots__:
+            setattr(now, name, getattr(now, name) + getattr(row, name))
+        self.spent += row.cost_usd
+        self.guessed += row.guessed_usd
+
+    def rows(self) -> Iterator[tuple[Key, Row]]:
+        """Yield what is in memory: today's rows, and older ones that were not written yet."""
+        yield from self._rows.items()
+
+    def touched(self) -> dict[Key, Row]:
+        """Return the rows that changed since they were last taken."""
+        taken, self._touched = self._touched, set()
+        return {key: self._rows[key] for key in taken}
+
+    def untaken(self, keys: Iterable[Key]) -> None:
+        """Take rows back that could not be written."""
+        self._touched.update(keys)
+
+    def _agent(self, name: str | None) -> str:
+        if not name:
+            return ""
+        if name not in self._agents:
+            if len(self._agents) >= MOST_AGENTS:
+                return OTHERS
+            self._agents.add(name)
+        return name
+
+
+def _usd(amount: float) -> str:
+    return f"{amount:.4g}"

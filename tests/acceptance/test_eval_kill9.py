@@ -7,6 +7,7 @@ import random
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,17 @@ def test_E06_a_run_of_200_cells_killed_three_times_ends_with_exactly_its_cells(
     """Each kill keeps what was finished; each resumption asks only what is missing."""
     runs, rng = Runs(tmp_path, counter.url), random.Random(SEED)
     points = sorted(rng.sample(range(10, CELLS - 10), 3))
-    begin, seen, kept = FIRST, [], {}
+    begin: tuple[str, ...] = FIRST
+    seen: list[int] = []
+    kept: dict[tuple[str, str, int], str] = {}
+
+    def enough(cells: int) -> bool:
+        return len(runs.cells()) >= cells
+
     for point in points:
         process = runs.start(*begin)
         try:
-            wait_until(lambda point=point: len(runs.cells()) >= point, f"{point} cells", every=0.001)
+            wait_until(partial(enough, point), f"{point} cells", every=0.001)
             process.kill()
         finally:
             process.kill()

@@ -11,7 +11,8 @@ from routerconsole.config.problems import ConfigError
 from routerconsole.evals.assertions import JUDGES, TYPES
 from routerconsole.evals.grade import grade
 from routerconsole.evals.scenario_files import read_scenarios
-from routerconsole.evals.types import Reply, Usage, Votes
+from routerconsole.evals.types import Reply, Usage
+from routerconsole.evals.vote_types import Votes
 
 HEAD = "version: 1\nsuite: s\nscenarios:\n- id: one\n  turns: [{user: hi}]\n"
 OK = served("x", (FIRST, "ok"))

@@ -40,7 +40,7 @@ Beside = Callable[[Node], Coroutine[Any, Any, None]]
 
 def run_headless(prepared: Prepared, *, ready: Callable[[Node], None], beside: Beside | None = None) -> int:
     """Serve on this thread until a signal, or until `beside` ends; return the exit code."""
-    _keep_memory_private()
+    keep_memory_private()
     return uvloop.run(_headless(prepared, ready, beside))
 
 
@@ -48,11 +48,11 @@ async def _headless(prepared: Prepared, ready: Callable[[Node], None], beside: B
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     signals = _Signals(lambda: _on_loop(loop, stop.set), dump=lambda: _on_loop(loop, _dump_tasks))
     signals.install()
-    node = _node(prepared)
+    node = node_of(prepared)
     work: asyncio.Future[None] | None = None
     try:
         await node.start()
-        _settle_memory()
+        settle_memory()
         ready(node)
         if beside is not None:
             work = node.service.tasks.start(_then(beside(node), stop.set), name="beside")
@@ -64,7 +64,7 @@ async def _headless(prepared: Prepared, ready: Callable[[Node], None], beside: B
     return 130 if signals.last is signal.SIGINT else 0
 
 
-def _keep_memory_private() -> None:
+def keep_memory_private() -> None:
     """No core files and, on Linux, no looking in by other processes of the user: this memory holds keys."""
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -72,7 +72,7 @@ def _keep_memory_private() -> None:
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """Spare the collector what start-up made, which lives as long as the process, and let it look less often."""
     gc.collect()
     gc.freeze()
@@ -86,7 +86,7 @@ async def _then(work: Coroutine[Any, Any, None], after: Callable[[], None]) -> N
         after()
 
 
-def _node(prepared: Prepared) -> Node:
+def node_of(prepared: Prepared) -> Node:
     """Return the engine; from now on the process's log lines are rid of every secret its configuration holds."""
     node = Node(prepared)
     logs.learn(lambda text: node.service.loaded.scrub(text))  # noqa: PLW0108 - a reload brings another one
@@ -147,7 +147,7 @@ class EngineThread:
 
     def start(self) -> ThreadedControl:
         """Start and return the control port once the engine serves; raise what kept it from starting."""
-        _keep_memory_private()
+        keep_memory_private()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._thread.start()
         node, loop = self._started.result(START_TIMEOUT_S)
@@ -183,10 +183,10 @@ class EngineThread:
 
     async def _main(self) -> None:
         self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
-        node = _node(self._prepared)
+        node = node_of(self._prepared)
         try:
             await node.start()
-            _settle_memory()
+            settle_memory()
             if self._beside is not None:
                 node.service.tasks.start(self._beside(node), name="beside")
             self._started.set_result((node, self._loop))

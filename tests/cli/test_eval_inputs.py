@@ -164,6 +164,11 @@ def test_answers_of_earlier_runs_stand_in_for_calls_only_when_asked(
     counts = []
     for flags in ((), ("--cache",), ()):
         before = counter.asked
-        assert user(*asked, *flags).code == 0
+        done = user(*asked, *flags)
+        assert done.code == 0, done
         counts.append(counter.asked - before)
+        same, other = done.json["targets"][0]["scenarios"]
+        assert (same["summary"], other["summary"]) == (
+            "2/2 passed, 2 from earlier runs" if flags else "2/2 passed", "2/2 passed"
+        )  # fmt: skip
     assert counts == [4, 2, 4]

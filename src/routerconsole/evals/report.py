@@ -117,6 +117,8 @@ def _summary(cells: Sequence[Cell], k: int, n: int) -> str:
     others = Counter(cell.verdict.label() for cell in cells if cell.verdict.status is not Status.PASS)
     parts = [f"{k}/{n} passed"] if n else []
     parts += [label if count == 1 else f"{label} x{count}" for label, count in sorted(others.items())]
+    taken = sum(cell.cached is not None for cell in cells)
+    parts += [f"{taken} from earlier runs"] if taken else []
     return ", ".join(parts)
 
 

@@ -35,7 +35,7 @@ async def scenario_files(control: Control, directory: Path | None) -> tuple[Scen
     if directory is None:
         return ()
     from routerconsole.domain.capability import CapabilityTree
-    from routerconsole.evals.scenario_files import load_catalogue, read_texts
+    from routerconsole.evals.scenario_files import check_texts, read_texts
 
     texts = read_texts(directory)
     nodes = await control.capabilities()
@@ -43,5 +43,5 @@ async def scenario_files(control: Control, directory: Path | None) -> tuple[Scen
         frozenset(node.path for node in nodes if node.extension),
         {alias: node.path for node in nodes for alias in node.aliases},
     )
-    load_catalogue(texts=texts, tree=tree)
+    check_texts(texts, tree=tree)
     return tuple(ScenarioFile(name, text) for name, text in texts)

@@ -77,6 +77,24 @@ def load_catalogue(
     for directory in (shipped_directory(), *directories):
         sources += [(str(path), path) for path in _files_of(directory, problems)]
     sources += texts
+    found = _gathered(sources, problems, tree)
+    if problems:
+        raise ConfigError(problems)
+    return Catalogue(tuple(found))
+
+
+def check_texts(texts: Iterable[tuple[str, str]], *, tree: CapabilityTree | None = None) -> None:
+    """Raise ConfigError with every problem of these files (name, content) by themselves."""
+    problems: list[Problem] = []
+    _gathered(texts, problems, tree)
+    if problems:
+        raise ConfigError(problems)
+
+
+def _gathered(
+    sources: Iterable[tuple[str, str | Path]], problems: list[Problem], tree: CapabilityTree | None
+) -> list[Scenario]:
+    """Return the scenarios of all sources; what is wrong with them is added to the problems."""
     found: list[Scenario] = []
     places: dict[str, str] = {}
     for name, source in sources:
@@ -92,9 +110,7 @@ def load_catalogue(
                 continue
             places[scenario.id] = f"{name}:{line}"
             found.append(scenario)
-    if problems:
-        raise ConfigError(problems)
-    return Catalogue(tuple(found))
+    return found
 
 
 def read_texts(directory: Path) -> tuple[tuple[str, str], ...]:

@@ -232,3 +232,44 @@ def test_C1_51_a_hidden_model_is_in_no_automatic_pool_and_still_a_model(exposed:
     assert any(LOCAL in pool.members for pool in automatic) is exposed
     assert LOCAL in found.models
     assert LOCAL in found.pools["mine"].members
+
+
+def measured(at: float, fingerprint: str = "") -> tuple[Layer, ...]:
+    """What a run measured and somebody accepted."""
+    return (Layer(Source.MEASURED, Tri.NO, at, "refuted 0/2", fingerprint),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "counts"),
+    [
+        ({}, True),
+        ({"stale_before": 8.0}, True),
+        ({"stale_before": 10.0}, False),
+        ({"fingerprints": {LOCAL: "system=b"}}, False),
+        ({"fingerprints": {LOCAL: "system=a"}}, True),
+        ({"listings": {"local": Listing("local", 5.0, {"m": ListedModel("m", fingerprint="digest=2")})}}, False),
+        ({"listings": {"local": Listing("local", 5.0, {"m": ListedModel("m", fingerprint="digest=1")})}}, True),
+    ],
+    ids=["as it was", "young enough", "too old", "answers differ", "answers alike", "digest differs", "digest alike"],
+)
+def test_a_measurement_counts_for_a_while_on_the_server_it_was_made_on(
+    changes: dict[str, object], counts: bool
+) -> None:
+    """Stale, it comes after everything else and closes no gate; worked out from what was before, it is the same."""
+    before = decided(LOCAL, capabilities={TOOLS: measured(9.0, "digest=1; system=a")})
+    after = replace(before, **changes)  # type: ignore[arg-type]  # tests name fields freely
+    found = compose(base(), after)
+    standing = found.models[LOCAL].standing(TOOLS)
+    assert (standing.source, standing.value, standing.hard_no) == (
+        (Source.MEASURED, Tri.NO, True) if counts else (Source.CONFIG, Tri.YES, False)
+    )
+    configured = base()
+    known = Composed(configured, before, compose(configured, before))
+    assert compose(configured, after, since=known) == found
+
+
+def test_a_stale_measurement_nobody_else_speaks_against_is_a_hint() -> None:
+    """It stays visible as the only word there is, and drops nothing."""
+    overlay = replace(decided(LOCAL, capabilities={VISION: measured(9.0)}), stale_before=10.0)
+    standing = compose(base(), overlay).models[LOCAL].standing(VISION)
+    assert (standing.source, standing.stale, standing.hard_no) == (Source.MEASURED, True, False)

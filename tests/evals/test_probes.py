@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.evals.test_runner import CATALOGUE, PLAIN, Stand, a_run
 
+from routerconsole.evals.plan import next_call
 from routerconsole.evals.probes import Turn, bound, turn
 from routerconsole.evals.runner import Lanes, finished_cells
 from routerconsole.evals.statistics import MOST_PROBES, Probe, sprt
@@ -124,3 +125,12 @@ async def test_a_resumed_probe_asks_its_errors_again_and_goes_on_from_there() ->
     await again.runner(probing()).work([TOOLS], done=finished_cells(first.cells))
     assert [cell.key.repeat for cell in again.cells] == [1]
     assert {cell.verdict.status for cell in again.cells} == {Status.FAIL}, "the value is wrong, the call is one"
+
+
+@pytest.mark.parametrize(("window", "most"), [(None, 4096), (16384, 4096), (8192, 4096), (4096, 2048), (512, 256)])
+def test_an_answer_is_allowed_half_the_window_at_most(window: int | None, most: int) -> None:
+    """A scenario that lets a reasoning model say much can still be asked of a small window."""
+    (reasoning,) = CATALOGUE.select(["reasoning"])
+    call = next_call(reasoning, {"nonce": "a-1", "extra": "123"}, (), window=window)
+    assert call is not None
+    assert call.body["max_tokens"] == most

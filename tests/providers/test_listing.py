@@ -147,6 +147,20 @@ def test_llama_cpp_says_its_window_and_props_what_it_can() -> None:
     assert can(detailed(COMPATIBLE, {"data": [LLAMACPP]}, props)["m"], Word.TOOLS) is Tri.NO
 
 
+def test_servers_are_told_apart_by_what_they_offer() -> None:
+    """llama.cpp's build and a digest of what it loaded; another file is another; saying nothing is nothing."""
+
+    def told(**props: str) -> str | None:
+        return detailed(COMPATIBLE, {"data": [LLAMACPP]}, props)["m"].fingerprint
+
+    one = told(build_info="b1;\x1b[31m", model_path="/m/a.gguf")
+    assert one is not None
+    assert [fact.partition("=")[0] for fact in one.split("; ")] == ["build", "loaded"]
+    assert "\x1b" not in one
+    assert one != told(build_info="b1;\x1b[31m", model_path="/m/b.gguf")
+    assert told() is None
+
+
 def test_llama_cpp_with_many_models_is_not_asked_for_props() -> None:
     """To ask its router for one model's would load it."""
     assert page(COMPATIBLE, {"data": [LLAMACPP, {**LLAMACPP, "id": "n"}]}).details == ()

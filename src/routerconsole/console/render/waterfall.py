@@ -226,7 +226,7 @@ def bars(detail: RequestDetail, elapsed_ms: float | None, width: int, *, moment:
         return [((text, Role.DIM),)]
     longest = max(width_of(visible(attempt.provider, 40)) for attempt in attempts)
     name_width = min(longest, 14, max(6, width // 5))
-    room = max(12, width * 2 // 5)
+    room = max(16, width * 3 // 10)
     outcomes = [_outcome(attempt, detail.row.completion_tokens, room) for attempt in attempts]
     info_width = min(room, max(12, *(width_of(text) for text, _ in outcomes)))
     indent = 3 + name_width + 1

@@ -28,6 +28,7 @@ from routerconsole.domain.registry import ProviderKind
 from routerconsole.domain.route import ModelKey
 from routerconsole.domain.secret import Secret
 from routerconsole.engine.clock import SystemClock
+from routerconsole.engine.exposition import exposition
 from routerconsole.engine.keeping import LogPolicy
 from routerconsole.engine.service import Loaded, Service
 from routerconsole.server.app import App
@@ -192,6 +193,7 @@ class Node:
             control=self.control,
             guard=prepared.guard,
             api=api_app(self.control, self.service.chat, max_body=max_body),
+            metrics=lambda: exposition(self.service),
             max_body=max_body,
         )
         limits = DoorLimits(max_connections=server.max_connections, max_body=max_body)

@@ -267,7 +267,7 @@ async def test_S36_a_client_that_stops_reading_is_dropped(make: MakeStand) -> No
     async def no_api(scope: object, receive: object, send: object) -> None:
         raise NotImplementedError
 
-    app = App(chat=service.chat, control=stand.node.control, guard=guard, api=no_api, max_body=1 << 20)
+    app = App(chat=service.chat, control=stand.node.control, guard=guard, api=no_api, metrics=bytes, max_body=1 << 20)
     sock = bind("127.0.0.1", 0)
     server = HttpServer(app, sock, DoorLimits(write_stall_timeout=0.5))
     await server.start(service.tasks)

@@ -101,6 +101,11 @@ class Keeper:
         return self._policy.body_bytes > 0
 
     @property
+    def lost_rows(self) -> int:
+        """Requests that are over and will never stand in the log."""
+        return self._writer.dropped_rows
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What operators should know of the files: what is wrong now, then what happened to them."""
         now = (f"storage degraded ({where}): {why}" for where, why in self._troubles.items())

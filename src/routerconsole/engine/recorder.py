@@ -19,7 +19,7 @@ from .rates import Rates
 from .rows import arrival_of, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from routerconsole.control.port import RequestQuery
     from routerconsole.control.views import RequestRow
@@ -73,6 +73,7 @@ class Recorder:
         self._recent: OrderedDict[str, _Finished] = OrderedDict()
         self._failures: deque[FailureView] = deque(maxlen=KEEP_FAILURES)
         self.rates = Rates()
+        self.watchers: list[Callable[[Trace], None]] = []  # each is told of a request that is over, and may not raise
 
     def begin(self, trace: Trace) -> None:
         """A request arrived."""
@@ -140,6 +141,8 @@ class Recorder:
         self._bus.defer(_FINAL_EVENT[trace.status], _final, finished)
         if self._sink is not None:
             self._sink.offer(trace)
+        for told in self.watchers:
+            told(trace)
 
     def find(self, request_id: str) -> Trace | None:
         """Return a live or recent trace."""

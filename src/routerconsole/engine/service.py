@@ -33,6 +33,7 @@ from .editing import Editor
 from .engine import ChatEngine
 from .inflight import CancelReason
 from .keeping import Keeper, LogPolicy
+from .metrics import Metrics
 from .operate import Operator
 from .pauses import Pauses
 from .pool_memory import PoolMemory
@@ -134,7 +135,8 @@ class Service:
             memory=self.memory,
         )
         self.keeper.on_overlay = self._restored
-        self.recorder = Recorder(self.bus, clock, self.keeper)
+        self.recorder, self.metrics = Recorder(self.bus, clock, self.keeper), Metrics()
+        self.recorder.watchers.append(self.metrics.note)
         self.pauses = Pauses()
         transport = Transport(clock=clock.monotonic, user_agent=USER_AGENT, bounded=self.pauses.timeout)
         self.upstreams = Upstreams(Sender(transport))

@@ -24,16 +24,20 @@ log = logging.getLogger(__name__)
 API = b"/api/v1/"
 MODELS = b"/v1/models"
 MESSAGES = b"/v1/messages"
+METRICS = b"/metrics"
 CLIENT_PATHS = frozenset({b"/api/v1/router/complete"})
 """Control routes a client token may use too (interface.md §5)."""
 _JSON = (b"content-type", b"application/json")
+_TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 
 class App:
     """Serves one engine. `api` is the control plane's own ASGI app, reached only with the right token."""
 
-    def __init__(self, *, chat: Chat, control: Control, guard: Guard, api: AsgiApp, max_body: int) -> None:
-        self._chat, self._control, self._guard, self._api = chat, control, guard, api
+    def __init__(
+        self, *, chat: Chat, control: Control, guard: Guard, api: AsgiApp, metrics: Callable[[], bytes], max_body: int
+    ) -> None:
+        self._chat, self._control, self._guard, self._api, self._metrics = chat, control, guard, api, metrics
         self._face = OpenAIFace(chat, max_body=max_body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +58,7 @@ class App:
         """Route by the raw path only.
 
         1 Host and origin; 2 /healthz; 3 the hot endpoints; 4 the model list; 5 what is not emulated; 6 the control
-        plane; 7 nothing else exists.
+        plane; 7 monitoring; 8 nothing else exists.
         """
         headers = scope["headers"]
         self._guard.check_host(headers)  # 1
@@ -89,7 +93,11 @@ class App:
             access = Access.CLIENT if path in CLIENT_PATHS else Access.ADMIN
             self._guard.check_token(headers, access, peer=peer)
             await self._api(scope, receive, send)
-        else:  # 7
+        elif path == METRICS:  # 7
+            _allow(scope, "GET")
+            self._guard.check_token(headers, Access.CLIENT, peer=peer)
+            await _send(send, 200, self._metrics(), _TEXT, [])
+        else:  # 8
             raise RequestRejected(ErrorCode.NOT_FOUND, "There is nothing at this path.")
 
     async def _models(self, send: Send, rest: bytes) -> None:
@@ -121,6 +129,12 @@ def _card(model_id: str, owned_by: str, created: int) -> dict[str, Any]:
 
 
 async def _send_json(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    head = [_JSON, (b"content-length", str(len(body)).encode()), *headers]
+    await _send(send, status, body, _JSON, headers)
+
+
+async def _send(
+    send: Send, status: int, body: bytes, kind: tuple[bytes, bytes], headers: list[tuple[bytes, bytes]]
+) -> None:
+    head = [kind, (b"content-length", str(len(body)).encode()), *headers]
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body})

@@ -186,7 +186,7 @@ def test_C0_43_C0_45_outputs_are_scored_and_judges_tried(user: Cli, config: Path
     for wrong in (["score"], ["score", "t"], ["score", "-", "-"], ["score", "t", "o", "--judge", "s/nope"]):
         assert user("reward", *wrong).code == 2, wrong
     page = user("reward", "history", "--json").json
-    assert [(each["agent"], each["model"], each["score"]) for each in page["history"]] == [("x", "s/good", 1.0)] * 2
+    assert [(each["agent"], each["model"], each["score"]) for each in page["scores"]] == [("x", "s/good", 1.0)] * 2
     assert "no scores" in user("reward", "history", "--agent", "nobody").out
     assert "s/good" in user("reward", "history", "--means").out
     assert "s/good, mean 1, n 2" in user("models", "show", "s/good").out

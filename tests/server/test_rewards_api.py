@@ -118,7 +118,7 @@ async def history(node: RunningNode, query: str = "") -> Any:
 
 async def test_C0_43_C0_45_C0_46_outputs_are_scored_and_remembered(node: RunningNode, fleet: Fleet) -> None:
     """(good − bad) / valid by the judge that is named or configured; history newest first, by agent."""
-    assert (await history(node))["history"] == []
+    assert (await history(node))["scores"] == []
     told = await scored(node, agent="writer", model="p/chat")
     shape = {name: told[name] for name in ("score", "positive", "negative", "valid", "total", "judge")}
     assert shape == {"score": 1.0, "positive": 3, "negative": 0, "valid": 3, "total": 3, "judge": "p/good"}
@@ -134,10 +134,10 @@ async def test_C0_43_C0_45_C0_46_outputs_are_scored_and_remembered(node: Running
             True,
         )
     page = await history(node)
-    assert [(row["agent"], row["judge"]) for row in page["history"]] == [
+    assert [(row["agent"], row["judge"]) for row in page["scores"]] == [
         ("coder", "p/mixed"), ("coder", "p/bad"), ("writer", "p/good"),
     ]  # fmt: skip
-    (row,) = (await history(node, "?agent=writer"))["history"]
+    (row,) = (await history(node, "?agent=writer"))["scores"]
     assert (row["task"], row["score"], row["model"], row["votes"]) == ("Say READY.", 1.0, "p/chat", ["good"] * 3)
     assert page["models"] == [{"name": "p/chat", "mean": 1.0, "n": 1}]
     assert (await admin(node.port, "GET", "models/p%2Fchat")).json["reward"]["mean"] == 1.0
@@ -213,10 +213,10 @@ async def test_sampled_chats_are_scored_beside_their_requests(fleet: Fleet, tmp_
         await chatted(node)
         await chatted(node, stream=True)
         page = await sampling(node, scored=2, waiting=0)
-        assert [(row["agent"], row["model"], row["task"], row["source"]) for row in page["history"]] == [
+        assert [(row["agent"], row["model"], row["task"], row["source"]) for row in page["scores"]] == [
             ("live", "p/chat", "", "sample")
         ] * 2
-        assert len({row["request_id"] for row in page["history"]}) == 2
+        assert len({row["request_id"] for row in page["scores"]}) == 2
         judged = [prompt(body) for name, body in fleet.asked if name == "good"]
         assert all("READY" in text and "Hello" in text and CANARY not in text for text in judged)
         await scored(node)
@@ -318,4 +318,4 @@ async def test_who_leaves_ends_the_calls_on_judges(fleet: Fleet, tmp_path: Path)
             )
             await upstream_.wait_received(2)
         await upstream_.wait_closed(2)
-        assert (await history(node))["history"] == []
+        assert (await history(node))["scores"] == []

@@ -59,7 +59,7 @@ def history(args: argparse.Namespace) -> int:
         elif args.means:
             show_items(_means(page), plain=args.plain, empty="no scores")
         else:
-            show_items((_item(each) for each in page.history), plain=args.plain, empty="no scores")
+            show_items((_item(each) for each in page.scores), plain=args.plain, empty="no scores")
         return Exit.OK
 
     return with_registry(args, work)

@@ -81,7 +81,7 @@ class Sampling:
 class RewardPage:
     """Scores, newest first, with what they come to; `judge` None comes with the remedy in `problem`."""
 
-    history: tuple[RewardScore, ...]
+    scores: tuple[RewardScore, ...]
     models: tuple[RewardMean, ...] = ()
     agents: tuple[RewardMean, ...] = ()
     checks: tuple[JudgeChecked, ...] = ()

@@ -167,7 +167,7 @@ class Rewards:
         models, agents = self.scores.means()
         judge, problem = self.choose("reward_vote")
         return RewardPage(
-            history=tuple(_view(row) for row in rows),
+            scores=tuple(_view(row) for row in rows),
             models=models,
             agents=agents,
             checks=tuple(sorted(self._checks.values(), key=lambda each: each.at, reverse=True)),

@@ -31,6 +31,7 @@ from routerconsole.engine.clock import SystemClock
 from routerconsole.engine.exposition import exposition
 from routerconsole.engine.keeping import LogPolicy
 from routerconsole.engine.service import Loaded, Service
+from routerconsole.engine.spans import NoExporter, SpanFeed, open_feed, wanted
 from routerconsole.server.app import App
 from routerconsole.server.control import api_app
 from routerconsole.server.door import DoorLimits
@@ -171,6 +172,7 @@ class Node:
         self._watch = Watch(None if prepared.config.source_path is None else signature(prepared.config.source_path))
         self._unreadable = 0
         self._simulators: dict[str, Simulator] = {}
+        self._spans: SpanFeed | None = None
         self.service = Service(
             prepared.loaded,
             state_db=Database(place.state_db, STATE, wall=clock.wall, backups=place.backups),
@@ -203,6 +205,7 @@ class Node:
         """Open storage, serve, and say where in engine.json. Raises NewerSchema or UnsafePlace."""
         await self._start_simulators()
         await self.service.start()
+        self._export_spans()
         await self.server.start(self.service.tasks)
         self._prepared.lock.publish(url=self._prepared.url, version=__version__)
 
@@ -210,9 +213,23 @@ class Node:
         """Stop accepting, drain, flush, close; idempotent."""
         self.server.stop_accepting()
         await self.service.stop(before_close=self.server.stop)
+        if self._spans is not None:
+            await self._spans.aclose()
         for simulator in self._simulators.values():
             await simulator.stop()
         self._prepared.lock.release()
+
+    def _export_spans(self) -> None:
+        """Send traces where the environment says (OTEL_EXPORTER_OTLP_ENDPOINT); without the extra a notice says so."""
+        env = self._prepared.env
+        if not wanted(env) or self._spans is not None:
+            return
+        try:
+            self._spans = open_feed(env, __version__)
+        except NoExporter as exc:
+            self.service.remarks.append(str(exc))
+            return
+        self.service.recorder.watchers.append(self._spans.offer)
 
     def _file_changed(self) -> bool:
         """Whether the configuration file is worth reading again: it changed, or can be read (no more, or again)."""

@@ -114,6 +114,7 @@ class Trace:
     tags: tuple[str, ...] = ()
     session: str | None = None
     size: int = 0
+    forward: tuple[tuple[str, str], ...] = ()  # the client's trace context, as upstreams get it
 
     @property
     def failed_over(self) -> bool:

@@ -119,6 +119,7 @@ class ChatEngine:
             stream=request.stream,
             agent=request.hints.agent,
             client_retry=request.client_retry,
+            forward=request.forward,
         )
         task = asyncio.current_task()
         if task is None:

@@ -24,7 +24,7 @@ FIRST_TOKEN: Final = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5
 PER_TOKEN: Final = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 OVERHEAD: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25)
-_OPERATION: Final = {
+OPERATION: Final = {
     Endpoint.CHAT: "chat",
     Endpoint.COMPLETIONS: "text_completion",
     Endpoint.EMBEDDINGS: "embeddings",
@@ -91,7 +91,7 @@ class Metrics:
             self._attempt(trace.endpoint, attempt)
 
     def _attempt(self, endpoint: Endpoint, attempt: Attempt) -> None:
-        found = self._of(Series(_OPERATION[endpoint], attempt.route.provider, attempt.route.model))
+        found = self._of(Series(OPERATION[endpoint], attempt.route.provider, attempt.route.model))
         cls = attempt.cls or OutcomeClass.IGNORED
         error = "" if cls is OutcomeClass.OK else cls.value
         durations = found.durations.get(error)

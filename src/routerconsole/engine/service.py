@@ -141,7 +141,7 @@ class Service:
         transport = Transport(clock=clock.monotonic, user_agent=USER_AGENT, bounded=self.pauses.timeout)
         self.upstreams = Upstreams(Sender(transport))
         self.budget = RetryBudget(loaded.registry.policy.retry)
-        self.config_notice = ""
+        self.config_notice, self.remarks = "", list[str]()
         self.chat = ChatEngine(
             registry=loaded.registry,
             board=self.board,
@@ -203,7 +203,7 @@ class Service:
         awaiting, models = self.loaded.awaiting, self.registry.models
         open_ = (text for text in self.loaded.notices if text not in awaiting or awaiting[text] not in models)
         own = (self.config_notice,) if self.config_notice else ()
-        return (*own, *self.usage.notices, *open_)
+        return (*own, *self.remarks, *self.usage.notices, *open_)
 
     async def start(self) -> None:
         """Open storage, restore what was, begin the background work. Raises NewerSchema or UnsafePlace."""

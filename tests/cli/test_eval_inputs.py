@@ -113,7 +113,7 @@ def test_scenario_files_are_read_here_and_everything_wrong_in_them_is_said_at_on
 def test_a_planted_regression_fails_the_comparison_and_names_the_flips(
     user: Cli, counter: Counting, tmp_path: Path
 ) -> None:
-    """Exit 1 and each flip; two runs of one model cannot be separated; changed scenarios cannot be compared."""
+    """Exit 1 and each flip; equal runs cannot be separated; changed scenarios cannot be compared, so pass no gate."""
     home = files(tmp_path / "s", SAYS)
     asked = ("eval", "run", "--targets", "u/m", "--scenarios", "one", "--repeats", "8", "--json",
              "--scenarios-dir", str(home))  # fmt: skip
@@ -125,13 +125,15 @@ def test_a_planted_regression_fails_the_comparison_and_names_the_flips(
     assert (equal.code, equal.out.startswith("cannot separate")) == (0, True), equal
     lost = user("eval", "compare", good, worse, "--fail-on", "regression")
     assert (lost.code, lost.out.count("pass → fail(contains)")) == (1, 8), lost
-    assert f"{good} is better" in lost.out
+    assert lost.out.startswith("cannot separate (needs more scenarios that agree)"), "one scenario names no winner"
     assert user("eval", "compare", worse, good, "--fail-on", "regression").code == 0
     files(home, {**SAYS, "turns": [{"user": "Say it."}]})
     other = user(*asked).json["run_id"]
     changed = user("eval", "compare", good, other, "--fail-on", "regression")
     assert changed.out.startswith("not comparable"), changed
     assert "one: not comparable" in changed.out
+    assert (changed.code, "cannot be told" in changed.err) == (1, True), "a gate that saw nothing has not passed"
+    assert user("eval", "compare", good, other).code == 0
 
 
 def test_kept_answers_are_graded_again_without_a_call(user: Cli, counter: Counting, tmp_path: Path) -> None:

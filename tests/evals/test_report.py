@@ -128,26 +128,45 @@ def test_a_run_passed_where_everything_asked_did(letters: str, passed: bool) -> 
 @pytest.mark.parametrize(
     ("a", "b", "winner"),
     [
-        ("PPPPPP", "FFFFFF", "a/m"),
-        ("FFFFFF", "PPPPPP", "b/m"),
-        ("PPPPP", "FFFFF", None),
-        ("PPP", "FFF", None),
-        ("PPPPPP", "PPPPPP", None),
-        ("PPPFFF", "FFFPPP", None),
-        ("", "", None),
-        ("PPPPPP", "EEEEEE", None),
+        (("PPP", "PPP"), ("FFF", "FFF"), "a/m"),
+        (("FFF", "FFF"), ("PPP", "PPP"), "b/m"),
+        (("PPP", "PP"), ("FFF", "FF"), None),
+        (("PPP",), ("FFF",), None),
+        (("PPPPPP", "P"), ("PPPPPP", "P"), None),
+        (("PPPFFF",), ("FFFPPP",), None),
+        (("PPPPPP", "FFFFFF"), ("FFFFFF", "PPPPPP"), None),
+        (("",), ("",), None),
+        (("PPPPPP",), ("EEEEEE",), None),
     ],
 )
-def test_E08_no_winner_without_separation(a: str, b: str, winner: str | None) -> None:
-    """Ties, nothing run, unanswered repeats and small differences have no winner; six one-sided repeats have one."""
-    report = report_of(run_of("a/m", "b/m"), [*cells("a/m", s1=a), *cells("b/m", s1=b)])
+def test_E08_no_winner_without_separation(a: Sequence[str], b: Sequence[str], winner: str | None) -> None:
+    """Ties, nothing run, unanswered repeats and small differences have no winner."""
+    report = report_of(run_of("a/m", "b/m"), [*cells("a/m", **_named(a)), *cells("b/m", **_named(b))])
     assert report.pairs[0].winner == winner
     assert ("cannot separate (needs >= 6 one-sided)" in separation_text(report.pairs[0])) is (winner is None)
 
 
+def _named(words: Sequence[str]) -> dict[str, str]:
+    return {f"s{n}": word for n, word in enumerate(words)}
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [(("PPPPPP",), ("FFFFFF",)), (("P" * 50,), ("F" * 50,)), (("PPPPPP", "PPP"), ("FFFFFF", "PPP"))]
+)
+def test_E08_repeats_of_one_scenario_make_no_winner(a: Sequence[str], b: Sequence[str]) -> None:
+    """However small McNemar's p: the interval over scenarios holds 0, and the reason says what is missing."""
+    (pair,) = report_of(run_of("a/m", "b/m"), [*cells("a/m", **_named(a)), *cells("b/m", **_named(b))]).pairs
+    assert pair.p < 0.05
+    assert pair.interval is not None
+    assert pair.interval[0] <= 0 <= pair.interval[1]
+    assert pair.winner is None
+    assert separation_text(pair).startswith("cannot separate (needs more scenarios that agree)")
+
+
 def test_E08_three_columns_are_corrected() -> None:
     """What separates two columns does not separate them among three."""
-    made = [*cells("a/m", s1="PPPPPP"), *cells("b/m", s1="FFFFFF"), *cells("c/m", s1="PPPPPP")]
+    good, bad = {"s1": "PPP", "s2": "PPP"}, {"s1": "FFF", "s2": "FFF"}
+    made = [*cells("a/m", **good), *cells("b/m", **bad), *cells("c/m", **good)]
     report = report_of(run_of("a/m", "b/m", "c/m"), made)
     assert [pair.winner for pair in report.pairs] == [None, None, None]
     assert [round(pair.p_corrected, 5) for pair in report.pairs] == [0.09375, 1.0, 0.09375]
@@ -246,14 +265,21 @@ def test_a_scenario_of_another_hash_is_not_comparable() -> None:
 
 
 def test_an_outage_is_no_regression() -> None:
-    """Repeats without an answer flip nothing."""
-    assert not compare(*two("PPP", "EEE")).regression
+    """Repeats without an answer flip nothing; with nothing graded twice there is no telling either way."""
+    found = compare(*two("PPP", "EEE"))
+    assert (found.regression, found.comparable, len(found.ungraded)) == (False, False, 1)
+    assert verdict_text(found) == "not comparable: nothing was graded in both runs"
+    half = compare(*two("PPP", "PEE"))
+    assert (half.regression, half.comparable, half.ungraded) == (False, True, ())
 
 
 def test_runs_of_one_column_each_compare_across_names() -> None:
-    """Two models, each alone in its run."""
+    """Two models, each alone in its run; the better one is named where scenarios agree."""
     found = compare(*two("PPPPPP", "FFFFFF", target_b="q/m"))
-    assert found.winner == "meval_aaaaaaaaaaaa"
+    assert found.winner is None
+    runs = (run_of("p/m", id="meval_a", scenarios=("s1", "s2")), run_of("q/m", id="meval_b", scenarios=("s1", "s2")))
+    both = compare((runs[0], cells("p/m", s1="PPP", s2="PPP")), (runs[1], cells("q/m", s1="FFF", s2="FFF")))
+    assert (both.winner, both.interval) == ("meval_a", (-1.0, -1.0))
     assert found.regression
     assert found.squares[0].target == "p/m → q/m"
     assert found.difference == -1.0

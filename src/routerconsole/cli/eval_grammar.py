@@ -40,7 +40,9 @@ def eval_group(add: Adder) -> None:
         option("b", metavar="B", help="the run that is compared with it"),
     )
     compare = verb("compare", "one run against another: flips, latency, cost", *pair, plain())
-    compare.add_argument("--fail-on", choices=("regression",), help="exit 1 where it got worse")
+    compare.add_argument(
+        "--fail-on", choices=("regression",), help="exit 1 where it got worse, or nothing can be compared"
+    )
     runs(compare, "evals", "compare")
     who = option("--judge", metavar="J", help="a model, profile or pool (default: the one of `judge` assertions)")
     runs(verb("judge-check", "try a judge on 20 pairs; exit 0 where it may gate", who), "reward", "judge_check")

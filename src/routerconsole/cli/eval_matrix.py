@@ -111,6 +111,8 @@ def _capabilities(targets: Sequence[Json], width: int | None) -> dict[str, dict[
 
 def _apart(pairs: Sequence[Json]) -> list[str]:
     """Return who is better than whom, then who cannot be told apart, in one line each."""
+    from routerconsole.evals.report import unseparated
+
     better = [
         f"{pair['winner']} is better than {pair['b'] if pair['winner'] == pair['a'] else pair['a']}: "
         f"{pair['a_only']} only {pair['a']}, {pair['b_only']} only {pair['b']}, p {pair['p_corrected']:.3f}"
@@ -120,10 +122,10 @@ def _apart(pairs: Sequence[Json]) -> list[str]:
     close = [pair for pair in pairs if not pair["winner"] and pair["a_only"] + pair["b_only"]]
     alike = sum(1 for pair in pairs if not pair["winner"]) - len(close)
     told = [f"{pair['a']} and {pair['b']} ({pair['a_only']} to {pair['b_only']})" for pair in close]
-    lines = [f"cannot separate (needs >= 6 one-sided): {each}" for each in told]
+    lines = [f"{unseparated(pair['p_corrected'])}: {each}" for pair, each in zip(close, told, strict=True)]
     if alike:
         count = "1 pair passed" if alike == 1 else f"{alike} pairs passed"
-        lines.append(f"cannot separate (needs >= 6 one-sided): {count} the same wherever both were graded")
+        lines.append(f"{unseparated(1.0)}: {count} the same wherever both were graded")
     return ["", *(visible(line, BLOCK_LIMIT) for line in (*better, *lines))] if pairs else []
 
 

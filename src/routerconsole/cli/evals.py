@@ -185,7 +185,7 @@ def report(args: argparse.Namespace) -> int:
 
 
 def compare(args: argparse.Namespace) -> int:
-    """Print one run against another; 1 where it got worse and that is asked about."""
+    """Print one run against another; 1 where it got worse, or cannot be told to have not, and that is asked about."""
 
     async def work(control: Control) -> int:
         told = await control.eval_compare(args.a, args.b)
@@ -199,9 +199,19 @@ def compare(args: argparse.Namespace) -> int:
                 print(visible(f"{where}: {flip['before']} → {flip['after']}", BLOCK_LIMIT))
             for name in told["not_comparable"]:
                 print(visible(f"{name}: not comparable, the scenario changed", BLOCK_LIMIT))
-        return Exit.PROBLEMS if args.fail_on and told["regression"] else Exit.OK
+        return _gated(told) if args.fail_on else Exit.OK
 
     return with_registry(args, work)
+
+
+def _gated(told: Mapping[str, Any]) -> Exit:
+    """Return how a gate on regressions ends; what it could not look at is told, and seeing nothing is no pass."""
+    unseen = [*told["not_comparable"], *(f"{each['scenario_id']} on {each['target']}" for each in told["ungraded"])]
+    if unseen:
+        say(f"not looked at, since it changed or was not graded again: {', '.join(unseen)}")
+    if not told["comparable"]:
+        say("nothing was graded in both runs: whether it got worse cannot be told")
+    return Exit.PROBLEMS if told["regression"] or not told["comparable"] else Exit.OK
 
 
 async def _followed(control: Control, name: str, cursor: int) -> None:

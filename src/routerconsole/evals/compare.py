@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from .render_json import number
-from .report import LOOKUPS, paired, square_of, winner
+from .report import LOOKUPS, paired, square_of, unseparated, winner
 from .report_types import ScenarioReport
 from .statistics import separate
 from .types import Cell, Json, Run, ScenarioRef, Status
@@ -68,6 +68,16 @@ class Comparison:
     winner: str | None
 
     @property
+    def comparable(self) -> bool:
+        """Whether anything was graded in both runs; without that no gate can be told to have passed."""
+        return any(square.before.n and square.after.n for square in self.squares)
+
+    @property
+    def ungraded(self) -> tuple[SquareChange, ...]:
+        """Squares the baseline graded and the run did not: an outage there is no regression, nor is it a pass."""
+        return tuple(square for square in self.squares if square.before.n and not square.after.n)
+
+    @property
     def regression(self) -> bool:
         """Whether a square got worse, or the whole did beyond chance."""
         return self.winner == self.a or any(square.regressed for square in self.squares)
@@ -81,15 +91,16 @@ def compare(a: tuple[Run, Sequence[Cell]], b: tuple[Run, Sequence[Cell]], *, see
     refs = [ref for ref in run_a.scenarios if hashes_b.get(ref.id) == ref.hash]
     squares: list[SquareChange] = []
     flips: list[Flip] = []
-    clusters: list[list[tuple[bool, bool]]] = []
+    clusters: dict[str, list[tuple[bool, bool]]] = {}
     columns = _columns(run_a, run_b)
     for left, right in columns:
         mine, theirs = _of(cells_a, left), _of(cells_b, right)
         shown = left if left == right else f"{left} → {right}"
         squares += [_change(shown, ref, mine, theirs) for ref in refs]
         flips += _flips(shown, mine, theirs)
-        clusters += [pairs for pairs in paired(mine, theirs).values() if pairs]
-    said = separate(clusters, Random(seed))  # noqa: S311 - resampling, not secrets
+        for name, pairs in paired(mine, theirs).items():
+            clusters.setdefault(name, []).extend(pairs)
+    said = separate(list(clusters.values()), Random(seed))  # noqa: S311 - resampling, not secrets
     best = winner("a", "b", said, said.p)
     return Comparison(
         a=run_a.id,
@@ -157,10 +168,12 @@ def verdict_text(comparison: Comparison) -> str:
     """Return the one line that says what the numbers allow."""
     if not comparison.squares:
         return "not comparable: the runs share no column and scenario of the same hash"
+    if not comparison.comparable:
+        return "not comparable: nothing was graded in both runs"
     worse = sum(flip.worse for flip in comparison.flips)
     counts = f"{worse} got worse, {len(comparison.flips) - worse} got better, p {comparison.p:.3f}"
     if comparison.winner is None:
-        return f"cannot separate (needs >= 6 one-sided): {counts}"
+        return f"{unseparated(comparison.p)}: {counts}"
     low, high = comparison.interval or (-1.0, 1.0)
     return f"{comparison.winner} is better: {counts}, difference {low:+.2f} to {high:+.2f}"
 
@@ -173,6 +186,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Json]:
         "b": comparison.b,
         "verdict": verdict_text(comparison),
         "winner": comparison.winner,
+        "comparable": comparison.comparable,
         "regression": comparison.regression,
         "p": number(comparison.p),
         "difference": number(comparison.difference),
@@ -180,6 +194,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Json]:
         "not_comparable": list(comparison.not_comparable),
         "only_in_a": list(comparison.only_in_a),
         "only_in_b": list(comparison.only_in_b),
+        "ungraded": [{"target": each.target, "scenario_id": each.scenario_id} for each in comparison.ungraded],
         "flips": [
             {
                 "target": flip.target,

@@ -10,12 +10,14 @@ from typing import Final
 
 from .measured import finding_of
 from .report_types import CapabilityReport, PairReport, RunReport, ScenarioReport, TargetReport
-from .statistics import ALPHA, Separation, holm, median, pass_at_k, pass_hat_k, separate, wilson
+from .statistics import ALPHA, ONE_SIDED, Separation, holm, median, pass_at_k, pass_hat_k, separate, wilson
 from .types import Cell, Run, ScenarioRef, Status, Target
 
 LOOKUPS: Final = ("profile_lookup", "profile_availability")
 """Scenario ids of the one row a column gets that nobody knows, or that cannot be used."""
 MOST_K: Final = 3
+NEEDS_REPEATS: Final = f"needs >= {ONE_SIDED} one-sided"
+NEEDS_SCENARIOS: Final = "needs more scenarios that agree"
 _WORST: Final = (
     Status.ERROR, Status.RATE_LIMITED, Status.TRUNCATED, Status.REFUSED, Status.INCONCLUSIVE, Status.UNSUPPORTED,
     Status.SKIPPED,
@@ -186,16 +188,26 @@ def _pairs(ids: Sequence[str], cells: Sequence[Cell], seed: int) -> tuple[PairRe
 
 
 def winner(a: str, b: str, said: Separation, p: float) -> str | None:
-    """Return the better of two, or None: a tie, nothing to compare and a p that chance explains have no winner."""
-    if said.a_only == said.b_only or not p < ALPHA:
+    """Return the better of two, or None: a tie, nothing to compare, a p or a choice of scenarios that explains it.
+
+    McNemar's test takes repeats for independent, which those of one scenario are not: the interval of the difference
+    over scenarios must lie on one side of 0 as well.
+    """
+    low, high = said.interval or (-1.0, 1.0)
+    if said.a_only == said.b_only or not p < ALPHA or low <= 0.0 <= high:
         return None
     return a if said.a_only > said.b_only else b
+
+
+def unseparated(p: float) -> str:
+    """Return why there is no winner: too few one-sided repeats, or enough of them on too few scenarios."""
+    return f"cannot separate ({NEEDS_SCENARIOS if p < ALPHA else NEEDS_REPEATS})"
 
 
 def separation_text(pair: PairReport) -> str:
     """Return one line on two columns that never claims more than the numbers do."""
     counts = f"{pair.a_only} only {pair.a}, {pair.b_only} only {pair.b}"
     if pair.winner is None:
-        return f"cannot separate (needs >= 6 one-sided): {counts}, p {pair.p_corrected:.3f}"
+        return f"{unseparated(pair.p_corrected)}: {counts}, p {pair.p_corrected:.3f}"
     low, high = pair.interval or (-1.0, 1.0)
     return f"{pair.winner} is better: {counts}, p {pair.p_corrected:.3f}, difference {low:+.2f} to {high:+.2f}"

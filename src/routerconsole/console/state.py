@@ -193,6 +193,8 @@ class ConsoleState:
 
     def apply(self, pulled: Pulled, clock: float) -> None:
         """Take one look at the engine in; `clock` is the loop's monotonic seconds."""
+        if not self.clock and self.last is not None:  # told before there was a clock: it counts from the first look
+            self.last.at = clock
         self.clock = clock
         if pulled.problem is None:
             self.link, self.problem, self.heard_at = Link.LIVE, "", clock

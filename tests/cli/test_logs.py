@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 
@@ -55,3 +56,23 @@ def test_the_level_holds_and_a_wrong_record_costs_only_itself(capsys: pytest.Cap
     logging.getLogger("x").info("quiet")
     logging.getLogger("x").warning("%d", "not a number")
     assert capsys.readouterr().err == ""
+
+
+def test_json_lines_carry_requests_and_hide_what_text_hides(capsys: pytest.CaptureFixture[str]) -> None:
+    """One ASCII object a line with time, level, logger and message; tracebacks and request rows are redacted too."""
+    logs.set_up("info", {"MY_API_KEY": "correct-horse-battery"}, form="json")
+    row = {"id": "r-1", "model": "m-correct-horse-battery", "needed": ("tools",), "total_ms": 1.5, "cost_usd": None}
+    logging.getLogger("routerconsole.requests").info("r-1 ok \x1b[31m", extra={"request": row})
+    try:
+        raise ValueError("with correct-horse-battery\nin two lines")
+    except ValueError:
+        logging.getLogger("x").exception("it failed")
+    shown = capsys.readouterr().err
+    assert "correct-horse" not in shown
+    assert shown.isascii()
+    first, second = (json.loads(line) for line in shown.splitlines())
+    assert (first["level"], first["logger"], first["message"]) == ("info", "routerconsole.requests", "r-1 ok \x1b[31m")
+    assert first["time"].endswith("+00:00")
+    assert (first["request"]["id"], first["request"]["needed"], first["request"]["total_ms"]) == ("r-1", ["tools"], 1.5)
+    assert second["level"] == "error"
+    assert "ValueError" in second["error"]

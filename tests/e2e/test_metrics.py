@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from tests.e2e.conftest import MakeStand
@@ -138,3 +139,17 @@ def test_R28_series_are_bounded_whatever_models_are_named() -> None:
     (others,) = (found for key, found in metrics.series.items() if key.model == OTHERS)
     assert sum(others.durations[""].counts) == 50
     assert sum(metrics.requests.values()) == MOST_SERIES + 50
+
+
+async def test_a_line_per_request_where_lines_of_that_level_are_wanted(
+    make: MakeStand, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At level info each finished request is one line with its row; nothing of what was said is in it."""
+    stand = await make("a")
+    await stand.chat()
+    assert not [each for each in caplog.records if each.name == "routerconsole.requests"]
+    caplog.set_level("INFO", "routerconsole.requests")
+    reply = await stand.chat(messages=[{"role": "user", "content": "canary"}])
+    (record,) = (each for each in caplog.records if each.name == "routerconsole.requests")
+    assert (record.__dict__["request"]["id"], record.__dict__["request"]["status"]) == (reply.id, "ok")
+    assert "canary" not in str(record.__dict__)

@@ -18,7 +18,7 @@ def run(argv: list[str]) -> int:
         return ended.code if isinstance(ended.code, int) else 2
     from routerconsole.cli import logs
 
-    logs.set_up(args.log_level, os.environ)
+    logs.set_up(args.log_level, os.environ, form=args.log_format)
     return carry_out(args)
 
 

@@ -71,7 +71,8 @@ def global_options() -> argparse.ArgumentParser:
     group.add_argument("--url", metavar="URL", help="a running engine, instead of the state directory's")
     group.add_argument("--token-file", type=Path, metavar="FILE", help="token for that engine")
     group.add_argument("--json", action="store_true", help="print one JSON document")
-    group.add_argument("--log-level", choices=LEVELS, help="diagnostics on stderr (default: warning)")
+    group.add_argument("--log-level", choices=LEVELS, help="diagnostics on stderr (default: warning; info: requests)")
+    group.add_argument("--log-format", choices=("text", "json"), help="json: one object a line (default: text)")
     return made
 
 

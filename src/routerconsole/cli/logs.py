@@ -1,4 +1,7 @@
-"""Logging of a process: one handler on stderr that takes secrets out, by value and by pattern, controls spelt out."""
+"""Logging of a process: one handler on stderr that takes secrets out, by value and by pattern, controls spelt out.
+
+As text, or with `--log-format json` one JSON object a line, for programs that collect logs.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,24 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Literal
 
 from routerconsole.domain.redact import Redactor
-from routerconsole.domain.visible import BLOCK_LIMIT, visible_block
+from routerconsole.domain.visible import BLOCK_LIMIT, json_text, visible_block
 
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL")
 _MIN_SECRET = 8
+Form = Literal["text", "json"]
 _redactors: list[Callable[[str], str]] = [Redactor().redact]
 
 
-def set_up(level: str, env: Mapping[str, str]) -> None:
+def set_up(level: str, env: Mapping[str, str], *, form: Form = "text") -> None:
     """Log to stderr from `level` up; values of environment variables named like secrets never show."""
     _redactors[:] = [Redactor(_secrets_in(env)).redact]
     handler = _Stderr()
-    handler.setFormatter(_Safe("routerconsole: %(levelname)s: %(name)s: %(message)s"))
+    text = _Safe("routerconsole: %(levelname)s: %(name)s: %(message)s")
+    handler.setFormatter(_Json() if form == "json" else text)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     for chatty in ("httpx", "httpcore", "uvicorn.access", "asyncio"):
@@ -52,7 +59,35 @@ class _Safe(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = redact(super().format(record))
-        return visible_block(text if len(text) <= BLOCK_LIMIT * 4 else text[: BLOCK_LIMIT * 4] + "…")
+        return visible_block(_cut(text))
+
+
+class _Json(logging.Formatter):
+    """One object a line: time (UTC), level, logger, message, error, and what a record says of a request."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _cut(redact(record.getMessage())),
+        }
+        if record.exc_info:
+            told["error"] = _cut(redact(self.formatException(record.exc_info)))
+        request = getattr(record, "request", None)
+        if isinstance(request, Mapping):
+            told["request"] = {name: _clean(value) for name, value in request.items()}
+        return json_text(told)
+
+
+def _clean(value: object) -> object:
+    if isinstance(value, str):
+        return _cut(redact(value))
+    return [_clean(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= BLOCK_LIMIT * 4 else text[: BLOCK_LIMIT * 4] + "…"
 
 
 def _secrets_in(env: Mapping[str, str]) -> list[str]:

@@ -75,7 +75,8 @@ def build() -> Parser:
         parents=[shared, _console_flags()],
     )
     parser.add_argument("--version", action="version", version=f"routerconsole {__version__}")
-    parser.set_defaults(config=None, state_dir=None, url=None, token_file=None, json=False, log_level="warning")
+    parser.set_defaults(config=None, state_dir=None, url=None, token_file=None, json=False)
+    parser.set_defaults(log_level="warning", log_format="text")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     add = adder(commands, global_options())  # its own copies: set_defaults above wrote None into the shared ones
     _processes(add)
@@ -87,6 +88,7 @@ def build() -> Parser:
     usage_command(add)
     _log(add)
     _config(add)
+    _shell(add)
     return parser
 
 
@@ -225,6 +227,18 @@ def _config(add: Adder) -> None:
     out = option("--out", type=Path, metavar="FILE", help="a new file")
     runs(verb("init", "write a first file from what is found here", out), "config", "init")
     runs(verb("export", "the effective configuration as YAML that loads again", out), "config", "export")
+
+
+def _shell(add: Adder) -> None:
+    completions = add("completions", "a script that completes commands and options, to be sourced")
+    completions.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish")
+    runs(completions, "completions")
+    runs(add("man", "this program's manual page, for `man -l -`"), "manual")
+    unit = add("unit", "a systemd unit that keeps an engine running; printed, not installed")
+    unit.add_argument("--system", action="store_true", help="for the machine instead of for you (systemctl --user)")
+    unit.add_argument("--host", metavar="H", help="address to listen on (default: server.host)")
+    unit.add_argument("--port", type=port, metavar="P", help="port (default: server.port)")
+    runs(unit, "unit")
 
 
 def commands_of(parser: argparse.ArgumentParser) -> Iterable[str]:

@@ -25,6 +25,7 @@ from routerconsole.routing.order import Means
 from routerconsole.routing.pointers import Pointers
 from routerconsole.storage.usage import UsageStore
 
+from . import request_lines
 from .bodies import BodyStore
 from .bus import Bus
 from .clock import Clock
@@ -136,7 +137,7 @@ class Service:
         )
         self.keeper.on_overlay = self._restored
         self.recorder, self.metrics = Recorder(self.bus, clock, self.keeper), Metrics()
-        self.recorder.watchers.append(self.metrics.note)
+        self.recorder.watchers += [self.metrics.note, request_lines.line]
         self.pauses = Pauses()
         transport = Transport(clock=clock.monotonic, user_agent=USER_AGENT, bounded=self.pauses.timeout)
         self.upstreams = Upstreams(Sender(transport))

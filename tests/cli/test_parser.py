@@ -9,7 +9,8 @@ import pytest
 from routerconsole.cli.parser import build, commands_of, parse
 
 OWNED = {
-    "console", "demo", "serve", "attach", "env", "status", "explain", "complete", "simulate",
+    "console", "demo", "serve", "attach", "mcp", "env", "status", "explain", "complete", "simulate",
+    "completions", "man", "unit", "usage",
     *(f"{what} {verb}" for what in ("providers", "routes") for verb in
       ("list", "enable", "disable", "drain", "reset", "isolate", "force-close", "priority", "probe")),
     *(f"requests {verb}" for verb in ("list", "show", "tail", "export", "cancel", "replay")),
@@ -21,7 +22,7 @@ OWNED = {
     *(f"pools {verb}" for verb in ("list", "show", "rotate")),
     *(f"profiles {verb}" for verb in ("list", "show", "doctor")),
     *(f"eval {verb}" for verb in
-      ("list", "run", "show", "report", "cancel", "regrade", "compare", "judge-check")),
+      ("list", "run", "show", "report", "cancel", "regrade", "compare", "judge-check", "accept")),
     *(f"reward {verb}" for verb in ("score", "history")),
     *(f"config {verb}" for verb in ("check", "show", "init", "export")),
 }  # fmt: skip
@@ -45,6 +46,7 @@ def test_global_options_stand_before_and_after_the_command(argv: list[str]) -> N
     """The same arguments whatever their place."""
     args = parse(argv)
     assert (args.state_dir, args.config, args.json, args.log_level) == (Path("/s"), Path("/c"), True, "debug")
+    assert args.log_format == "text"
 
 
 def test_the_later_of_two_global_options_counts() -> None:
@@ -86,7 +88,7 @@ def test_attach_takes_the_address_as_an_argument_or_an_option() -> None:
     ("argv", "said"),
     [
         (["statsu"], "did you mean status"),
-        (["mcp", "list"], "unknown command 'mcp'"),
+        (["mcp", "list"], "unrecognized arguments: list"),
         (["models", "capability", "sett", "a/b", "tools", "yes"], "did you mean set"),
         (["models", "capability", "set", "a/b", "tools", "maybe"], "yes"),
         (["models", "update", "a/b", "--tier", "huge"], "exploratory"),

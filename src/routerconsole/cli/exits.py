@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Final
 
 from routerconsole.cli import logs
 from routerconsole.domain.visible import BLOCK_LIMIT, visible
@@ -26,6 +28,18 @@ class Exit(IntEnum):
     NO_ENGINE = 4
     REFUSED = 5
     INTERRUPTED = 130
+
+
+MEANINGS: Final[Mapping[Exit, str]] = {
+    Exit.OK: "ok",
+    Exit.PROBLEMS: "the check itself found problems",
+    Exit.USAGE: "usage or configuration error",
+    Exit.NEWER_STATE: "state written by a newer version",
+    Exit.NO_ENGINE: "no engine reachable",
+    Exit.REFUSED: "refused (token, conflict)",
+    Exit.INTERRUPTED: "interrupted",
+}
+"""What each code says, for the manual page and the reference."""
 
 
 class Stop(Exception):

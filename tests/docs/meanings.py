@@ -155,6 +155,7 @@ REQUEST_HEADERS: Final[Mapping[str, str]] = {
     "x-router-no-fallback": "`1`: exactly one attempt",
     "x-router-early-headers": "`1`: stream headers and comments at once; later failures are told in-band",
     "x-router-actor": "control plane: whom the audit names, `api` (default), `cli` or `console`",
+    "x-router-origin": "`mcp`: the request is a tool call, as its trace says; nothing else is taken",
     "x-router-trace": "`1`: adds `routerconsole` to the body, or to the last event",
 }
 

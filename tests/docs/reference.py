@@ -36,10 +36,8 @@ REFERENCE = ROOT / "docs" / "reference.md"
 
 IDLE_SAMPLE = """
 version: 1
-pools: [{id: p, node: generation, mcp: {expose: true, tool: t}}]
 budget: {alert_at: 0.5}
 console: {max_fps: 5}
-mcp: {max_tokens: 1}
 """
 """Every setting whose feature is not built yet, asking for something: what is noticed here is marked in the tables."""
 

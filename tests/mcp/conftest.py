@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import orjson
+import pytest
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp_types import CallToolResult, TextContent
-from tests.cli.stand import COMMAND, environment
+from tests.cli.stand import COMMAND, Cli, environment
 from tests.e2e.stand import Stand, configuration
 
 from routerconsole.simulator import Behaviour, Simulator
@@ -107,3 +108,9 @@ def frames(raw: bytes) -> list[dict[str, Any]]:
     found = [json.loads(line) for line in raw.splitlines()]
     assert all(frame["jsonrpc"] == "2.0" for frame in found)
     return found
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Cli:
+    """A user without an engine, a configuration or a state directory."""
+    return Cli(tmp_path)

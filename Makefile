@@ -9,7 +9,7 @@ LOCK := $(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 PYTEST_SPREAD ?= -n 2 --dist loadfile
 STAMP := $(VENV)/.installed-$(LOCK)
 
-.PHONY: install demo test check bench docs screenshots captures lock clean
+.PHONY: install demo test check bench docs site screenshots captures lock clean
 
 install: $(STAMP)
 
@@ -36,6 +36,10 @@ check: install
 docs: install
 	$(BIN)/python -m tests.docs.reference --write
 	$(BIN)/python -m tests.docs.faults_report --write
+
+# The documents as plain HTML in build/site; no network.
+site: install
+	$(BIN)/python -m tests.docs.site build/site
 
 # The README's picture, drawn from a scripted fleet without network.
 screenshots: install

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.docs import meanings
 from tests.docs.reference import REFERENCE, ROOT, api_routes, idle_paths, leaves, reference, settings
+from tests.docs.site import slug
 
 from routerconsole.cli.exits import Exit
 from routerconsole.cli.parser import build, commands_of, parse
@@ -33,11 +34,6 @@ MAX_README = 150
 def blocks(language: str) -> list[str]:
     """Return the README's fenced blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-
-
-def slug(heading: str) -> str:
-    """Return the anchor a heading gets where the documents are read."""
-    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
 def test_the_reference_is_not_stale() -> None:

@@ -98,6 +98,20 @@ def test_C4_29_reports_are_printed_as_they_were_written(user: Cli) -> None:
         assert (done.code, done.out.startswith(start)) == (0, True), form
 
 
+def test_one_cell_is_shown_in_full(user: Cli) -> None:
+    """Verdict, checks, what was asked and answered and the way taken; in JSON the frames; 2 without such a cell."""
+    name = run(user, "--repeats", "2")
+    cell = ("eval", "show", name, "--scenario", "plain-chat", "--target")
+    shown = user(*cell, "s/good")
+    assert shown.code == 0, shown
+    for words in ("#2 pass", "wanted: READY; got: READY", "served by: s/good", "asked: Connection", "answer: READY"):
+        assert words in shown.out, shown.out
+    repeats = user(*cell, "s/good", "--json").json["repeats"]
+    assert [bool(each["calls"][0]["frames"]) for each in repeats] == [True, True]
+    assert user(*cell, "s/other").code == 2
+    assert user(*cell[:-1]).code == 2
+
+
 def test_two_runs_are_compared(user: Cli) -> None:
     """No winner among equals, and no regression to fail on."""
     a, b = run(user), run(user)
@@ -165,6 +179,8 @@ def test_E06_finished_cells_are_there_after_kill_9_and_the_run_goes_on(config: P
         client.wait(10)
     told = cli("eval", "show", name, "--json").json
     assert (told["state"], told["cells"], told["targets"][0]["scenarios"]) == ("cancelled", 1, before)
+    unwritten = cli("eval", "report", name)  # it died before it could write one
+    assert (unwritten.code, "Model Evaluation Report" in unwritten.out) == (0, True), unwritten
     again = cli.process("eval", "run", "--resume", name, "--timeout", "1", "--json")
     assert again.code == 1
     squares = {each["id"]: each["scenarios"][0] for each in again.json["targets"]}

@@ -70,7 +70,8 @@ async def test_a_report_comes_in_every_form_and_what_there_is_not_is_404(told: t
     assert (await admin(node.port, "GET", f"evals/{run}/report?form=doc")).status == 400
     for what in ("report?form=md", "cell?scenario=plain-chat&target=auto"):
         assert (await admin(node.port, "GET", f"evals/meval_000000000000/{what}")).status == 404
-    assert (await admin(node.port, "GET", f"evals/{run}/cell?scenario=plain-chat&target=nobody")).json["repeats"] == []
+    nobody = await admin(node.port, "GET", f"evals/{run}/cell?scenario=plain-chat&target=nobody")
+    assert (nobody.status, "no cell" in nobody.json["error"]["message"]) == (404, True)
 
 
 async def test_the_page_of_runs_names_what_is_offered_and_is_the_same_when_read_again(

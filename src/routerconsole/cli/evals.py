@@ -28,6 +28,7 @@ from routerconsole.domain.visible import BLOCK_LIMIT, visible
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from routerconsole.control.eval_views import ReportForm
     from routerconsole.control.port import Control
 
 POLL_S = 0.1
@@ -95,9 +96,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def show(args: argparse.Namespace) -> int:
-    """Print what came of a run."""
+    """Print what came of a run, or one cell of it in full."""
+    if (args.scenario is None) is not (args.target is None):
+        raise Stop(Exit.USAGE, "--scenario and --target go together: they name a cell")
 
     async def work(control: Control) -> int:
+        if args.scenario is not None:
+            return await _cell(control, args)
         report = await control.eval_run(args.run)
         if report is None:
             raise Stop(Exit.USAGE, f"there is no run {args.run!r} (`eval list --runs` shows them)")
@@ -105,6 +110,19 @@ def show(args: argparse.Namespace) -> int:
         return Exit.OK
 
     return with_registry(args, work)
+
+
+async def _cell(control: Control, args: argparse.Namespace) -> int:
+    cell = await control.eval_cell(args.run, args.scenario, args.target)
+    if cell is None:
+        raise Stop(Exit.USAGE, f"there is no run {args.run!r} with a cell {args.scenario} on {args.target}")
+    if args.json:
+        show_json(plain(cell))
+    else:
+        from routerconsole.cli.eval_cell import cell_lines
+
+        print("\n".join(cell_lines(cell)))
+    return Exit.OK
 
 
 def cancel(args: argparse.Namespace) -> int:
@@ -171,17 +189,36 @@ def regrade(args: argparse.Namespace) -> int:
 
 
 def report(args: argparse.Namespace) -> int:
-    """Print a report as it was written."""
+    """Print a report as it was written, or of a run that was not brought to its end as far as it came."""
+    form: ReportForm = "json" if args.json else args.format
+    written = None if args.url else _written(args, form)
+    if written is not None:
+        _page(written)
+        return Exit.OK
+
+    async def work(control: Control) -> int:
+        made = await control.eval_report(args.run, form)
+        if made is None:
+            raise Stop(Exit.USAGE, f"there is no run {args.run!r} (`eval list --runs` shows them)")
+        _page(made)
+        return Exit.OK
+
+    return with_registry(args, work)
+
+
+def _written(args: argparse.Namespace, form: ReportForm) -> str | None:
+    """Return the file of a report in the state directory, None where it is not there."""
     if not args.run.isascii() or not args.run.replace("_", "").isalnum():
         raise Stop(Exit.USAGE, f"{args.run!r} is no run's id")
-    path = place(args) / "reports" / f"{args.run}.{'json' if args.json else args.format}"
     try:
-        text = path.read_text(encoding="utf-8")
+        return (place(args) / "reports" / f"{args.run}.{form}").read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise Stop(Exit.USAGE, f"{path} is not there; a run is reported once it ends (`eval list --runs`)") from None
-    for line in text.splitlines():
-        print(visible(line, len(text) + 1) if sys.stdout.isatty() else line)
-    return Exit.OK
+        return None
+
+
+def _page(made: str) -> None:
+    for line in made.splitlines():
+        print(visible(line, len(made) + 1) if sys.stdout.isatty() else line)
 
 
 def compare(args: argparse.Namespace) -> int:

@@ -107,11 +107,15 @@ class EvalReports:
         return EvalPage(tuple(found))
 
     async def cell(self, run_id: str, scenario: str, target: str) -> EvalCellDetail | None:
-        """Return one cell in full, None where there is no such run."""
+        """Return one cell in full, None where there is no such run; raise ControlError where it has no such cell."""
         found = await self._evals.load(run_id)
         if found is None:
             return None
         run, cells = found
+        planned = scenario in {ref.id for ref in run.scenarios} and target in {each.id for each in run.targets}
+        if not planned and (scenario, target) not in {(each.key.scenario_id, each.key.target_id) for each in cells}:
+            where = f"{scenario[:60]!r} on {target[:60]!r}"
+            raise ControlError("not_found", f"Run {run_id} has no cell {where}.", status=404)
         return await asyncio.to_thread(detail_of, run, cells, scenario, target)
 
     async def report(self, run_id: str, form: ReportForm) -> str | None:

@@ -219,13 +219,13 @@ def test_a_file_of_weights_that_is_not_there_is_warned_of_with_its_line(tmp_path
 
 
 def test_features_of_later_issues_are_notices_not_errors() -> None:
-    """They are validated, kept, and said to have no effect yet."""
+    """They are validated, kept, and said to have no effect yet; what has one is not."""
     text = (
         f"version: 1\n{PROVIDER}    # one\npools: [{{id: p, members: [a/m], mcp: {{expose: true}}}}]\n"
-        "budget: {daily_usd: 3}\nmcp: {max_tokens: 5}\n"
+        "budget: {daily_usd: 3}\nmcp: {max_tokens: 5}\nconsole: {max_fps: 4}\n"
     )
     loaded = good(text)
-    assert {notice.path for notice in loaded.notices} == {"budget"}
+    assert {notice.path for notice in loaded.notices} == {"console.max_fps"}
     assert all("no effect yet" in notice.text for notice in loaded.notices)
 
 

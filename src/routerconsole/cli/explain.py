@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     return with_control(args, work)
 
 
-def read_body(source: str) -> Body:
+def read_body(source: str, what: str = "a chat body") -> Body:
     """Return the JSON object in a file, or on stdin for `-`; raises Stop."""
     if source == "-":
         raw = sys.stdin.buffer.read(MAX_BODY + 1)
@@ -63,7 +63,7 @@ def read_body(source: str) -> Body:
     except orjson.JSONDecodeError as exc:
         raise Stop(Exit.USAGE, f"{source}: not JSON: {exc}") from exc
     if not isinstance(body, dict):
-        raise Stop(Exit.USAGE, f"{source}: a chat body is a JSON object")
+        raise Stop(Exit.USAGE, f"{source}: {what} is a JSON object")
     return body
 
 

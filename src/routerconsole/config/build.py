@@ -58,6 +58,7 @@ from .secrets import Resolved, expand, is_literal, resolve
 from .tools import TOOL_ARGUMENT, default_tool
 from .urls import DEFAULT_URLS, check_proxy, host_of, normalise_base_url
 
+WRITTEN = "configuration"
 LOCAL_FIRST_TOKEN = 180.0
 HOSTED_CONCURRENCY, LOCAL_CONCURRENCY = 64, 2
 _KEY_VARIABLES = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
@@ -317,6 +318,7 @@ def _model(model: ModelSettings, provider: ProviderSettings, tree: CapabilityTre
         layers=layers,
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
+        price_source=None if model.usd_per_mtok_in is None and model.usd_per_mtok_out is None else WRITTEN,
         usd_per_mtok_in=model.usd_per_mtok_in,
         usd_per_mtok_out=model.usd_per_mtok_out,
         tags=tuple(model.tags),

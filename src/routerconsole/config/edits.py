@@ -32,6 +32,7 @@ class ModelFields(ModelSettings):
     features: list[Name] = Field(default=[])
     constraints: list[Name] = Field(default=[])
     free: bool | None = None
+    price_source: Text | None = None
 
 
 EDIT_FIELDS = tuple(name for name in ModelFields.model_fields if name != "id")

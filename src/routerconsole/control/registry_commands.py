@@ -37,6 +37,20 @@ class ApplyEdits:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportPrices:
+    """Take prices from a public table (LiteLLM's or OpenRouter's JSON) as one change; `origin` says where it is from.
+
+    Prices somebody wrote down stay unless `overwrite`; `provider` limits it to one, whose ids the table's then are.
+    """
+
+    table: Mapping[str, Any]
+    origin: str = ""
+    provider: str | None = None
+    overwrite: bool = False
+    name: ClassVar[str] = "import_prices"
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveModel:
     """Take a model out of registry, pools and assignments; a configured or listed one leaves a tombstone."""
 
@@ -194,6 +208,7 @@ RegistryCommand = (
     RegisterModel
     | UpdateModel
     | ApplyEdits
+    | ImportPrices
     | RemoveModel
     | SetModelActive
     | AcceptModel

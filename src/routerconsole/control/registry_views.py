@@ -81,6 +81,7 @@ class ModelView:
     agents: tuple[str, ...] = ()
     note: str = ""
     header: Mapping[str, str | int | None] = field(default_factory=dict)
+    price_source: str | None = None  # configuration | listing | operator, or the table they were taken from
     reward: RewardMean | None = None  # what judges said of its answers, None without a score
     agent_rewards: tuple[RewardMean, ...] = ()  # of the agents sent to it that have scores
 

@@ -51,6 +51,7 @@ EDITABLE = frozenset(
         "limits",
         "max_output_tokens",
         "path",
+        "price_source",
         "role",
         "tags",
         "tier",
@@ -59,6 +60,7 @@ EDITABLE = frozenset(
     }
 )
 """Fields of a model an operator may set; capabilities have their own command, and priorities theirs."""
+PRICES = ("usd_per_mtok_in", "usd_per_mtok_out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +336,10 @@ _NUMBERS = (
 
 def _numbers(model: Model, told: ListedModel) -> dict[str, Any]:
     """Return the listed facts nobody has written down."""
-    return {name: getattr(told, name) for name in _NUMBERS if getattr(model, name) is None}
+    found = {name: getattr(told, name) for name in _NUMBERS if getattr(model, name) is None}
+    if model.price_source is None and any(found.get(name) is not None for name in PRICES):
+        found["price_source"] = "listing"
+    return found
 
 
 def edited(model: Model, entry: Entry) -> Model:
@@ -351,6 +356,8 @@ def edited(model: Model, entry: Entry) -> Model:
     for name in ("context_window", "max_output_tokens"):
         if name in values:
             values[name] = values[name] or None  # 0 says that nobody knows
+    if any(name in values for name in PRICES):
+        values.setdefault("price_source", "operator")
     return replace(
         model,
         **{name: value for name, value in values.items() if name in _FIELDS},

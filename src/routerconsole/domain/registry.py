@@ -123,6 +123,7 @@ class Model:
     max_output_tokens: int | None = None
     usd_per_mtok_in: float | None = None
     usd_per_mtok_out: float | None = None
+    price_source: str | None = None  # configuration | listing | operator, or the table they were taken from
     tags: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     tier: Tier = Tier.STANDARD

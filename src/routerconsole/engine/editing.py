@@ -20,6 +20,7 @@ from routerconsole.control.registry_commands import (
     AssignAgent,
     ClearGap,
     ExtendCapabilities,
+    ImportPrices,
     RegisterModel,
     RegistryCommand,
     UnassignAgent,
@@ -35,6 +36,7 @@ from routerconsole.storage.state import AuditEntry
 
 from .clock import iso
 from .edits import Draft, Edit, conflict, not_found, path_problem, refused, undeclared
+from .pricing import priced
 from .several import edits_of, joined, reversed_edits
 from .slots import AGENT, CAPABILITY, FIELD, NODE, Conflict, Parts, reversed_parts
 
@@ -121,7 +123,7 @@ class Editor:
         touched: set[ModelKey] = set()  # since the registry was composed
         forgotten: set[tuple[ModelKey, str]] = set()
         for command in commands:
-            if isinstance(command, ApplyEdits | Undo | ClearGap):
+            if isinstance(command, ApplyEdits | ImportPrices | Undo | ClearGap):
                 work = await self._worked_out(command, "nobody")
                 if work.gaps is not None and not work.gaps.gaps:
                     forgotten.add((work.gaps.key, NODE_OF[work.gaps.word]))
@@ -144,6 +146,8 @@ class Editor:
     # --- working it out ---
 
     async def _worked_out(self, command: RegistryCommand, actor: str) -> _Work:
+        if isinstance(command, ImportPrices):
+            command = priced(command, self._service.registry, self._service.overlay)
         if isinstance(command, ApplyEdits):
             edits = edits_of(command, self._draft(actor))
             return _Work(joined(edits), several=edits)
@@ -214,7 +218,7 @@ class Editor:
         """Return the change that puts back what a change found; 409 where any of it was changed since."""
         service, entry = self._service, row.entry
         before, after = entry.before[_SLOTS], entry.after[_SLOTS]
-        if entry.command == ApplyEdits.name:
+        if entry.command in (ApplyEdits.name, ImportPrices.name):
             found = reversed_edits(before, after, service.overlay, self._draft(actor), key_of=_key_of)
             told = {"undoes": row.id, "command": entry.command}
             return _Work(joined(found), after=told, undoes=row.id, several=found)
@@ -366,7 +370,7 @@ def _pools(before: Registry, after: Registry, key: ModelKey) -> dict[str, list[s
 
 def _about(command: RegistryCommand) -> ModelKey | None:
     """Return the one model a command is about, None where it may look at others."""
-    if isinstance(command, AssignAgent | UnassignAgent | ExtendCapabilities | ApplyEdits | Undo):
+    if isinstance(command, AssignAgent | UnassignAgent | ExtendCapabilities | ApplyEdits | ImportPrices | Undo):
         return None
     return ModelKey(command.provider.casefold(), command.model)
 

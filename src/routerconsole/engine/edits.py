@@ -31,7 +31,7 @@ from routerconsole.control.registry_commands import (
 from routerconsole.domain.capability import CapabilityTree, Layer, Source, Tri, UnknownCapability, is_path
 from routerconsole.domain.errors import RequestRejected, RouterError
 from routerconsole.domain.fingerprint import merged
-from routerconsole.domain.overlay import Entry, Overlay
+from routerconsole.domain.overlay import PRICES, Entry, Overlay
 from routerconsole.domain.registry import Model, ModelFormat, Registry
 from routerconsole.domain.route import ModelKey
 from routerconsole.routing.resolve import ResolvedKind, resolve
@@ -241,6 +241,8 @@ class Draft:
     def _with(self, entry: Entry, given: Mapping[str, Any]) -> Entry:
         """Return an entry with fields set, or unset where they are null."""
         fields = {**entry.fields, **{name: value for name, value in given.items() if name != "capabilities"}}
+        if any(name in given for name in PRICES) and "price_source" not in given:
+            fields.pop("price_source", None)  # it was said of the prices before
         if given.get("default") is True:
             self._only_default(entry.key)
         found = replace(entry, fields={name: value for name, value in fields.items() if value is not None})

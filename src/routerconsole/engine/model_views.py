@@ -174,6 +174,7 @@ def model_view(
         agents=tuple(agents),
         note=note_of(model, provider),
         header=header,
+        price_source=model.price_source,
         reward=None if scores is None else scores.mean(model.key),
         agent_rewards=() if scores is None else scores.of_agents(agents),
     )

@@ -53,6 +53,7 @@ class ModelFields(Body):
     usd_per_mtok_in: Price | None = None
     usd_per_mtok_out: Price | None = None
     free: bool | None = None
+    price_source: Annotated[str, Field(max_length=300)] | None = None
     tags: Texts | None = None
     limits: LimitsBody | None = None
     tier: Literal["exploratory", "standard", "deep"] | None = None

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from routerconsole.control.commands import Receipt
+from routerconsole.control.registry_commands import ImportPrices
 from routerconsole.control.usage_views import UsagePage
 from routerconsole.control.wire import plain
 
-from .routes import Answer, AnyRoute, ApiRoute, Call
-from .schemas import Nothing, Query
+from .routes import Answer, AnyRoute, ApiRoute, Call, post
+from .schemas import Body, JsonObject, NoQuery, Nothing, Query
 
 if TYPE_CHECKING:
     from routerconsole.control.port import Control
@@ -20,6 +22,15 @@ class UsageQuery(Query):
     """How many UTC days up to today."""
 
     days: Annotated[int, Field(ge=1, le=400)] = 30
+
+
+class PricesBody(Body):
+    """A price table as LiteLLM or OpenRouter publish it; `provider` says whose ids the table's are."""
+
+    table: JsonObject
+    origin: Annotated[str, Field(max_length=300)] = ""
+    provider: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    overwrite: bool = False
 
 
 class UsageRoutes:
@@ -34,8 +45,15 @@ class UsageRoutes:
             ApiRoute(
                 "GET", "usage", "Requests, tokens and cost by day and model", self.usage, UsageQuery, Nothing, UsagePage
             ),
+            post("models/prices", "Take prices from a public table", self.prices, PricesBody, Receipt),
         )
 
     async def usage(self, call: Call[UsageQuery, Nothing]) -> Answer:
         """What was used, and the budget."""
         return Answer(plain(await self._control.usage(call.query.days)))
+
+    async def prices(self, call: Call[NoQuery, PricesBody]) -> Answer:
+        """Prices taken, as one change that can be undone."""
+        body = call.body
+        command = ImportPrices(body.table, body.origin, body.provider, body.overwrite)
+        return Answer(plain(await self._control.do(command, actor=call.actor)))

@@ -143,6 +143,7 @@ DATA_PLANE: Final = (
     ("GET", "/v1/models", "client", "models as `provider__model`, pools, profiles, virtual models that have members"),
     ("GET", "/v1/models/{id}", "client", "one of them, with `capabilities`"),
     ("POST", "/v1/messages", "client", "404 `anthropic_ingress_not_supported`, explained"),
+    ("GET", "/metrics", "client", "Prometheus text ([monitoring](monitoring.md))"),
     ("GET", "/healthz", "none", '`{"status":"ok"}` and nothing else'),
 )
 

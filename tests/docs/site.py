@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 FIRST = (
     "README.md",
     "docs/service.md",
+    "docs/monitoring.md",
     "docs/local-weights.md",
     "docs/pipelines.md",
     "docs/reference.md",

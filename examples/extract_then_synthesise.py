@@ -29,10 +29,7 @@ SCHEMA: dict[str, object] = {
             "maxItems": MAX_FACTS,
             "items": {
                 "type": "object",
-                "properties": {
-                    "fact": {"type": "string", "maxLength": 300},
-                    "quote": {"type": "string", "maxLength": 500},
-                },
+                "properties": {"fact": {"type": "string"}, "quote": {"type": "string"}},
                 "required": ["fact", "quote"],
                 "additionalProperties": False,
             },

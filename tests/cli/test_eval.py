@@ -188,6 +188,18 @@ def test_E06_finished_cells_are_there_after_kill_9_and_the_run_goes_on(config: P
     assert squares["s/slow"]["status"] == "error"
 
 
+def both_ready(user: Cli, home: Path) -> str:
+    """A run of two columns whose answers the graders let stand."""
+    said = {"id": "any", "title": "Any", "turns": [{"user": "Say."}], "assert": [{"type": "not_equals", "value": "x"}]}
+    (home / "more").mkdir()
+    (home / "more" / "any.yaml").write_text(json.dumps({"version": 1, "suite": "any", "scenarios": [said]}))
+    more = ("--scenarios", "any", "--scenarios-dir", str(home / "more"), "--repeats", "1", "--json")
+    done = user("eval", "run", "--targets", "s/good,s/judge", *more)
+    assert done.code == 0, done
+    name: str = done.json["run_id"]
+    return name
+
+
 def test_C0_43_C0_45_outputs_are_scored_and_judges_tried(user: Cli, config: Path, tmp_path: Path) -> None:
     """0 with a score, 1 without one and why, 2 for nonsense; history by agent, and what it comes to."""
     asked = ("--judge", "s/judge", "--agent", "x", "--model", "s/good")
@@ -206,6 +218,8 @@ def test_C0_43_C0_45_outputs_are_scored_and_judges_tried(user: Cli, config: Path
     assert "no scores" in user("reward", "history", "--agent", "nobody").out
     assert "s/good" in user("reward", "history", "--means").out
     assert "s/good, mean 1, n 2" in user("models", "show", "s/good").out
+    mute = user("eval", "prefer", both_ready(user, tmp_path), "s/good", "s/judge", "--judge", "s/good")
+    assert (mute.code, mute.out.startswith("cannot separate"), "never tried" in mute.err) == (0, True, True), mute
     tried = user("eval", "judge-check", "--judge", "s/judge")
     assert (tried.code, "0 of 20 pairs right" in tried.out, "may not gate" in tried.out) == (1, True, True), tried
     (tmp_path / "nobody").mkdir()

@@ -22,7 +22,7 @@ OWNED = {
     *(f"pools {verb}" for verb in ("list", "show", "rotate")),
     *(f"profiles {verb}" for verb in ("list", "show", "doctor")),
     *(f"eval {verb}" for verb in
-      ("list", "run", "show", "report", "cancel", "regrade", "compare", "judge-check", "accept")),
+      ("list", "run", "show", "report", "cancel", "regrade", "compare", "prefer", "judge-check", "accept")),
     *(f"reward {verb}" for verb in ("score", "history")),
     *(f"config {verb}" for verb in ("check", "show", "init", "export")),
 }  # fmt: skip

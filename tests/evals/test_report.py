@@ -170,6 +170,8 @@ def test_E08_three_columns_are_corrected() -> None:
     report = report_of(run_of("a/m", "b/m", "c/m"), made)
     assert [pair.winner for pair in report.pairs] == [None, None, None]
     assert [round(pair.p_corrected, 5) for pair in report.pairs] == [0.09375, 1.0, 0.09375]
+    assert "cannot separate (needs more one-sided among so many columns)" in separation_text(report.pairs[0])
+    assert "cannot separate (needs >= 6 one-sided)" in separation_text(report.pairs[1])
 
 
 # ---- renderings

@@ -51,6 +51,12 @@ def knowing(body: Body) -> Reply:
     return reply('{"better": "first"}' if first[2] in chosen else '{"better": "second"}')
 
 
+def longer(body: Body) -> Reply:
+    """A judge that prefers whatever is longer, in whichever place."""
+    shown = dict(re.findall(r"<(first|second)-\w+>\n(.*?)\n</", prompt(body), re.DOTALL))
+    return reply('{"better": "first"}' if len(shown["first"]) > len(shown["second"]) else "second")
+
+
 class Fleet:
     """Scripted judges and models, and what they were sent."""
 
@@ -63,6 +69,8 @@ class Fleet:
             "mixed": mixed(),
             "halting": halting(),
             "knows": knowing,
+            "longer": longer,
+            "biased": lambda _: reply('{"better": "first"}'),
             "chat": lambda _: reply("READY"),
         }
 
@@ -241,16 +249,9 @@ scenarios:
 
 async def judged(node: RunningNode) -> dict[str, str]:
     """The summaries of a run of the judged scenarios."""
-    receipt = await node.control.do(
-        StartEval(("p/chat",), ("asked", "wrong"), scenario_files=(ScenarioFile("judged.yaml", SCENARIOS),))
+    run = await ended(
+        node, StartEval(("p/chat",), ("asked", "wrong"), scenario_files=(ScenarioFile("judged.yaml", SCENARIOS),))
     )
-    run, cursor = receipt.after["run"], 0
-    while True:
-        page = await node.control.events(cursor)
-        if any(each.type is EventType.EVAL_FINISHED and each.data["run"] == run for each in page.events):
-            break
-        cursor = page.next
-        await node.control.wait_events(cursor)
     report = await node.control.eval_run(run)
     assert report is not None
     return {each["scenario_id"]: each["summary"] or each["error"] for each in report["targets"][0]["scenarios"]}
@@ -274,6 +275,52 @@ async def test_assertions_are_judged_and_an_untrusted_judge_gates_nothing(node: 
         "p/good": False,
         "p/knows": True,
     }
+
+
+COLUMNS = """
+version: 1
+suite: columns
+defaults: {repeats: 3}
+scenarios:
+  - {id: one, title: One, turns: [{user: "Say one."}], assert: [{type: not_equals, value: x}]}
+  - {id: two, title: Two, turns: [{user: "Say two."}], assert: [{type: not_equals, value: x}]}
+  - {id: ready, title: Three, turns: [{user: "Say READY."}], assert: [{type: equals, value: READY}]}
+"""
+
+
+async def test_columns_are_judged_pairwise_in_both_orders(node: RunningNode) -> None:
+    """Only order-stable wins count, what the graders decided is left to them, and a judge that failed names nobody."""
+    run = await ended(node, StartEval(("p/chat", "p/unsure"), scenario_files=(ScenarioFile("c.yaml", COLUMNS),),
+                                      scenarios=("one", "two", "ready")))  # fmt: skip
+    both = {"a": "p/chat", "b": "p/unsure"}
+    told = (await admin(node.port, "POST", f"evals/{run}/prefer", {**both, "judge": "longer"})).json
+    assert (told["winner"], told["verdict"], told["judge"]) == ("p/unsure", "p/unsure is preferred", "p/longer")
+    assert (told["a_wins"], told["b_wins"], told["unstable"], told["left_out"]) == (0, 6, 0, 3)
+    assert [(each["scenario_id"], each["b"]) for each in told["scenarios"]] == [("one", 3), ("two", 3)]
+    biased = (await admin(node.port, "POST", f"evals/{run}/prefer", {**both, "judge": "p/biased"})).json
+    assert (biased["winner"], biased["a_wins"], biased["b_wins"], biased["unstable"]) == (None, 0, 0, 6)
+    assert (await admin(node.port, "POST", "evals/judge-check", {"judge": "p/longer"})).json["trusted"] is False
+    untrusted = (await admin(node.port, "POST", f"evals/{run}/prefer", {**both, "judge": "p/longer"})).json
+    assert (untrusted["winner"], untrusted["b_wins"]) == (None, 6)
+    refused = {
+        f"{run}/prefer": ({"a": "p/chat", "b": "p/chat", "judge": "longer"}, 400),
+        f"{run}/prefer ": ({"a": "p/chat", "b": "p/none", "judge": "longer"}, 400),
+        f"{run}/prefer  ": ({**both, "judge": "p/halting"}, 503),
+        "meval_000000000000/prefer": ({**both, "judge": "longer"}, 404),
+    }
+    for path, (body, status) in refused.items():
+        assert (await admin(node.port, "POST", f"evals/{path.strip()}", body)).status == status, body
+
+
+async def ended(node: RunningNode, command: StartEval) -> str:
+    """The id of a run that has come to its end."""
+    run, cursor = str((await node.control.do(command)).after["run"]), 0
+    while True:
+        page = await node.control.events(cursor)
+        if any(each.type is EventType.EVAL_FINISHED and each.data["run"] == run for each in page.events):
+            return run
+        cursor = page.next
+        await node.control.wait_events(cursor)
 
 
 async def test_scores_outlive_a_restart_and_order_quality_first(fleet: Fleet, tmp_path: Path) -> None:

@@ -48,6 +48,12 @@ def eval_group(add: Adder) -> None:
     )
     runs(compare, "evals", "compare")
     who = option("--judge", metavar="J", help="a model, profile or pool (default: the one of `judge` assertions)")
+    both = (
+        option("a", metavar="A", help="a column of the run"),
+        option("b", metavar="B", help="another one"),
+    )
+    text = "which of two columns a judge prefers, asked in both orders where the graders let both answers stand"
+    runs(verb("prefer", text, one, *both, who, plain()), "reward", "prefer")
     runs(verb("judge-check", "try a judge on 20 pairs; exit 0 where it may gate", who), "reward", "judge_check")
 
 

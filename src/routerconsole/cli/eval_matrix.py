@@ -122,10 +122,10 @@ def _apart(pairs: Sequence[Json]) -> list[str]:
     close = [pair for pair in pairs if not pair["winner"] and pair["a_only"] + pair["b_only"]]
     alike = sum(1 for pair in pairs if not pair["winner"]) - len(close)
     told = [f"{pair['a']} and {pair['b']} ({pair['a_only']} to {pair['b_only']})" for pair in close]
-    lines = [f"{unseparated(pair['p_corrected'])}: {each}" for pair, each in zip(close, told, strict=True)]
+    lines = [f"{unseparated(pair['p'], pair['p_corrected'])}: {each}" for pair, each in zip(close, told, strict=True)]
     if alike:
         count = "1 pair passed" if alike == 1 else f"{alike} pairs passed"
-        lines.append(f"{unseparated(1.0)}: {count} the same wherever both were graded")
+        lines.append(f"{unseparated(1.0, 1.0)}: {count} the same wherever both were graded")
     return ["", *(visible(line, BLOCK_LIMIT) for line in (*better, *lines))] if pairs else []
 
 

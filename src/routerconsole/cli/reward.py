@@ -1,4 +1,4 @@
-"""`routerconsole reward …` and `eval judge-check`: an output scored by votes, the scores kept, a judge tried.
+"""`routerconsole reward …`, `eval judge-check` and `eval prefer`: outputs scored, a judge tried, columns judged.
 
 Where no engine runs on the state directory, one is started for as long as judges are asked.
 """
@@ -13,7 +13,7 @@ from routerconsole.cli.exits import Exit, Stop, say
 from routerconsole.cli.output import Item, show_items, show_json
 from routerconsole.cli.own_engine import with_engine
 from routerconsole.cli.registry import with_registry
-from routerconsole.control.reward_commands import CheckJudge, ScoreOutput
+from routerconsole.control.reward_commands import CheckJudge, PreferColumns, ScoreOutput
 from routerconsole.control.reward_views import RewardQuery
 from routerconsole.control.wire import plain
 from routerconsole.domain.visible import BLOCK_LIMIT, visible
@@ -79,6 +79,25 @@ def judge_check(args: argparse.Namespace) -> int:
     return with_engine(args, work)
 
 
+def prefer(args: argparse.Namespace) -> int:
+    """Have a judge say which of two columns of a run is better; 0 once it has answered."""
+
+    async def work(control: Control) -> int:
+        told = (await control.do(PreferColumns(args.run, args.a, args.b, args.judge), actor="cli")).after
+        if args.json:
+            show_json(dict(told))
+            return Exit.OK
+        print(visible(_preferred(told), BLOCK_LIMIT))
+        show_items((dict(each) for each in told["scenarios"]), plain=args.plain, empty="nothing was asked")
+        if told["problem"]:
+            say(f"not all pairs were answered: {told['problem']}")
+        if told["trusted"] is None:
+            say(f"{told['judge']} was never tried on the shipped pairs (`eval judge-check --judge {told['judge']}`)")
+        return Exit.OK
+
+    return with_engine(args, work)
+
+
 def _text(named: str | None, placed: str | None) -> str | None:
     """Return a text that was given by name or by place, or what comes in where it is `-`."""
     given = placed if named is None else named
@@ -95,6 +114,12 @@ def _checked(told: Mapping[str, Any]) -> str:
     said = "may gate" if told["trusted"] else "may not gate: no better than chance"
     found = f"{told['right']} of {told['answered']} pairs right (95 % {low:.2f} to {high:.2f})"
     return f"{told['judge']}: {found}; {said}"
+
+
+def _preferred(told: Mapping[str, Any]) -> str:
+    counts = f"a = {told['a']} won {told['a_wins']}, b = {told['b']} won {told['b_wins']}"
+    rest = f"{told['unstable']} turned with the order, {told['asked'] - told['answered']} not answered"
+    return f"{told['verdict']}: {counts}, {rest}, {told['left_out']} left to the graders, p {told['p']:.3f}"
 
 
 def _item(each: RewardScore) -> Item:

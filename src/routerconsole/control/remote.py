@@ -32,7 +32,7 @@ from .registry_views import (
     PoolView,
     ProfileView,
 )
-from .reward_commands import CheckJudge, ScoreOutput
+from .reward_commands import CheckJudge, PreferColumns, ScoreOutput
 from .reward_views import RewardPage, RewardQuery
 from .usage_views import UsagePage
 from .views import (
@@ -216,7 +216,9 @@ class RemoteControl:
                 "/api/v1/router/commands",
                 body=body,
                 headers={ACTOR_HEADER: actor} if actor in set(Actor) else None,
-                timeout=httpx.Timeout(JUDGES_S if isinstance(command, ScoreOutput | CheckJudge) else COMMAND_S),
+                timeout=httpx.Timeout(
+                    JUDGES_S if isinstance(command, ScoreOutput | CheckJudge | PreferColumns) else COMMAND_S
+                ),
             )
         )
 

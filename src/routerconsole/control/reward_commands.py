@@ -1,4 +1,4 @@
-"""The commands about judges: have an output scored by votes, try a judge on the shipped pairs."""
+"""The commands about judges: an output scored by votes, a judge tried on the shipped pairs, two columns compared."""
 
 from __future__ import annotations
 
@@ -32,5 +32,20 @@ class CheckJudge:
     name: ClassVar[str] = "check_judge"
 
 
-RewardCommand = ScoreOutput | CheckJudge
+@dataclass(frozen=True, slots=True)
+class PreferColumns:
+    """Have a judge say, answer by answer and in both orders, which of two columns of a run is better.
+
+    Only order-stable wins count, and only where the graders let both answers stand; `judge` as in `CheckJudge`. It is
+    told, not kept: no verdict changes.
+    """
+
+    run: str
+    a: str
+    b: str
+    judge: str | None = None
+    name: ClassVar[str] = "prefer_columns"
+
+
+RewardCommand = ScoreOutput | CheckJudge | PreferColumns
 """What ends with who asked for it: nothing is changed before the last judge has answered."""

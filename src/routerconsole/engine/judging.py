@@ -18,6 +18,7 @@ from routerconsole.evals.fill import filled
 from routerconsole.evals.grade import grade
 from routerconsole.evals.judge import check_judge
 from routerconsole.evals.judge_pairs import shipped_pairs
+from routerconsole.evals.pairwise import MOST_PAIRS, contests, preferred
 from routerconsole.evals.types import Reply, Sample, Status, Target, TargetKind, parse_target
 from routerconsole.evals.vote_types import Votes
 from routerconsole.evals.votes import AskJudge, Ballot, output_text, preferences, task_text, vote
@@ -29,9 +30,9 @@ LOOK_S = 0.02
 """Between two looks whether a busy judge has a place; a vote takes far longer."""
 
 if TYPE_CHECKING:
-    from routerconsole.control.reward_commands import ScoreOutput
+    from routerconsole.control.reward_commands import PreferColumns, ScoreOutput
     from routerconsole.evals.scenario import Scenario
-    from routerconsole.evals.types import Call
+    from routerconsole.evals.types import Call, Cell, Run
 
     from .rewarding import Kind, Rewards
     from .sampling import Finished
@@ -87,6 +88,30 @@ class Judging:
         result = check_judge(each.winner for each in answered)
         at = iso(self._service.clock.wall())
         return JudgeChecked(judge, at, result.right, result.pairs, len(pairs), result.interval, result.trusted)
+
+    async def prefer(
+        self, command: PreferColumns, found: tuple[Run, tuple[Cell, ...]], judge: str, *, dry_run: bool
+    ) -> dict[str, Any]:
+        """Return which of two columns a judge prefers, JSON-ready; raise ControlError where there is nothing to ask."""
+        run, cells = found
+        names, (a, b) = [each.id for each in run.targets], (command.a, command.b)
+        if a == b or not {a, b} <= set(names):
+            there = ", ".join(names)
+            raise ControlError("invalid_request", f"Name two different columns of {run.id}; there are: {there}.")
+        asked, left_out = await asyncio.to_thread(contests, cells, a, b)
+        if not asked:
+            raise ControlError(
+                "conflict", "There is no repeat that both columns answered without a failure.", status=409
+            )
+        if len(asked) > MOST_PAIRS:
+            raise ControlError("invalid_request", f"These are {len(asked)} pairs; {MOST_PAIRS} are the most.")
+        if dry_run:
+            return {"run": run.id, "a": a, "b": b, "judge": judge, "asked": len(asked), "left_out": left_out}
+        said = await preferences(self._asker(judge), [each.pair for each in asked])
+        if all(each.problem for each in said):
+            raise ControlError("judge_unavailable", f"Judge {judge!r} answered nothing: {said[0].problem}", status=503)
+        trusted = self._rewards.trusted(judge)
+        return preferred(run, a, b, asked, said, left_out=left_out, judge=judge, trusted=trusted)
 
     async def judged(self, scenario: Scenario, sample: Sample) -> Sample:
         """Return a sample with the votes its scenario asks for, where votes can still matter."""

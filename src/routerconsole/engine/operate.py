@@ -28,7 +28,7 @@ from routerconsole.control.commands import (
 from routerconsole.control.eval_commands import CancelEval, RegradeEval, StartEval
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import CancelPull, PullModel, RotatePool, SyncModels
-from routerconsole.control.reward_commands import CheckJudge, ScoreOutput
+from routerconsole.control.reward_commands import CheckJudge, PreferColumns, ScoreOutput
 from routerconsole.domain.events import EventType, Fact
 from routerconsole.domain.request import ChatRequest, Origin
 from routerconsole.domain.route import ModelKey
@@ -66,7 +66,9 @@ class Operator:
 
         A caller that goes away meanwhile changes nothing about it: what was written down also takes effect.
         """
-        if isinstance(command, ScoreOutput | CheckJudge):  # they end with who asked: nothing is changed before
+        if isinstance(
+            command, ScoreOutput | CheckJudge | PreferColumns
+        ):  # they end with who asked: nothing is changed before
             return await self._carry_out(command, actor=actor, dry_run=dry_run, if_version=if_version)
         done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._service.tasks.start(
@@ -116,7 +118,7 @@ class Operator:
                 return await self._replay(command, actor=actor, dry_run=dry_run)
             case StartEval() | CancelEval() | RegradeEval():
                 return await self._trials.evaluation(command, actor=actor, dry_run=dry_run)
-            case ScoreOutput() | CheckJudge():
+            case ScoreOutput() | CheckJudge() | PreferColumns():
                 return await self._trials.rewarded(command, actor=actor, dry_run=dry_run)
             case RotatePool():
                 return await self._rotate(command, actor=actor, dry_run=dry_run)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from routerconsole.control.port import ControlError
-from routerconsole.control.reward_commands import CheckJudge
+from routerconsole.control.reward_commands import CheckJudge, PreferColumns
 from routerconsole.control.reward_views import JudgeChecked, RewardPage, RewardScore
 from routerconsole.control.wire import revive
 from routerconsole.domain.errors import RouterError
@@ -227,6 +227,8 @@ class Rewards:
         """Ask judges as a command says and return what came of it; nothing is kept. Raises ControlError."""
         if isinstance(command, CheckJudge):
             return await self._check(command, dry_run=dry_run)
+        if isinstance(command, PreferColumns):
+            return await self._prefer(command, dry_run=dry_run)
         model, agent = self.scored(command.model), command.agent or None
         target = model or agent or "output"
         judge, problem = (None, OFF) if self._off(command) else self.choose("reward_vote", command.judge)
@@ -259,6 +261,15 @@ class Rewards:
             return await self.keep_check(checked)
 
         return Asked(judge, orjson.loads(orjson.dumps(checked)), keep)
+
+    async def _prefer(self, command: PreferColumns, *, dry_run: bool) -> Asked:
+        judge, problem = self.choose("judge", command.judge)
+        if judge is None:
+            raise ControlError("invalid_request", problem)
+        found = await self._service.evals.load(command.run)
+        if found is None:
+            raise ControlError("not_found", f"Run {command.run[:60]!r} not found.", status=404)
+        return Asked(command.run, await (await self._judging()).prefer(command, found, judge, dry_run=dry_run))
 
     async def _sample(self, finished: Finished) -> bool:
         """Score a finished chat; its task is written down only where bodies may be."""

@@ -173,7 +173,7 @@ def verdict_text(comparison: Comparison) -> str:
     worse = sum(flip.worse for flip in comparison.flips)
     counts = f"{worse} got worse, {len(comparison.flips) - worse} got better, p {comparison.p:.3f}"
     if comparison.winner is None:
-        return f"{unseparated(comparison.p)}: {counts}"
+        return f"{unseparated(comparison.p, comparison.p)}: {counts}"
     low, high = comparison.interval or (-1.0, 1.0)
     return f"{comparison.winner} is better: {counts}, difference {low:+.2f} to {high:+.2f}"
 

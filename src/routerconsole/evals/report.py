@@ -17,6 +17,7 @@ LOOKUPS: Final = ("profile_lookup", "profile_availability")
 """Scenario ids of the one row a column gets that nobody knows, or that cannot be used."""
 MOST_K: Final = 3
 NEEDS_REPEATS: Final = f"needs >= {ONE_SIDED} one-sided"
+NEEDS_MORE: Final = "needs more one-sided among so many columns"
 NEEDS_SCENARIOS: Final = "needs more scenarios that agree"
 _WORST: Final = (
     Status.ERROR, Status.RATE_LIMITED, Status.TRUNCATED, Status.REFUSED, Status.INCONCLUSIVE, Status.UNSUPPORTED,
@@ -199,15 +200,17 @@ def winner(a: str, b: str, said: Separation, p: float) -> str | None:
     return a if said.a_only > said.b_only else b
 
 
-def unseparated(p: float) -> str:
-    """Return why there is no winner: too few one-sided repeats, or enough of them on too few scenarios."""
-    return f"cannot separate ({NEEDS_SCENARIOS if p < ALPHA else NEEDS_REPEATS})"
+def unseparated(p: float, corrected: float) -> str:
+    """Return why there is no winner: too few one-sided repeats, for so many columns or at all, or scenarios."""
+    if not p < ALPHA:
+        return f"cannot separate ({NEEDS_REPEATS})"
+    return f"cannot separate ({NEEDS_MORE if not corrected < ALPHA else NEEDS_SCENARIOS})"
 
 
 def separation_text(pair: PairReport) -> str:
     """Return one line on two columns that never claims more than the numbers do."""
     counts = f"{pair.a_only} only {pair.a}, {pair.b_only} only {pair.b}"
     if pair.winner is None:
-        return f"{unseparated(pair.p_corrected)}: {counts}, p {pair.p_corrected:.3f}"
+        return f"{unseparated(pair.p, pair.p_corrected)}: {counts}, p {pair.p_corrected:.3f}"
     low, high = pair.interval or (-1.0, 1.0)
     return f"{pair.winner} is better: {counts}, p {pair.p_corrected:.3f}, difference {low:+.2f} to {high:+.2f}"

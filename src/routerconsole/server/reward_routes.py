@@ -1,4 +1,4 @@
-"""`/api/v1/reward` and the trial of a judge: outputs scored by votes, the scores kept."""
+"""`/api/v1/reward`, the trial of a judge and its preferences: outputs scored by votes, the scores kept."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from routerconsole.control.reward_commands import CheckJudge, ScoreOutput
+from routerconsole.control.reward_commands import CheckJudge, PreferColumns, ScoreOutput
 from routerconsole.control.reward_views import JudgeChecked, RewardPage, RewardQuery, VoteWord
 from routerconsole.control.wire import plain
 
 from .routes import Answer, AnyRoute, ApiRoute, Call
-from .schemas import Body, Limit, NoQuery, Nothing, Query
+from .schemas import Body, JsonObject, Limit, NoQuery, Nothing, Query
 
 if TYPE_CHECKING:
     from routerconsole.control.port import Control
@@ -34,6 +34,14 @@ class ScoreBody(Body):
 class JudgeBody(Body):
     """Whom to try; left out, the one that grades `judge` assertions."""
 
+    judge: Name | None = None
+
+
+class PreferBody(Body):
+    """Two columns of a run, and who says which is better; left out, the one that grades `judge` assertions."""
+
+    a: Name
+    b: Name
     judge: Name | None = None
 
 
@@ -98,6 +106,16 @@ class RewardRoutes:
                 body_optional=True,
                 ends_with_client=True,
             ),
+            ApiRoute(
+                "POST",
+                "evals/{run}/prefer",
+                "Which of two columns a judge prefers",
+                self.prefer,
+                NoQuery,
+                PreferBody,
+                JsonObject,
+                ends_with_client=True,
+            ),
         )
 
     async def score(self, call: Call[NoQuery, ScoreBody]) -> Answer:
@@ -113,3 +131,8 @@ class RewardRoutes:
     async def check(self, call: Call[NoQuery, JudgeBody]) -> Answer:
         """A judge tried."""
         return Answer((await self._control.do(CheckJudge(call.body.judge), actor=call.actor)).after)
+
+    async def prefer(self, call: Call[NoQuery, PreferBody]) -> Answer:
+        """Two columns judged pairwise, in both orders."""
+        command = PreferColumns(call.path["run"], **call.body.model_dump())
+        return Answer((await self._control.do(command, actor=call.actor)).after)

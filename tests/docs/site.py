@@ -24,6 +24,7 @@ FIRST = (
     "docs/service.md",
     "docs/monitoring.md",
     "docs/local-weights.md",
+    "docs/mcp.md",
     "docs/pipelines.md",
     "docs/reference.md",
     "docs/faults.md",

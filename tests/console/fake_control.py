@@ -37,7 +37,7 @@ from routerconsole.control.registry_views import (
     PoolView,
     ProfileView,
 )
-from routerconsole.control.reward_commands import CheckJudge, ScoreOutput
+from routerconsole.control.reward_commands import CheckJudge, PreferColumns, ScoreOutput
 from routerconsole.control.reward_views import RewardPage, RewardQuery
 from routerconsole.control.usage_views import BudgetView, UsagePage
 from routerconsole.control.views import (
@@ -521,6 +521,10 @@ class FakeControl:
         if isinstance(command, CheckJudge):
             tried = {"judge": "judge/j", "right": 20, "answered": 20, "pairs": 20, "ci": [0.84, 1.0], "trusted": True}
             return Receipt(command.name, "judge/j", {}, tried, dry_run=dry_run)
+        if isinstance(command, PreferColumns):
+            told = {"a": command.a, "b": command.b, "a_wins": 6, "b_wins": 0, "unstable": 2, "judge": "judge/j"}
+            verdict = {"winner": command.a, "verdict": f"{command.a} is preferred"}
+            return Receipt(command.name, command.run, {}, {**told, **verdict}, dry_run=dry_run)
         if isinstance(command, (CancelRequest, ReplayRequest)):
             return self._on_request(command, actor=actor, dry_run=dry_run)
         if isinstance(command, SetPriority):

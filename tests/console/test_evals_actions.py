@@ -18,7 +18,8 @@ from routerconsole.control.eval_commands import CancelEval, StartEval
 from routerconsole.control.eval_views import EvalPage, EvalRun
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import AcceptMeasured
-from routerconsole.control.reward_commands import CheckJudge, ScoreOutput
+from routerconsole.control.reward_commands import CheckJudge, PreferColumns, ScoreOutput
+from routerconsole.control.reward_views import RewardPage, RewardScore
 from routerconsole.domain.capability import NODE_OF
 
 WIDE = (120, 40)
@@ -278,3 +279,26 @@ async def test_a_judge_votes_on_a_cell_or_is_tried() -> None:
         await on.sees("Try the judge on the shipped pairs?")
         assert await answered(on) == CheckJudge()
         await on.sees("judge/j: 20 of 20 pairs (95 % 0.84 to 1.00), may gate")
+
+
+async def test_two_compared_targets_are_judged_and_the_scores_there_are_are_listed() -> None:
+    """With a target to compare with J asks which is better; the scores say whose, by whom and for what."""
+    async with stage(fleet(), size=WIDE) as on:
+        await evaluated(on, page())
+        await on.press("enter", "b", "l", "J")
+        await on.sees(f"which is better, {TARGETS[0]} or {TARGETS[1]}?")
+        await on.press(*"better", "enter")
+        await on.sees("only stable wins count")
+        assert await answered(on) == PreferColumns(RUN, TARGETS[0], TARGETS[1])
+        await on.sees(f"{TARGETS[0]} is preferred (6 to")
+        await on.press("J", *"scores", "enter")
+        await on.sees("no scores yet")
+        await on.press("escape")
+        score = RewardScore(
+            1, "2026-03-01T11:59:30.000Z", "Say \x1b[31mit.", "writer", "a/b", "judge/j", -1.0, 0, 3, 3, 3
+        )
+        on.control.reward_page = RewardPage((score,))
+        await on.press("J", *"scores", "enter")
+        await on.sees("2026-03-01 11:59:30  -1.00  a/b · writer", "0 good, 3 bad, 3 of 3 valid, by judge/j")
+        await on.press("enter")
+        await on.sees("-1.00 for a/b · writer")

@@ -9,7 +9,7 @@ from routerconsole.console.safe_text import visible
 if TYPE_CHECKING:
     from routerconsole.control.commands import Receipt
 
-COMMANDS = frozenset({"score_output", "check_judge"})
+COMMANDS = frozenset({"score_output", "check_judge", "prefer_columns"})
 
 
 def judged_text(receipt: Receipt) -> str:
@@ -20,6 +20,9 @@ def judged_text(receipt: Receipt) -> str:
         low, high = told["ci"]
         gates = "may gate" if told["trusted"] else "may not gate: no better than chance"
         return f"{judge}: {told['right']} of {told['answered']} pairs (95 % {low:.2f} to {high:.2f}), {gates}"
+    if receipt.command == "prefer_columns":
+        counts = f"{told['a_wins']} to {told['b_wins']}, unstable {told['unstable']}"
+        return f"{visible(str(told['verdict']), 160)} ({counts}; {judge})"
     if told["score"] is None:
         return f"no score: {visible(str(told['reason']), 160)}"
     counts = f"good {told['positive']}, bad {told['negative']}, valid {told['valid']} of {told['total']}"

@@ -205,7 +205,8 @@ class EvalsView(View):
             case "evals.request":
                 self._requests(run)
             case "evals.votes":
-                judge(self.host, self._full(run))
+                pair = (self.base, self.target) if self.base not in (None, self.target) else None
+                judge(self.host, run, self._full(run), pair)
             case "evals.frames":
                 self.frames = not self.frames
                 self.host.tell("raw frames are shown in a cell" if self.frames else "raw frames are hidden", ok=True)

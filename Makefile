@@ -5,8 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # The stamp carries the lock's checksum, so an unchanged lock costs nothing and a changed one reinstalls.
 LOCK := $(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
-# One process a core of the smallest machine we test on; a file stays in one process, so its servers are shared.
-PYTEST_SPREAD ?= -n 2 --dist loadfile
+# One process more than the smallest machine we test on has cores: some tests wait for real time. Tests of a file go to
+# whoever is idle; what a file shares is cheap to start twice, an idle core at the end is not.
+PYTEST_SPREAD ?= -n 3 --dist worksteal
 STAMP := $(VENV)/.installed-$(LOCK)
 
 .PHONY: install demo test check bench docs site screenshots captures lock clean

@@ -92,6 +92,7 @@ async def test_snapshot(scene: str, form: str, size: tuple[int, int], snapshot: 
                 await staged(on, "n", "e", "w")
                 await on.press("a")
                 await ready(on)
+                await on.sees("Staged  1 not applied", "fast, new")
         snapshot(f"{scene}-{size[0]}x{size[1]}-{form}", on.text())
         if form == "ascii":
             assert on.text().isascii()

@@ -57,7 +57,9 @@ def settings(sims: dict[str, Simulator], **top: Any) -> str:
         {"id": "hidden", "members": ["a/m"]},
     ]
     mcp = {"max_tokens": MAX_TOKENS, "deadline": DEADLINE_S}
-    return configuration(sims, models=dict.fromkeys(sims, tuple(MODELS)), pools=pools, **{"mcp": mcp, **top})
+    return configuration(
+        sims, models=dict.fromkeys(sims, tuple(MODELS)), pools=pools, server={"max_body_mb": 1}, **{"mcp": mcp, **top}
+    )
 
 
 @asynccontextmanager

@@ -69,6 +69,8 @@ async def test_C2_01_C2_02_C2_03_C2_04_C2_05_C2_07_a_client_lists_and_calls_the_
                     bad = await session.call_tool("ask_essay", wrong)
                     assert bad.is_error, wrong
                     assert texts(bad)[0].startswith("invalid_arguments: ask_essay"), wrong
+                huge = await session.call_tool("ask_essay", {"prompt": "x" * 1_100_000})
+                assert texts(huge)[0].startswith("payload_too_large: ")
                 with pytest.raises(MCPError, match="Unknown tool: nobody"):
                     await session.call_tool("nobody", {})
 

@@ -38,10 +38,11 @@ class ToolFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`mcp` of the configuration: tokens of an answer, seconds of a call."""
+    """`mcp` of the configuration: tokens of an answer, seconds of a call; and the bytes the engine takes."""
 
     max_tokens: int
     deadline_s: float
+    max_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ async def ask(found: Found, prompt: str, *, model: str, limits: Limits) -> Answe
         "messages": [{"role": "user", "content": prompt}],
         "max_tokens": limits.max_tokens,
     }
+    content = orjson.dumps(body)
+    if len(content) > limits.max_bytes:  # the engine would hang up while it is still being sent
+        mb = limits.max_bytes / (1024 * 1024)
+        raise ToolFailed("payload_too_large", f"The arguments are over {mb:.3g} MB (`server.max_body_mb`).")
     own = max(limits.deadline_s - min(_SPARE_S, limits.deadline_s * _SPARE_SHARE), 0.001)
     headers = {
         "authorization": f"Bearer {found.token.reveal()}",
@@ -81,7 +86,7 @@ async def ask(found: Found, prompt: str, *, model: str, limits: Limits) -> Answe
             asyncio.timeout(limits.deadline_s),
             httpx.AsyncClient(timeout=timeout, trust_env=False, verify=verify) as client,
         ):
-            reply = await client.post(f"{found.url}/v1/chat/completions", content=orjson.dumps(body), headers=headers)
+            reply = await client.post(f"{found.url}/v1/chat/completions", content=content, headers=headers)
     except TimeoutError:
         raise ToolFailed("deadline_exceeded", f"No answer within {limits.deadline_s:g} s (`mcp.deadline`).") from None
     except httpx.TransportError as exc:

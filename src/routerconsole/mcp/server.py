@@ -213,8 +213,9 @@ async def _pools(control: Control) -> tuple[PoolTool, ...]:
 
 async def _limits(control: Control) -> Limits:
     """Return what the configuration in force allows a call."""
-    told = (await control.config())["mcp"]
-    return Limits(max_tokens=int(told["max_tokens"]), deadline_s=float(told["deadline"]))
+    told = await control.config()
+    mcp, size = told["mcp"], float(told["server"]["max_body_mb"])
+    return Limits(int(mcp["max_tokens"]), float(mcp["deadline"]), max_bytes=int(size * 1024 * 1024))
 
 
 def _tool(name: str, description: str, schema: Schema, *, asks: bool) -> Tool:

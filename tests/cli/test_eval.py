@@ -151,8 +151,10 @@ def test_ctrl_c_stops_the_run_and_resume_goes_on_with_it(user: Cli) -> None:
     slow = next(each for each in user("eval", "list", "--json").json["runs"] if each["targets"] == ["s/slow"])
     assert slow["state"] == "cancelled"
     capped = user("eval", "run", "--targets", "s/good", "--scenarios", "plain-chat", "--repeats", "9",
-                  "--max-tokens", "1", "--json").json  # fmt: skip
-    again = user("eval", "run", "--resume", capped["run_id"], "--max-tokens", "1000000", "--json")
+                  "--max-tokens", "1", "--json")  # fmt: skip
+    name = capped.json["run_id"]
+    assert "not asked (cap_tokens)" in capped.err, "neither failed nor passed, which is told"
+    again = user("eval", "run", "--resume", name, "--max-tokens", "1000000", "--json")
     square = again.json["targets"][0]["scenarios"][0]
     assert (again.code, square["k"], square["n"], square["counts"]) == (0, 9, 9, {"pass": 9})
 

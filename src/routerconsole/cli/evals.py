@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 POLL_S = 0.1
 LOOK_S = 2.0
 """After so long without an event of the run it is asked how it stands."""
+_SKIPPED = re.compile(r"skipped\(([^)]*)\)")
 _CELL, _END = "eval.cell_finished", "eval.finished"
 
 
@@ -90,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
         if report is None:
             raise Stop(Exit.PROBLEMS, f"run {name} cannot be read back")
         _show(report, args)
+        _say_unasked(report)
         return Exit.OK if report["all_passed"] and report["state"] == "finished" else Exit.PROBLEMS
 
     return with_engine(args, work)
@@ -303,6 +306,24 @@ def _show(report: Mapping[str, Any], args: argparse.Namespace) -> None:
     if offered and report["state"] == "finished":
         count = f"{len(offered)} capability tag{'' if len(offered) == 1 else 's'}"
         say(f"{count} can be accepted: `eval accept {report['run_id']}` (--dry-run shows them)")
+
+
+def _say_unasked(report: Mapping[str, Any]) -> None:
+    """Tell of cells that were kept from being asked: they have neither failed nor passed."""
+    squares = [square for column in report["targets"] for square in column["scenarios"]]
+    count = sum(square["counts"].get("skipped", 0) for square in squares)
+    if count:
+        why = dict.fromkeys(part for square in squares for part in _SKIPPED.findall(square["summary"]))
+        told = f"{count} cell{' was' if count == 1 else 's were'} not asked ({', '.join(why)})"
+        more = (
+            f"; `eval run --resume {report['run_id']}` asks them, with more to spend" if any(map(_spent, why)) else ""
+        )
+        say(told + more)
+
+
+def _spent(reason: str) -> bool:
+    """Whether a cell was not asked since the run had spent what it may."""
+    return reason.startswith("cap_") and not reason.endswith("_unknown")
 
 
 def _change_item(square: Mapping[str, Any]) -> Item:

@@ -98,6 +98,7 @@ def _actions() -> tuple[Action, ...]:
             "undo", ("z",), "", "undo the last change made here to registry or capabilities", everywhere, mutating=True
         ),
         Action("incidents", ("M",), "", "incidents: what broke, who absorbed it, what it cost", everywhere),
+        Action("usage", ("U",), "", "usage and budget: requests, tokens and cost by day, provider, model", everywhere),
         Action("theme", ("T",), "", "choose a theme", everywhere),
         Action("log.show", ("at",), "log", "action log: every operator change, before and after", everywhere),
         Action("repaint", ("ctrl+l",), "", "draw the whole screen again", everywhere),
@@ -210,6 +211,7 @@ def _actions() -> tuple[Action, ...]:
         Action("registry.cancel", ("X",), "", "stop a download", book, mutating=True),
         Action("registry.evaluate", ("E",), "", "evaluate the model or all marked ones", book, mutating=True),
         Action("registry.sync", ("S",), "sync", "sync: ask all providers what they serve now", book, mutating=True),
+        Action("registry.prices", ("C",), "", "prices from LiteLLM's or OpenRouter's table", book, mutating=True),
         Action(
             "registry.filter", ("slash",), "filter", "filter: words in id, tags, pools, agents, …; '-' excludes", book
         ),

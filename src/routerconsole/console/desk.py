@@ -18,7 +18,6 @@ from .operate import Question, quit_question
 from .options import ConsoleExit, ConsoleOptions, ExitReason
 from .palette import PALETTE, command_line, manual, menu, palette, palette_entries, theme_picker
 from .prompt import Prompt
-from .render.notes import audit_lines
 from .safe_text import visible
 from .sending import Proposal, Sender
 from .state import ConsoleState, LastResult
@@ -29,7 +28,7 @@ from .views.evals import EvalsView
 from .views.health import HealthView
 from .views.incident_actions import incidents_page
 from .views.overview import OverviewView
-from .views.panes import TextPane
+from .views.pages import AUDIT, page_of
 from .views.registry import RegistryView
 from .views.requests import RequestsView
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     from .picker import Picker
     from .tick import Pulled, Wants
+    from .views.panes import TextPane
 
 
 class Shell(Protocol):
@@ -123,8 +123,9 @@ class Desk:
     def wants(self, *, status: bool = True) -> Wants:
         """Return what the open view and page need read, and whether the status is due."""
         wanted = self.view.wants()
-        audit = wanted.audit or (self.page is not None and self.page.name == "Action log")
-        wants = replace(wanted, status=status, audit=audit)
+        audit = wanted.audit or (self.page is not None and self.page.name == AUDIT)
+        reads = wanted.reads if self.page is None else wanted.reads | self.page.reads
+        wants = replace(wanted, status=status, audit=audit, reads=reads)
         if self.picker is None or self.picker.title != PALETTE:
             return wants
         return replace(wants, reads=wants.reads.union(*(view.wants().reads for view in self.views.values())))
@@ -220,6 +221,7 @@ class Desk:
     def open_page(self, page: TextPane) -> None:
         """Open a page over the view; Esc closes it."""
         self.page = page
+        self._shell.look()
 
     def copy(self, text: str, what: str) -> None:
         """Hand text to the terminal's clipboard, harmless and within its size, and tell."""
@@ -259,12 +261,8 @@ class Desk:
                 self.ask_text(command_line(self, self._typed))
             case ["undo"]:
                 self._sender.undo()
-            case ["log", "show"]:
-                self.state.audit = None
-                self.page = TextPane(
-                    "Action log", (Context.NOTE,), draw=lambda w: audit_lines(self.state.audit, w), prefix="note"
-                )
-                self._shell.look()
+            case ["log", "show"] | ["usage"]:
+                self.open_page(page_of(action_id, self))
             case ["note", "close"]:
                 self.page = None
             case ["note" | "incident", _] if self.page is not None:

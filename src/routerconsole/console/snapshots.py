@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from routerconsole.control.eval_views import EvalPage
     from routerconsole.control.port import Control
     from routerconsole.control.registry_views import Assignment, ModelPage, NodeView, PoolView, ProfileView
+    from routerconsole.control.usage_views import UsagePage
     from routerconsole.control.views import ProviderMetrics
 
 FRESH_S: Final = 2.0
@@ -35,6 +36,7 @@ class Read(StrEnum):
     PROFILES = "profiles"
     ASSIGNMENTS = "assignments"
     EVALS = "evals"
+    USAGE = "usage"
 
 
 _REGISTRY: Final = frozenset({Read.MODELS, Read.NODES, Read.POOLS, Read.PROFILES, Read.ASSIGNMENTS})
@@ -75,6 +77,7 @@ class Snapshots:
     profiles: tuple[ProfileView, ...] | None = None
     assignments: tuple[Assignment, ...] | None = None
     evals: EvalPage | None = None
+    usage: UsagePage | None = None
     version: int = 0
 
     def take(self, newer: Snapshots) -> None:
@@ -135,3 +138,5 @@ async def read_into(snapshots: Snapshots, read: Read, control: Control) -> None:
             snapshots.assignments = await control.assignments()
         case Read.EVALS:
             snapshots.evals = await control.eval_page()
+        case Read.USAGE:
+            snapshots.usage = await control.usage()

@@ -11,6 +11,8 @@ from routerconsole.console.table import TableModel
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from routerconsole.console.snapshots import Read
+
 T = TypeVar("T")
 
 
@@ -160,6 +162,8 @@ class TextPane:
         self._subject: str | None = None
         self.watch: int | None = None
         """The line that stays in sight, if one has to."""
+        self.reads: frozenset[Read] = frozenset()
+        """What has to be read while it is open."""
 
     def about(self, subject: str | None) -> None:
         """Say what the page is about; another subject starts at its top."""

@@ -283,8 +283,8 @@ class RegistryView(View):
             case ["registry", "register"]:
                 model = self.subject
                 self.editor.register(model.provider if model is not None else "")
-            case ["registry", "sync"]:
-                doing.sync(self.host)
+            case ["registry", "sync" | "prices" as what]:
+                doing.taken_over(self.host, what)
             case ["registry", "pull"]:
                 self._pull()
             case ["registry", "cancel"]:

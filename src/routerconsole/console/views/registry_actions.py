@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from routerconsole.console.actions import Context
 from routerconsole.console.forms import shown_value
@@ -26,6 +26,7 @@ from routerconsole.control.registry_commands import (
 )
 
 from .panes import TextPane
+from .price_actions import ask_prices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -279,7 +280,15 @@ def cancel_pulls(host: Host, running: Sequence[Download]) -> None:
         host.pick(Picker("Stop which download", entries))
 
 
-def sync(host: Host) -> None:
+def taken_over(host: Host, what: Literal["sync", "prices"]) -> None:
+    """Take over what others say: providers of their models, a public table of prices."""
+    if what == "prices":
+        ask_prices(host)
+    else:
+        _sync(host)
+
+
+def _sync(host: Host) -> None:
     """List all providers' models now, on a page that shows what came of it."""
     page = SyncPage()
     host.open_page(page)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import orjson
 import pytest
 
@@ -9,7 +12,6 @@ from routerconsole.domain.registry import Account, Provider, ProviderKind
 from routerconsole.domain.secret import Secret
 from routerconsole.providers.kinds import (
     KINDS,
-    UnusableProviderError,
     completion_probe,
     dialect_of,
     frame_parser,
@@ -21,7 +23,7 @@ from routerconsole.providers.sse import SseParser
 
 from .asks import model
 
-SERVED = [kind for kind in ProviderKind if KINDS[kind].dialect is not None]
+SERVED = list(ProviderKind)
 
 
 def test_every_kind_is_in_the_table() -> None:
@@ -83,7 +85,12 @@ def test_reasons_of_the_configuration_come_first() -> None:
     assert unusable(Provider("p", ProviderKind.OPENAI, "http://h"), account) == "missing_secret: NAME"
 
 
-def test_a_kind_without_dialect_raises_with_its_reason() -> None:
-    """Asking for what is not installed names the extra."""
-    with pytest.raises(UnusableProviderError, match="airllm"):
-        dialect_of(ProviderKind.AIRLLM)
+def test_the_two_airllm_stands_on_do_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch and transformers together serve a checkpoint; either alone does not."""
+    provider = Provider("p", ProviderKind.AIRLLM, "http://h")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("torch", "transformers"):
+        assert "airllm" in (unusable(provider, Account()) or "")
+        (tmp_path / f"{name}.py").touch()
+        importlib.invalidate_caches()
+    assert unusable(provider, Account()) is None

@@ -295,9 +295,10 @@ def _ca_file(provider: ProviderSettings, env: Mapping[str, str]) -> tuple[str | 
 
 
 def _missing_extra(provider: ProviderSettings) -> str | None:
-    if provider.kind == "airllm" and importlib.util.find_spec("airllm") is None:
-        return "missing_extra: airllm (pip install 'routerconsole[airllm]')"
-    return None
+    if provider.kind != "airllm" or importlib.util.find_spec("airllm") is not None:
+        return None
+    stand_in = all(importlib.util.find_spec(name) is not None for name in ("torch", "transformers"))
+    return None if stand_in else "missing_extra: airllm (pip install 'routerconsole[airllm]')"
 
 
 def _model(model: ModelSettings, provider: ProviderSettings, tree: CapabilityTree) -> Model:

@@ -90,6 +90,7 @@ class Catalogue:
                     pools=pools.get(key, ()),
                     agents=agents.get(key, ()),
                     scores=self._service.scores,
+                    worker=self._service.weights.note(model, registry.providers[key.provider]),
                 )
             )
         return ModelPage(tuple(found), len(found), self._weights_dir)
@@ -110,6 +111,7 @@ class Catalogue:
             agents=_agents(registry).get(key, ()),
             header=await self._header(found),
             scores=self._service.scores,
+            worker=self._service.weights.note(found, registry.providers[key.provider]),
         )
 
     def node(self, name: str) -> str:

@@ -137,8 +137,9 @@ def model_view(
     header: Mapping[str, str | int | None] = _NO_HEADER,
     offers: Mapping[str, Offer] = NO_OFFERS,
     scores: Scores | None = None,
+    worker: str = "",
 ) -> ModelView:
-    """Return everything known of a model."""
+    """Return everything known of a model; `worker` is what this machine's weights worker says of it."""
     return ModelView(
         id=f"{model.provider}/{model.upstream_id}",
         provider=model.provider,
@@ -172,7 +173,7 @@ def model_view(
         pools=tuple(pools),
         capabilities=capability_values(model, gaps, len(provider.accounts), offers),
         agents=tuple(agents),
-        note=note_of(model, provider),
+        note=note_of(model, provider) or worker,
         header=header,
         price_source=model.price_source,
         reward=None if scores is None else scores.mean(model.key),
@@ -186,6 +187,9 @@ def note_of(model: Model, provider: Provider) -> str:
         return f"{provider.name} cannot be used: {provider.unavailable}"
     if model.listed:
         return ""
+    if provider.kind is ProviderKind.AIRLLM:
+        again = f"check its files, then run: routerconsole models sync {shlex.quote(provider.name)}"
+        return "" if model.listed is None else f"not served; {again}"
     if model.format in _FILES and model.path is not None:
         known = "not served" if model.listed is False else "not known to be served"
         return f"{known}; run: {_to_run(model, provider, model.path)}"

@@ -48,6 +48,7 @@ from .scores import Scores
 from .tasks import TaskOwner
 from .upstreams import Upstreams
 from .usage import UsageKeeper
+from .weights import LocalWeights
 
 if TYPE_CHECKING:
     from routerconsole.domain.overlay import Hints
@@ -140,7 +141,8 @@ class Service:
         self.recorder.watchers += [self.metrics.note, request_lines.line]
         self.pauses = Pauses()
         transport = Transport(clock=clock.monotonic, user_agent=USER_AGENT, bounded=self.pauses.timeout)
-        self.upstreams = Upstreams(Sender(transport))
+        self.weights = LocalWeights(clock=clock, start=self.tasks.start, root=lambda: self.weights_dir)
+        self.upstreams = Upstreams(Sender(transport), self.weights.door)
         self.budget = RetryBudget(loaded.registry.policy.retry)
         self.config_notice, self.remarks = "", list[str]()
         self.chat = ChatEngine(

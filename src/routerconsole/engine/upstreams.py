@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from routerconsole.providers.client import Sender, Target, target
+from routerconsole.domain.registry import Provider, ProviderKind
+from routerconsole.providers.client import Exchange, Sender, Target, target
 from routerconsole.providers.kinds import dialect_of, unusable
 from routerconsole.providers.openai import Quirk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from routerconsole.domain.registry import Provider, Registry
+    from routerconsole.domain.registry import Registry
     from routerconsole.domain.route import Route
+
+Local = Callable[[Provider], Exchange]
+"""Makes what carries requests to a provider that is no upstream on a network."""
 
 
 class Upstreams:
     """Looks up the Target of a route; a provider that cannot be used has none and its reason is on the board."""
 
-    def __init__(self, sender: Sender) -> None:
-        self.sender = sender
+    def __init__(self, sender: Sender, local: Local | None = None) -> None:
+        self.sender, self._local = sender, local
         self._targets: dict[tuple[str, str | None], Target] = {}
         self._followed: Mapping[str, Provider] = {}
         self.broken: dict[str, str] = {}
@@ -39,7 +44,10 @@ class Upstreams:
                     broken.setdefault(provider.name, reason)
                     continue
                 try:
-                    targets[provider.name, account.name] = target(provider, account, dialect_of(provider.kind, quirks))
+                    made = target(provider, account, dialect_of(provider.kind, quirks))
+                    if self._local is not None and provider.kind is ProviderKind.AIRLLM:
+                        made.exchange = self._local(provider)
+                    targets[provider.name, account.name] = made
                 except OSError as exc:
                     broken[provider.name] = f"ca_file cannot be used: {type(exc).__name__}"
         self._targets, self.broken, self._followed = targets, broken, registry.providers

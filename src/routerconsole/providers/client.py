@@ -6,7 +6,7 @@ A key goes only to the origin it was configured for; three of the client's heade
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -48,6 +48,10 @@ _MAX_BACK: Final = 256  # characters of a value given to the client
 _MAX_KEPT: Final = 4096  # characters of a value kept for classification
 
 
+Exchange = Callable[[str, Call, CIMultiDict[str], bytes], Awaitable[Answered]]
+"""What carries a request: a transport's, or the door of a worker on this machine. Raises TransportError."""
+
+
 class WrongOriginError(Exception):
     """A dialect built a URL outside the origin the key belongs to."""
 
@@ -61,6 +65,7 @@ class Target:
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     tls: ssl.SSLContext | bool = True
     proxy: str | None = field(default=None, repr=False)
+    exchange: Exchange | None = field(default=None, repr=False)  # None: the network
     urls: dict[str, URL] = field(default_factory=dict, repr=False)
     _fields: dict[bool, CIMultiDict[str]] = field(default_factory=dict, repr=False)
 
@@ -180,7 +185,8 @@ class Sender:
         call = Call(
             url, connect_timeout=connect_timeout, tls=where.tls, proxy=where.proxy, timings=timings, fresh=fresh
         )
-        return Answer(await self._transport.exchange(wire.method, call, headers, wire.body), timings)
+        exchange = where.exchange or self._transport.exchange
+        return Answer(await exchange(wire.method, call, headers, wire.body), timings)
 
     async def aclose(self) -> None:
         """Close every connection; idempotent."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from routerconsole.domain.registry import Account, Model, Provider, ProviderKind
 from routerconsole.domain.request import ChatRequest, Endpoint, Origin
+from routerconsole.providers.airllm import AirllmDialect
 from routerconsole.providers.anthropic import AnthropicDialect, credential_problem
 from routerconsole.providers.dialect import Dialect, Framing, WireRequest
 from routerconsole.providers.frames import FrameParser
@@ -21,12 +22,13 @@ from routerconsole.providers.sse import SseParser
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One row of the table; `base_url` is where it is found unless configured."""
+    """One row of the table; `base_url` is where it is found unless configured; all of `instead` replace the extra."""
 
-    dialect: Dialect | None
+    dialect: Dialect
     base_url: str | None = None
     needs_key: bool = False
     extra: str | None = None
+    instead: tuple[str, ...] = ()
 
 
 _OPENAI: Final = OpenAIDialect()
@@ -38,27 +40,24 @@ KINDS: Final[Mapping[ProviderKind, Kind]] = MappingProxyType(
         ProviderKind.OLLAMA: Kind(OllamaDialect(), "http://127.0.0.1:11434"),
         ProviderKind.ANTHROPIC: Kind(AnthropicDialect(), "https://api.anthropic.com", needs_key=True),
         ProviderKind.SIMULATED: Kind(_OPENAI),
-        ProviderKind.AIRLLM: Kind(None, extra="airllm"),
+        ProviderKind.AIRLLM: Kind(AirllmDialect(), extra="airllm", instead=("torch", "transformers")),
     }
 )
 
 
-class UnusableProviderError(ValueError):
-    """The provider's kind cannot be served here; the text is the reason to show."""
-
-
 def dialect_of(kind: ProviderKind, quirks: frozenset[Quirk] = frozenset()) -> Dialect:
-    """Return the dialect of a kind; raise UnusableProviderError."""
+    """Return the dialect of a kind."""
     dialect = KINDS[kind].dialect
-    if dialect is None:
-        raise UnusableProviderError(missing_extra(kind) or f"kind {kind.value} is not served by this version")
-    return dialect.with_quirks(quirks) if quirks and isinstance(dialect, OpenAIDialect) else dialect
+    return dialect.with_quirks(quirks) if quirks and type(dialect) is OpenAIDialect else dialect
 
 
 def missing_extra(kind: ProviderKind) -> str | None:
     """Return the reason a kind lacks its optional package, or None."""
-    extra = KINDS[kind].extra
+    row = KINDS[kind]
+    extra = row.extra
     if extra is None or importlib.util.find_spec(extra) is not None:
+        return None
+    if row.instead and all(importlib.util.find_spec(name) is not None for name in row.instead):
         return None
     return f"missing_extra: {extra} (pip install 'routerconsole[{extra}]')"
 
@@ -69,8 +68,6 @@ def unusable(provider: Provider, account: Account) -> str | None:
     if known is not None:
         return known
     kind = KINDS[provider.kind]
-    if kind.dialect is None:
-        return f"kind {provider.kind.value} is not served by this version"
     if kind.needs_key and not account.api_key:
         return "missing_secret: api_key"
     return credential_problem(account.api_key) if provider.kind is ProviderKind.ANTHROPIC else None

@@ -17,7 +17,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 import aiohttp
 import httpx
@@ -128,7 +128,8 @@ class Transport(httpx.AsyncBaseTransport):
         answered = await self.exchange(request.method, call, headers, await request.aread())
         if answered.body is None:
             return httpx.Response(answered.status)
-        return httpx.Response(answered.status, headers=list(answered.headers), stream=answered.body)
+        body = cast("Body", answered.body)  # of a network, so an httpx stream
+        return httpx.Response(answered.status, headers=list(answered.headers), stream=body)
 
     async def exchange(self, method: str, call: Call, headers: CIMultiDict[str], content: bytes) -> Answered:
         """Return once the head is there; raises TransportError. The caller reads or aborts the body.
@@ -205,12 +206,25 @@ class Transport(httpx.AsyncBaseTransport):
         return self._opened
 
 
+class Readable(Protocol):
+    """A body: read whole and bounded, or as it arrives. Whoever stops early aborts it."""
+
+    async def read(self, *, limit: int = MAX_BODY) -> bytes:
+        """Return the whole body; raises TransportError, TOO_LARGE over `limit` bytes."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield bytes as they arrive; raises TransportError."""
+
+    def abort(self) -> None:
+        """Cut it off at once unless it is complete; idempotent, never waits."""
+
+
 class Answered(NamedTuple):
     """An opened answer: its status, its headers as they came, and its body (None where there is none to read)."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
-    body: Body | None
+    body: Readable | None
 
 
 class Body(httpx.AsyncByteStream):

@@ -1,0 +1,286 @@
+"""The engine's side of the weights worker: starts it when first asked, queues for it, kills it, starts it again.
+
+One process for all providers of kind `airllm`, so one model in memory. It never waits for the process: what the
+process says is handed to whoever asked, and a process that dies or goes deaf costs only the answers it was making.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
+
+import orjson
+
+from routerconsole.routing.faults import TransportFault
+
+from .transport import TransportError
+
+log = logging.getLogger(__name__)
+
+COMMAND: Final = (sys.executable, "-P", "-m", "routerconsole.providers.weights_backends")
+START_S: Final = 20.0
+"""Seconds until a new process must have said that it is there; it imports nothing heavy before."""
+CANCEL_S: Final = 3.0
+"""Seconds an answer that nobody wants may still be made; AirLLM looks up once per token only. Then it is killed."""
+SLOWEST_S: Final = 30.0
+"""Longest wait before a process that keeps dying is started again."""
+STEADY_S: Final = 30.0
+"""A process that lived this long and died has not "kept dying"."""
+MAX_LINE: Final = 1 << 20
+MAX_QUEUED: Final = 64
+_TAIL: Final = 2000
+_INHERITED: Final = frozenset(
+    {
+        *("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ"),
+        *("VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "XDG_CACHE_HOME", "HF_HOME"),
+        *("CUDA_HOME", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
+    }
+)
+"""What the worker gets of the environment: no keys, no tokens, no proxies."""
+_OFFLINE: Final = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+}
+
+Json = dict[str, Any]
+
+
+class Start(Protocol):
+    """Runs a coroutine as an owned task (engine/tasks.py)."""
+
+    def __call__(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """Start it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What an operator sees of it: `load_s` seconds and `memory_mb` MB are of the model in memory."""
+
+    pid: int | None = None
+    model: str | None = None
+    backend: str | None = None
+    load_s: float | None = None
+    memory_mb: int | None = None
+    loading: bool = False
+    restarts: int = 0
+    problem: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One answer that is wanted; `said` receives what the worker says of it, ending with `done`, `failed` or `died`."""
+
+    asked: Json
+    said: asyncio.Queue[Json] = field(default_factory=asyncio.Queue)
+    over: bool = False
+
+
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return what of an environment the worker gets: it runs other people's weights and needs nobody's keys."""
+    return {name: value for name, value in env.items() if name in _INHERITED} | _OFFLINE
+
+
+class Worker:
+    """The process and its queue; `clock` is monotonic seconds."""
+
+    def __init__(self, *, clock: Callable[[], float], start: Start, command: Sequence[str] = COMMAND) -> None:
+        self._clock, self._start = clock, start
+        self.command, self.cancel_s = tuple(command), CANCEL_S
+        self.state = WorkerState()
+        self._process: Process | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._queue: deque[Job] = deque()
+        self._job: Job | None = None
+        self._deaf: asyncio.TimerHandle | None = None
+        self._ids = itertools.count(1)
+        self._ready, self._resting_until = False, 0.0
+
+    def submit(self, asked: Json) -> Job:
+        """Queue for an answer; raises TransportError while the process rests after dying, or the queue is full."""
+        rest = self._resting_until - self._clock()
+        if rest > 0:
+            what = f"the weights worker keeps dying and is started again in {rest:.1f} s: {self.state.problem}"
+            raise TransportError(TransportFault.REFUSED, what, reused=False)
+        if len(self._queue) >= MAX_QUEUED:
+            raise TransportError(TransportFault.REFUSED, "too many requests wait for the weights worker", reused=False)
+        job = Job({**asked, "do": "generate", "id": str(next(self._ids))})
+        self._queue.append(job)
+        if self._task is None or self._task.done():
+            self._task = self._start(self._keep(), name="weights worker")
+        self._next()
+        return job
+
+    def drop(self, job: Job) -> None:
+        """Nobody wants this answer any more; a process that goes on with it is killed after CANCEL_S."""
+        if job.over:
+            return
+        job.over = True
+        if job is not self._job:
+            with suppress(ValueError):
+                self._queue.remove(job)
+            return
+        self._tell({"do": "cancel", "id": job.asked["id"]})
+        self._deaf = asyncio.get_running_loop().call_later(self.cancel_s, self._kill)
+
+    def _next(self) -> None:
+        if self._job is None and self._ready and self._queue:
+            self._job = self._queue.popleft()
+            self._tell(self._job.asked)
+
+    def _tell(self, message: Json) -> None:
+        stdin = None if self._process is None else self._process.stdin
+        if stdin is not None and not stdin.is_closing():
+            stdin.write(orjson.dumps(message) + b"\n")
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+
+    # -- the one task: a process after the other
+
+    async def _keep(self) -> None:
+        deaths = 0
+        while True:
+            began = self._clock()
+            why = await self._live()
+            deaths = 1 if self._clock() - began >= STEADY_S else deaths + 1
+            self._ended(why)
+            rest = min(SLOWEST_S, 0.25 * 2 ** (deaths - 1)) if deaths > 1 else 0.0
+            log.warning("the weights worker %s; started again%s", why, f" in {rest:g} s" if rest else "")
+            self._resting_until = self._clock() + rest
+            if rest:
+                self._forsake(why)
+                await asyncio.sleep(rest)
+
+    async def _live(self) -> str:
+        """Run one process to its end and return what became of it."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.command,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                limit=MAX_LINE,
+                env=environment(os.environ),
+                start_new_session=True,  # Ctrl-C in the engine's terminal is not meant for it
+            )
+        except OSError as exc:
+            return f"cannot be started: {exc.strerror or exc}"
+        self._process = process
+        self.state = WorkerState(pid=process.pid, restarts=self.state.restarts, problem=self.state.problem)
+        tail = bytearray()
+        deaf = asyncio.get_running_loop().call_later(START_S, self._kill)
+        try:
+            await asyncio.gather(self._listen(process, deaf), _drain(process, tail))
+            code = await process.wait()
+        finally:
+            deaf.cancel()
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            self._process, self._ready = None, False
+        last = bytes(tail).decode("utf-8", "replace").strip().splitlines()
+        ended = f"died of signal {-code}" if code < 0 else f"ended with {code}"
+        return f"{ended}: {last[-1].strip()[:300]}" if last else ended
+
+    async def _listen(self, process: Process, deaf: asyncio.TimerHandle) -> None:
+        """Hand on what the process says until it says no more; one that speaks nonsense is killed."""
+        try:
+            while process.stdout is not None and (line := await process.stdout.readline()):
+                message = orjson.loads(line)
+                deaf.cancel()
+                self._heard(message)
+        except (ValueError, KeyError, TypeError) as exc:  # a line too long, no JSON, no such field
+            log.warning("the weights worker does not speak our language: %s", type(exc).__name__)
+            self._kill()
+
+    def _heard(self, message: Json) -> None:
+        match message["say"]:
+            case "ready":
+                self._ready = True
+                self._next()
+            case "loading":
+                self.state = replace(
+                    self.state, model=message["model"], loading=True, backend=None, load_s=None, memory_mb=None
+                )
+            case "loaded":
+                self.state = replace(
+                    self.state,
+                    loading=False,
+                    backend=message["backend"],
+                    load_s=message["seconds"],
+                    memory_mb=message["memory_mb"],
+                    problem=_last_line(message["problem"]),
+                )
+                log.info("%s loaded by %s in %s s", message["model"], message["backend"], message["seconds"])
+                if message["problem"]:
+                    log.warning("AirLLM cannot serve %s: %s", message["model"], message["problem"])
+            case "began" | "text":
+                self._hand(message)
+            case "done" | "failed":
+                if message.get("memory_mb") is not None:
+                    self.state = replace(
+                        self.state,
+                        memory_mb=message["memory_mb"],
+                        backend=message["backend"],
+                        problem=_last_line(message["problem"]),
+                    )
+                if message["say"] == "failed" and self.state.backend is None:
+                    self.state = replace(self.state, model=None, loading=False, problem=str(message["message"])[:300])
+                self._hand(message)
+                self._free()
+            case other:
+                raise ValueError(other)
+
+    def _hand(self, message: Json) -> None:
+        job = self._job
+        if job is not None and job.asked["id"] == message["id"] and not job.over:
+            job.over = message["say"] in ("done", "failed")
+            job.said.put_nowait(message)
+
+    def _free(self) -> None:
+        self._job = None
+        if self._deaf is not None:
+            self._deaf.cancel()
+            self._deaf = None
+        self._next()
+
+    def _ended(self, why: str) -> None:
+        """The answer that was being made is lost, those that wait are not."""
+        self.state = WorkerState(restarts=self.state.restarts + 1, problem=why)
+        if self._job is not None and not self._job.over:
+            self._job.over = True
+            self._job.said.put_nowait({"say": "died", "message": f"the weights worker {why}"})
+        self._free()
+
+    def _forsake(self, why: str) -> None:
+        """Tell who waits for a process that keeps dying: another route may serve them."""
+        while self._queue:
+            job = self._queue.popleft()
+            job.over = True
+            job.said.put_nowait({"say": "died", "message": f"the weights worker {why}"})
+
+
+async def _drain(process: Process, tail: bytearray) -> None:
+    """Keep the end of what the process writes about itself."""
+    while process.stderr is not None and (piece := await process.stderr.read(1 << 14)):
+        tail += piece
+        del tail[:-_TAIL]
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1][:300] if lines else ""

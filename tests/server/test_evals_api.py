@@ -87,7 +87,8 @@ async def test_C4_29_a_run_is_reported_by_cell_and_as_files(node: RunningNode, t
     assert (await get(node, "evals"))["runs"][0]["run_id"] == run
     again = await admin(node.port, "POST", f"evals/{run}/regrade")
     assert (again.status, again.json["after"]) == (200, {"error": 2, "pass": 4, "changed": 0})
-    assert (await admin(node.port, "POST", f"evals/{run}/cancel", {"target": "a/good"})).status == 404
+    over = await admin(node.port, "POST", f"evals/{run}/cancel", {"target": "a/good"})
+    assert (over.status, over.code) == (409, "conflict")
 
 
 async def test_an_unknown_target_is_one_failed_row_and_the_run_goes_on(node: RunningNode) -> None:

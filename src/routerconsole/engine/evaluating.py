@@ -204,8 +204,10 @@ class Evaluations:
             self._live[run.id] = live
         await self._finish(live, run)
 
-    def stopped(self, command: CancelEval) -> tuple[dict[str, Any], dict[str, Any]]:
+    async def stopped(self, command: CancelEval) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return before and after of stopping a run or a part of it; raise ControlError."""
+        if command.run not in self._live and await self.load(command.run) is None:
+            raise ControlError("not_found", f"Run {command.run[:60]!r} not found.", status=404)
         live = self.running(command.run)
         if _part(command) == Part():
             return {"state": live.run.state.value}, {"state": "cancelled"}
@@ -227,7 +229,7 @@ class Evaluations:
         """Return a run that goes on; raise ControlError."""
         live = self._live.get(run_id)
         if live is None or live.run.state is not RunState.RUNNING:
-            raise ControlError("not_found", f"Run {run_id[:60]!r} does not go on.", status=404)
+            raise ControlError("conflict", f"Run {run_id[:60]!r} does not go on: it is over.", status=409)
         return live
 
     # --- inside ---

@@ -42,7 +42,7 @@ class Trials:
         """Begin, stop or grade a run again, audited before."""
         evals = self._service.evals
         if isinstance(command, CancelEval):
-            before, after = evals.stopped(command)
+            before, after = await evals.stopped(command)
             receipt = await self._audited(command.name, command.run, before, after, actor=actor, dry_run=dry_run)
             if not dry_run:
                 await evals.cancel(command)

@@ -17,7 +17,7 @@ OWNED = {
     "failures list", "failures clear", "audit list", "undo",
     *(f"models {verb}" for verb in
       ("list", "show", "register", "update", "remove", "enable", "disable", "accept", "label", "assign", "unassign",
-       "assignments", "pull", "sync", "doctor", "capability", "capability set", "capability clear")),
+       "assignments", "pull", "sync", "prices", "doctor", "capability", "capability set", "capability clear")),
     *(f"capabilities {verb}" for verb in ("tree", "show", "extend")),
     *(f"pools {verb}" for verb in ("list", "show", "rotate")),
     *(f"profiles {verb}" for verb in ("list", "show", "doctor")),

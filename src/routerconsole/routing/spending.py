@@ -92,6 +92,18 @@ class Row:
     estimated: int = 0
     guessed_usd: float = 0.0
 
+    def add(self, change: _Kept) -> None:
+        """Put what one bill changes in the row."""
+        prompt, completion, cost, priced, unknown, estimated, guessed = change
+        self.prompt_tokens += prompt
+        self.completion_tokens += completion
+        self.cost_usd += cost
+        if unknown or estimated or guessed:
+            self.unknown += unknown
+            self.estimated += estimated
+            self.guessed_usd += guessed
+        self.priced += priced
+
 
 class _Kept(NamedTuple):
     """What a bill has put into its row, so that it can be put right."""
@@ -103,6 +115,18 @@ class _Kept(NamedTuple):
     unknown: int = 0
     estimated: int = 0
     guessed: float = 0.0
+
+    def since(self, before: _Kept) -> _Kept:
+        """Return what differs."""
+        return _Kept(
+            self.prompt - before.prompt,
+            self.completion - before.completion,
+            self.cost - before.cost,
+            self.priced - before.priced,
+            self.unknown - before.unknown,
+            self.estimated - before.estimated,
+            self.guessed - before.guessed,
+        )
 
 
 _NOTHING = _Kept()
@@ -155,17 +179,11 @@ class Bill:
 
     def _enter(self, kept: _Kept) -> None:
         """Put `kept` in the row in place of what this bill had there; it is no longer under way."""
-        books, before, row = self._books, self._kept, self._books.row(self._key)
-        row.prompt_tokens += kept.prompt - before.prompt
-        row.completion_tokens += kept.completion - before.completion
-        row.cost_usd += kept.cost - before.cost
-        row.priced += kept.priced - before.priced
-        row.unknown += kept.unknown - before.unknown
-        row.estimated += kept.estimated - before.estimated
-        row.guessed_usd += kept.guessed - before.guessed
+        books, before = self._books, self._kept
+        change = kept if before is _NOTHING else kept.since(before)
+        books.row(self._key).add(change)
         self._kept = kept
-        spent, guessed = kept.cost - before.cost, kept.guessed - before.guessed
-        books.moved(self._key.date, spent=spent, guessed=guessed, ended=self._held)
+        books.moved(self._key.date, spent=change.cost, guessed=change.guessed, ended=self._held)
         self._held, self._over = 0.0, True
 
 
@@ -175,6 +193,7 @@ class Books:
     def __init__(self, policy: BudgetPolicy | None = None) -> None:
         self.policy = policy or BudgetPolicy()
         self.day = ""
+        self._turned = -1.0
         self.spent = 0.0
         """USD of today whose amount is known."""
         self.guessed = 0.0
@@ -216,9 +235,9 @@ class Books:
 
     def turn(self, wall: float) -> bool:
         """Let a new UTC day begin; return whether one did."""
-        today = day_of(wall)
-        if today == self.day:
+        if wall // DAY_S == self._turned:  # asked for every call
             return False
+        self._turned, today = wall // DAY_S, day_of(wall)
         before, self.day = self.day, today
         kept = min(before or today, today)  # a call that began before midnight may still put its row right
         self._rows = {key: row for key, row in self._rows.items() if key.date >= kept or key in self._touched}

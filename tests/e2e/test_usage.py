@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.e2e.conftest import MakeStand
 from tests.e2e.stand import FORCED, HELLO, Stand
+from tests.engine.parts import running_engine, serve
+from tests.support.node import chain, simulated
 from tests.support.usage import agreed, load, models
 
+from routerconsole.control.commands import ReloadConfig
 from routerconsole.control.usage_views import UsageDay, total, totals
+from routerconsole.domain.errors import ErrorCode, RoutingFailed
+from routerconsole.domain.request import ChatRequest, Endpoint, Origin
 from routerconsole.simulator import Behaviour
 
 PRICED = {"id": "m", "usd_per_mtok_in": 1_000, "usd_per_mtok_out": 10_000, "max_output_tokens": 50}
@@ -161,6 +167,29 @@ async def test_undelivered_answers_cost_too_and_evaluations_are_counted(make: Ma
     assert {name: row["requests"] for name, row in rows.items()} == {"a": 1, "b": 1}
     assert (await stand.detail(reply)).row.cost_usd == pytest.approx(sum(row["cost_usd"] for row in rows.values()))
     assert rows["a"]["cost_usd"] > 0
+    chat = stand.node.service.chat
+    body = {"messages": HELLO, "model": "b/m"}
+    asked = ChatRequest(chat.new_id(), Endpoint.CHAT, body, 90, "b/m", stream=False, origin=Origin.EVAL)
+    await chat.open(asked)
+    assert by_provider(await usage(stand))["b"]["requests"] == 2
+
+
+async def test_a_reloaded_budget_holds_from_the_next_request(tmp_path: Path) -> None:
+    """A limit written into the file while it runs refuses; taken out again it does not."""
+    async with simulated(m=Behaviour()) as simulator:
+        price = {"usd_per_mtok_in": 1_000, "usd_per_mtok_out": 10_000}
+        text, file = chain(simulator, "m", **price), tmp_path / "providers.yaml"
+        file.write_text(text)
+        async with running_engine(file, tmp_path) as node:
+            await serve(node)
+            file.write_text(text + "budget: {daily_usd: 0.01, enforce: true}\n")
+            await node.control.do(ReloadConfig())
+            with pytest.raises(RoutingFailed) as refused:
+                await serve(node)
+            assert refused.value.code is ErrorCode.BUDGET_EXCEEDED
+            file.write_text(text)
+            await node.control.do(ReloadConfig())
+            await serve(node)
 
 
 def test_totals_know_no_cost_where_nothing_is_known() -> None:

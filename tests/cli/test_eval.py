@@ -80,6 +80,23 @@ def test_without_an_engine_one_runs_for_as_long_as_it_takes(config: Path, tmp_pa
     assert name in cli("eval", "list", "--runs").out
 
 
+def test_an_engine_of_ones_own_stays_for_the_runs_of_others(config: Path, tmp_path: Path) -> None:
+    """A second command finds the engine of the first and outlives it: both read their reports, neither loses it."""
+    cli = Cli(tmp_path, config)
+    hangs = ("eval", "run", "--targets", "s/slow", "--scenarios", "plain-chat", "--repeats", "1", "--json")
+    first = subprocess.Popen(
+        cli.line(*hangs, "--timeout", "0.5"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cli.home,
+        env=environment(cli.home),
+    )  # fmt: skip
+    with in_time(first):
+        while not cli("eval", "list", "--json").json["runs"]:
+            assert first.poll() is None
+        second = cli(*hangs, "--timeout", "0.3")
+        out, _ = first.communicate()
+    assert (second.code, second.json["state"]) == (1, "finished"), second
+    assert (first.returncode, json.loads(out)["state"]) == (1, "finished")
+
+
 def test_the_list_needs_neither_engine_nor_state(config: Path, tmp_path: Path) -> None:
     """Built-in scenarios, one per line, and nothing is created by looking."""
     cli = Cli(tmp_path / "nobody", config)

@@ -102,7 +102,7 @@ def test_G11_config_check_passes_with_warnings_and_notices(alone: Cli) -> None:
     """Warnings alone are 0."""
     alone.config = alone.home / "ok.yaml"
     text = "version: 1\nproviders:\n  - {name: a, kind: openai, api_key: env:UNSET_KEY, models: [{id: m}]}\n"
-    alone.config.write_text(text + "budget: {daily_usd: 5}\n")
+    alone.config.write_text(text + "console: {max_fps: 4}\n")
     done = alone("config", "check")
     assert done.code == 0
     assert "WARN: " in done.out

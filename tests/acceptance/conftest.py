@@ -4,7 +4,8 @@ Not part of the default run; every test says so when it skips. To run them:
 
     ROUTERCONSOLE_ACCEPTANCE=1 .venv/bin/pytest tests/acceptance
     ROUTERCONSOLE_SDKS=DIR      virtual environments openai2 ('openai>=2,<3'), openai3 ('openai>=3,<4'), llm (llm) and
-                                langchain (langchain-openai); default ~/.cache/routerconsole-sdks
+                                langchain (langchain-openai) and weights (this program with its extra
+                                `airllm`: gigabytes); default ~/.cache/routerconsole-sdks
     ROUTERCONSOLE_LAB=FILE      llama_lab.py, which starts real llama.cpp servers (`setup` needs apt)
     ROUTERCONSOLE_COMMAND=CMD   another build of the program
 """

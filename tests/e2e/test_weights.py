@@ -143,12 +143,15 @@ async def test_a_worker_that_dies_costs_its_answer_only_and_is_started_again(sta
     assert "died of signal 9" in worker(stand).state.problem
     again = await stand.chat(A)
     assert (again.status, again.served_by, worker(stand).state.restarts) == (200, A, 1)
+    os.kill(worker(stand).state.pid or 0, signal.SIGKILL)
+    unseen = await stand.chat(A)  # on its way before anybody knows that nobody is there
+    assert (unseen.status, unseen.attempts) == (200, 1)
     async with begun(stand, "slow") as answer:
         os.kill(worker(stand).state.pid or 0, signal.SIGKILL)
         rest = await answer.read()
     assert b"stream_incomplete" in rest
     assert b"[DONE]" not in rest
-    await stand.until(lambda: worker(stand).state.restarts == 2, "the second restart")
+    await stand.until(lambda: worker(stand).state.restarts == 3, "the third restart")
 
 
 async def test_a_process_that_keeps_dying_rests_and_says_why(stand: Stand) -> None:

@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from routerconsole.domain.assemble import assemble
 from routerconsole.domain.capability import Layer, Source, Tri
+from routerconsole.domain.policy import RoutingPolicy
 from routerconsole.domain.registry import Model, ModelFormat, ModelState, Provider, ProviderKind
-from routerconsole.engine.model_views import LearnedGap, capability_values, in_force, model_view, note_of
+from routerconsole.engine.model_views import LearnedGap, capability_values, in_force, model_view, note_of, unserved
 
 TOOLS = "interaction.tool-calling"
 PARALLEL = "interaction.tool-calling.parallel"
 LLAMA = Provider("lab", ProviderKind.OPENAI_COMPATIBLE, "http://127.0.0.1:8081/v1", local=True)
 OLLAMA = Provider("home", ProviderKind.OLLAMA, "http://127.0.0.1:11434", local=True)
+DISK = Provider("disk", ProviderKind.AIRLLM, "http://localhost", local=True)
 HOSTED = Provider("out", ProviderKind.OPENAI, "https://api.example.com/v1")
 
 
@@ -48,6 +51,12 @@ def model(provider: Provider = LLAMA, **fields: object) -> Model:
             {"listed": False, "format": ModelFormat.GGUF, "path": "/w/q.gguf"},
             "not served; run: echo FROM /w/q.gguf > Modelfile && ollama create 'qwen 2.5:7b' -f Modelfile",
         ),
+        (DISK, {"listed": None, "format": ModelFormat.HF, "path": "/w/q"}, ""),
+        (
+            DISK,
+            {"listed": False, "format": ModelFormat.HF, "path": "/w/q"},
+            "not served; check its files, then run: routerconsole models sync disk",
+        ),
         (HOSTED, {"listed": False}, "not served: not in the last listing of out"),
         (
             HOSTED,
@@ -60,6 +69,25 @@ def model(provider: Provider = LLAMA, **fields: object) -> Model:
 def test_a_note_says_what_to_run(provider: Provider, fields: dict[str, object], note: str) -> None:
     """The exact command where one serves it, at the address the provider has; nothing where all is well."""
     assert note_of(model(provider, **fields), provider) == note
+
+
+def test_the_doctors_hear_of_weights_on_disk_that_nobody_serves() -> None:
+    """Not of models of an API, of served ones, nor of what is switched off."""
+    on_disk: dict[str, object] = {"format": ModelFormat.GGUF, "path": "/w/q.gguf"}
+    models = (
+        model(upstream_id="gone", listed=False, **on_disk),
+        model(upstream_id="unsure", listed=None, **on_disk),
+        model(upstream_id="here", listed=True, **on_disk),
+        model(upstream_id="off", listed=False, enabled=False, **on_disk),
+        model(upstream_id="api", listed=False),
+    )
+    registry = assemble(version=1, policy=RoutingPolicy(), providers=(replace(LLAMA, models=models),))
+    found = unserved(registry)
+    assert {key.model: text.split(";")[0] for key, text in found.items()} == {
+        "gone": "not served",
+        "unsure": "not known to be served",
+    }
+    assert "--alias gone --host 127.0.0.1 --port 8081" in found[models[0].key]
 
 
 def test_layers_stand_strongest_first_and_the_value_says_who_decides() -> None:

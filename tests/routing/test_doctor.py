@@ -248,3 +248,10 @@ def test_C4_27_a_refused_key_says_where_it_comes_from_and_no_more() -> None:
     assert said(profiles_doctor(built(), facts)) == [
         "WARN: provider shop: is refused: config_error: 401; its key is env:SHOP_KEY (resolved)"
     ]
+
+
+def test_weights_that_nobody_serves_are_told_with_what_to_run() -> None:
+    """A model whose file lies on the disk and that no listing shows: the command that serves it."""
+    facts = Facts(unserved={ModelKey("home", "small"): "not served; run: llama-server -m /w/q.gguf"})
+    told = "WARN: model home/small: not served; run: llama-server -m /w/q.gguf"
+    assert said(models_doctor(built(), facts)) == said(profiles_doctor(built(), facts)) == [told]

@@ -53,7 +53,7 @@ class Admin:
         return not self.plain and self.overlay is AdminMode.FORCED_CLOSED and self.until > now
 
     def set_base(self, base: AdminMode) -> None:
-        """Enable (auto), drain or disable by hand; enabling also ends an isolation or a forced circuit before its time."""
+        """Enable (auto), drain or disable by hand; enabling also ends an isolation or a forced circuit early."""
         self.base, self.explicit = base, True
         if base is AdminMode.AUTO:
             self.overlay = None

@@ -91,6 +91,8 @@ def prefer(args: argparse.Namespace) -> int:
         show_items((dict(each) for each in told["scenarios"]), plain=args.plain, empty="nothing was asked")
         if told["problem"]:
             say(f"not all pairs were answered: {told['problem']}")
+        if told["more"]:
+            say(f"{told['more']} more pairs were not asked about: {told['asked']} are the most at once")
         if told["trusted"] is None:
             say(f"{told['judge']} was never tried on the shipped pairs (`eval judge-check --judge {told['judge']}`)")
         return Exit.OK

@@ -103,15 +103,15 @@ class Judging:
             raise ControlError(
                 "conflict", "There is no repeat that both columns answered without a failure.", status=409
             )
-        if len(asked) > MOST_PAIRS:
-            raise ControlError("invalid_request", f"These are {len(asked)} pairs; {MOST_PAIRS} are the most.")
+        asked, more = asked[:MOST_PAIRS], len(asked[MOST_PAIRS:])
         if dry_run:
-            return {"run": run.id, "a": a, "b": b, "judge": judge, "asked": len(asked), "left_out": left_out}
+            return {"run": run.id, "a": a, "b": b, "judge": judge, "asked": len(asked), "more": more}
         said = await preferences(self._asker(judge), [each.pair for each in asked])
         if all(each.problem for each in said):
             raise ControlError("judge_unavailable", f"Judge {judge!r} answered nothing: {said[0].problem}", status=503)
         trusted = self._rewards.trusted(judge)
-        return preferred(run, a, b, asked, said, left_out=left_out, judge=judge, trusted=trusted)
+        told = preferred(run, a, b, asked, said, left_out=left_out, judge=judge, trusted=trusted)
+        return {**told, "more": more}
 
     async def judged(self, scenario: Scenario, sample: Sample) -> Sample:
         """Return a sample with the votes its scenario asks for, where votes can still matter."""

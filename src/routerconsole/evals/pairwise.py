@@ -20,8 +20,8 @@ from .votes import Preference, output_text, task_text
 if TYPE_CHECKING:
     from .types import Cell, Json, Run
 
-MOST_PAIRS: Final = 500
-"""Pairs that one command asks about, each in both orders."""
+MOST_PAIRS: Final = 100
+"""Pairs that one command asks about, each in both orders: a slow judge takes ten minutes for them."""
 _STANDING: Final = frozenset({Status.PASS, Status.INCONCLUSIVE})
 
 
@@ -37,13 +37,14 @@ class Contest:
 def contests(cells: Iterable[Cell], a: str, b: str) -> tuple[tuple[Contest, ...], int]:
     """Return what a judge can be asked about two columns, and how many repeats are left out: failed, or without words.
 
+    First repeats come first, so that what is cut off at the end leaves no scenario out before it must.
     Columns of one run are asked the same at the same repeat; what was asked otherwise is left out too.
     """
     kept = tuple(cells)
     right = {(cell.key.scenario_id, cell.key.repeat): cell for cell in kept if cell.key.target_id == b}
     found, left_out = [], 0
     left = [cell for cell in kept if cell.key.target_id == a]
-    for cell in sorted(left, key=lambda each: (each.key.scenario_id, each.key.repeat)):
+    for cell in sorted(left, key=lambda each: (each.key.repeat, each.key.scenario_id)):
         other = right.get((cell.key.scenario_id, cell.key.repeat))
         if other is None:
             continue

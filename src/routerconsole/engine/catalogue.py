@@ -29,7 +29,7 @@ from routerconsole.domain.route import ModelKey
 from routerconsole.routing.doctor import Facts, models_doctor, profiles_doctor
 from routerconsole.routing.profiles import problem
 
-from .model_views import LearnedGap, in_force, model_view
+from .model_views import LearnedGap, in_force, model_view, unserved
 
 if TYPE_CHECKING:
     from routerconsole.control.views import RequestRow
@@ -165,7 +165,8 @@ class Catalogue:
     def doctor(self, scope: Scope, rows: Sequence[RequestRow]) -> tuple[Finding, ...]:
         """Return what is wrong, errors first; `rows` of the log tell how long prompts are."""
         service = self._service
-        facts = Facts(_prompts(rows), service.loaded.warnings, service.board.enabled, self._faults())
+        warnings, enabled = service.loaded.warnings, service.board.enabled
+        facts = Facts(_prompts(rows), warnings, enabled, self._faults(), unserved(service.registry))
         look = models_doctor if scope == "models" else profiles_doctor
         found = look(service.registry, facts)
         return tuple(Finding(each.level.value, each.subject, each.message) for each in found)

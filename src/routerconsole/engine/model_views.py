@@ -21,7 +21,8 @@ from .measurements import Offer
 
 if TYPE_CHECKING:
     from routerconsole.domain.capability import Standing
-    from routerconsole.domain.registry import Model, Provider
+    from routerconsole.domain.registry import Model, Provider, Registry
+    from routerconsole.domain.route import ModelKey
 
     from .scores import Scores
 
@@ -199,6 +200,16 @@ def note_of(model: Model, provider: Provider) -> str:
         return f"not served; run: ollama pull {shlex.quote(model.upstream_id)}"
     gone = " (withdrawn: twice missing)" if model.state is ModelState.WITHDRAWN else ""
     return f"not served: not in the last listing of {provider.name}{gone}"
+
+
+def unserved(registry: Registry) -> dict[ModelKey, str]:
+    """Return the weights on disk that nobody is known to serve, each with what to run."""
+    found: dict[ModelKey, str] = {}
+    for provider in registry.providers.values():
+        for model in provider.models if provider.enabled else ():
+            if model.enabled and model.format in _FILES and (told := note_of(model, provider)).startswith("not "):
+                found[model.key] = told
+    return found
 
 
 def _to_run(model: Model, provider: Provider, path: str) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import logging
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
@@ -33,8 +34,6 @@ CANCEL_S: Final = 3.0
 """Seconds an answer that nobody wants may still be made; AirLLM looks up once per token only. Then it is killed."""
 SLOWEST_S: Final = 30.0
 """Longest wait before a process that keeps dying is started again."""
-STEADY_S: Final = 30.0
-"""A process that lived this long and died has not "kept dying"."""
 MAX_LINE: Final = 1 << 20
 MAX_QUEUED: Final = 64
 _TAIL: Final = 2000
@@ -80,10 +79,14 @@ class WorkerState:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One answer that is wanted; `said` receives what the worker says of it, ending with `done`, `failed` or `died`."""
+    """One answer that is wanted; `said` receives what the worker says of it, ending with `done`, `failed` or `died`.
+
+    `taken` once the worker has said anything of it: until then it is nobody's, and another process may have it.
+    """
 
     asked: Json
     said: asyncio.Queue[Json] = field(default_factory=asyncio.Queue)
+    taken: bool = False
     over: bool = False
 
 
@@ -105,7 +108,7 @@ class Worker:
         self._job: Job | None = None
         self._deaf: asyncio.TimerHandle | None = None
         self._ids = itertools.count(1)
-        self._ready, self._resting_until = False, 0.0
+        self._ready, self._proved, self._resting_until = False, False, 0.0
 
     def submit(self, asked: Json) -> Job:
         """Queue for an answer; raises TransportError while the process rests after dying, or the queue is full."""
@@ -154,9 +157,9 @@ class Worker:
     async def _keep(self) -> None:
         deaths = 0
         while True:
-            began = self._clock()
+            self._proved = False
             why = await self._live()
-            deaths = 1 if self._clock() - began >= STEADY_S else deaths + 1
+            deaths = 1 if self._proved else deaths + 1  # one that has answered and died does not "keep dying"
             self._ended(why)
             rest = min(SLOWEST_S, 0.25 * 2 ** (deaths - 1)) if deaths > 1 else 0.0
             log.warning("the weights worker %s; started again%s", why, f" in {rest:g} s" if rest else "")
@@ -194,7 +197,8 @@ class Worker:
             self._process, self._ready = None, False
         last = bytes(tail).decode("utf-8", "replace").strip().splitlines()
         ended = f"died of signal {-code}" if code < 0 else f"ended with {code}"
-        return f"{ended}: {last[-1].strip()[:300]}" if last else ended
+        # who was killed from outside did not know it was going to say its last words
+        return f"{ended}: {last[-1].strip()[:300]}" if last and code != -signal.SIGKILL else ended
 
     async def _listen(self, process: Process, deaf: asyncio.TimerHandle) -> None:
         """Hand on what the process says until it says no more; one that speaks nonsense is killed."""
@@ -208,6 +212,8 @@ class Worker:
             self._kill()
 
     def _heard(self, message: Json) -> None:
+        if self._job is not None and message.get("id") == self._job.asked["id"]:
+            self._job.taken = True
         match message["say"]:
             case "ready":
                 self._ready = True
@@ -231,6 +237,7 @@ class Worker:
             case "began" | "text":
                 self._hand(message)
             case "done" | "failed":
+                self._proved = True
                 if message.get("memory_mb") is not None:
                     self.state = replace(
                         self.state,
@@ -259,9 +266,11 @@ class Worker:
         self._next()
 
     def _ended(self, why: str) -> None:
-        """The answer that was being made is lost, those that wait are not."""
+        """The answer that was being made is lost; what it had not begun with, and what waits, is not."""
         self.state = WorkerState(restarts=self.state.restarts + 1, problem=why)
-        if self._job is not None and not self._job.over:
+        if self._job is not None and not self._job.taken and not self._job.over:
+            self._queue.appendleft(self._job)
+        elif self._job is not None and not self._job.over:
             self._job.over = True
             self._job.said.put_nowait({"say": "died", "message": f"the weights worker {why}"})
         self._free()

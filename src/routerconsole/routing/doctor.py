@@ -50,13 +50,15 @@ class Facts:
     """What the registry does not tell: p95 prompt tokens seen per model, what the configuration file gives away.
 
     `exposed` are places (a dotted path, or the file) with what is wrong there, `enabled` is what operators decided,
-    `faults` why an upstream refused a provider whole (its key, its certificate), with where its key comes from.
+    `faults` why an upstream refused a provider whole (its key, its certificate), with where its key comes from,
+    `unserved` which weights on disk nobody is known to serve, with what to run.
     """
 
     prompts: Mapping[ModelKey, float] = field(default_factory=dict)
     exposed: tuple[tuple[str, str], ...] = ()
     enabled: Enabled | None = None
     faults: Mapping[str, str] = field(default_factory=dict)
+    unserved: Mapping[ModelKey, str] = field(default_factory=dict)
 
 
 NO_FACTS: Final = Facts()
@@ -89,6 +91,8 @@ def _common(registry: Registry, facts: Facts) -> Iterator[Finding]:
     for where, what in facts.exposed:
         if not what.startswith(_MISSING):  # told of the provider itself
             yield Finding(Level.WARN, where, what)
+    for key, told in facts.unserved.items():
+        yield Finding(Level.WARN, f"model {_name(key)}", told)
     for key, tokens in facts.prompts.items():
         model = registry.models.get(key)
         if model is not None and model.context_window and tokens >= NEARLY_FULL * model.context_window:

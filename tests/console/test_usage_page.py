@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ async def test_the_page_shows_totals_cost_and_budget_and_closes() -> None:
     [
         (False, False, True, "within it; more is refused"),
         (True, False, False, "near its end; nothing is refused"),
-        (True, True, True, "USED UP; more is refused"),
+        (True, True, True, "a request was REFUSED; more is refused"),
     ],
 )
 def test_the_budget_is_told_in_words(alert: bool, exceeded: bool, enforce: bool, expected: str) -> None:
@@ -61,6 +62,8 @@ def test_the_budget_is_told_in_words(alert: bool, exceeded: bool, enforce: bool,
     assert expected in text
     assert "$0.2500 of it estimated" in text
     assert "50" in text.splitlines()[0]
+    spent = replace(budget, used_usd=2.5)
+    assert ("USED UP" in told(usage_lines(UsagePage(DAYS, spent), 120))) is exceeded
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])

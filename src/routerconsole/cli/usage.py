@@ -57,7 +57,8 @@ def budget_line(budget: BudgetView) -> str:
         return f"{used}, no budget (`budget.daily_usd`)"
     share = f"{budget.used_usd / budget.daily_usd:.0%} of {usd(budget.daily_usd)}"
     guessed = f", {usd(budget.guessed_usd)} of it estimated" if budget.guessed_usd else ""
-    state = "used up" if budget.exceeded else "alert" if budget.alert else "within it"
+    over = "used up" if budget.used_usd >= budget.daily_usd else "a request was refused"
+    state = over if budget.exceeded else "alert" if budget.alert else "within it"
     rule = "more is refused" if budget.enforce else "nothing is refused"
     return f"{used}, {share}{guessed}: {state} ({rule})"
 
@@ -82,13 +83,16 @@ def _show(page: UsagePage, *, by: tuple[By, ...], sentences: bool) -> None:
             f" · {money(whole)} USD"
         )
     print(visible(budget_line(page.budget)))
+    if not page.days:
+        print("nothing was used")
+        return
     for name in by:
-        if not sentences and page.days:
+        if not sentences:
             print()
         show_items(
             ({name: each.name or "(unnamed)", **_figures(each)} for each in totals(page.days, name)),
             plain=sentences,
-            empty="nothing was used" if name == by[0] else "",
+            empty="",
         )
 
 

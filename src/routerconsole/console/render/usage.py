@@ -69,7 +69,7 @@ def _budget(budget: BudgetView, width: int) -> Line:
     if budget.alert:
         state, role = "near its end", Role.WARN
     if budget.exceeded:
-        state, role = "USED UP", Role.BAD
+        state, role = "USED UP" if budget.used_usd >= budget.daily_usd else "a request was REFUSED", Role.BAD
     return ((fit(f"{used}, {share} of {quantity.cost(budget.daily_usd)}: {state}; {rule}", width), role),)
 
 

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 QUIET_ROUNDS = 3  # a callback may come back from the selector in the round after the queue ran dry
-SOON_S = 1 / 60 + 0.001  # Textual puts layouts and resizes off to its next frame; a timer within it still belongs to a key
-MOST_FRAMES = 6  # something that moves all the time is never idle
+SOON_S = 1 / 60 + 0.001  # layouts and resizes are put off to the next frame: a timer within it belongs to the key
+MOST_FRAMES = 30  # something that moves all the time is never idle
 
 
 async def loop_is_idle(*_limits: float) -> None:

@@ -56,8 +56,9 @@ async def engine(tmp_path: Path, **options: object) -> AsyncIterator[tuple[Stage
 
 
 async def ready(on: Stage) -> None:
-    """Wait until the engine has said what a change would mean."""
+    """Wait until the engine has said what a change would mean, and the question is there to be answered."""
     await on.until(lambda: on.desk.question is not None and on.desk.question.ready, "the preview")
+    await on.sees("y yes")
 
 
 def tags(node: RunningNode, provider: str = "a", name: str = "m1") -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from routerconsole.cli import exits
 from routerconsole.domain.query import Field
 
 SETTINGS: Final[Mapping[str, str]] = {
@@ -39,7 +40,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "routing.retry.base_delay": "same-route retry: first back-off (full jitter)",
     "routing.retry.max_delay": "same-route retry: longest back-off",
     "providers[].name": "unique, shown everywhere; part of `provider/model`",
-    "providers[].kind": "the dialect; `airllm` is not served yet and stays listed with that reason",
+    "providers[].kind": "the dialect; `airllm` serves checkpoints from this machine's disk (extra `airllm`)",
     "providers[].enabled": "takes requests",
     "providers[].priority": "lower is tried first",
     "providers[].base_url": "address; left out, the kind's usual one. An empty path gets `/v1` in the OpenAI dialects",
@@ -284,15 +285,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "storage.recovered": "changes are written again",
 }
 
-EXITS: Final[Mapping[int, str]] = {
-    0: "ok",
-    1: "the check itself found problems",
-    2: "usage or configuration error",
-    3: "state written by a newer version",
-    4: "no engine reachable",
-    5: "refused (token, conflict)",
-    130: "interrupted",
-}
+EXITS: Final[Mapping[int, str]] = {code.value: text for code, text in exits.MEANINGS.items()}
 
 FILTER: Final[Mapping[Field, tuple[str, str]]] = {
     Field.TEXT: ("llama", "what has the text in its id, model, provider or chain"),

@@ -153,6 +153,21 @@ def test_the_readmes_configuration_is_valid() -> None:
     assert len(loaded.settings.providers) == 2
 
 
+@pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_commands_and_configurations_of_the_pages_are_accepted(document: Path) -> None:
+    """Every `routerconsole …` of a shell block is in the grammar; every whole configuration loads without a notice."""
+    text = document.read_text(encoding="utf-8")
+    fenced = re.findall(r"^```(sh|yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    for _, block in ((kind, block) for kind, block in fenced if kind == "sh"):
+        for line in block.splitlines():
+            for call in re.findall(r"(?<![/\w.'-])routerconsole(?![/\w.'\[])([^|)>&;#\n]*)", line):
+                if "systemctl" not in line and "journalctl" not in line:
+                    parse(shlex.split(call))
+    for _, block in ((kind, block) for kind, block in fenced if kind == "yaml" and block.startswith("version:")):
+        loaded = load_text(block, document.name, {})
+        assert (loaded.warnings, loaded.notices) == ((), ())
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_resolve(document: Path) -> None:
     """Files that are linked exist, and so do the headings an anchor names."""

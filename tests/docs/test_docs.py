@@ -165,7 +165,8 @@ def test_commands_and_configurations_of_the_pages_are_accepted(document: Path) -
                     parse(shlex.split(call))
     for _, block in ((kind, block) for kind, block in fenced if kind == "yaml" and block.startswith("version:")):
         loaded = load_text(block, document.name, {})
-        assert (loaded.warnings, loaded.notices) == ((), ())
+        assert [str(each) for each in loaded.warnings if "does not exist" not in each.message] == []
+        assert loaded.notices == ()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -128,6 +128,9 @@ async def test_what_weights_cannot_do_goes_elsewhere_or_says_why(stand: Stand) -
     }
     assert "not a checkpoint" in classes["disk/broken", "x"][1]
     assert "no kernel image" in classes[A, "fail"][1]
+    assert (await stand.chat("disk/broken")).status >= 400
+    assert await said(stand, "broken") == "broken cannot be loaded: ValueError: not a checkpoint"
+    assert await said(stand, "tiny-b") == ""
     assert worker(stand).state.restarts == 0
     listed = await stand.post("/api/v1/discovery/sync", {"providers": ["disk"]}, admin=True)
     assert listed.status == 200

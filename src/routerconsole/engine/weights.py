@@ -43,7 +43,7 @@ class LocalWeights:
             return ""
         state = self.worker.state
         if state.model != model.upstream_id:
-            return f"the weights worker {state.problem}" if state.problem and state.model is None else ""
+            return state.problem if state.model is None and state.of in (None, model.upstream_id) else ""
         if state.loading:
             return "is being loaded"
         fell_back = f"; AirLLM cannot serve it: {state.problem}" if state.problem else ""

@@ -65,7 +65,10 @@ class Start(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """What an operator sees of it: `load_s` seconds and `memory_mb` MB are of the model in memory."""
+    """What an operator sees of it: `load_s` seconds and `memory_mb` MB are of the model in memory.
+
+    `problem` is of the model `of`, or of the process where that is None.
+    """
 
     pid: int | None = None
     model: str | None = None
@@ -75,6 +78,7 @@ class WorkerState:
     loading: bool = False
     restarts: int = 0
     problem: str = ""
+    of: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -114,7 +118,7 @@ class Worker:
         """Queue for an answer; raises TransportError while the process rests after dying, or the queue is full."""
         rest = self._resting_until - self._clock()
         if rest > 0:
-            what = f"the weights worker keeps dying and is started again in {rest:.1f} s: {self.state.problem}"
+            what = f"the weights worker keeps dying and is started again in {rest:.1f} s ({self.state.problem})"
             raise TransportError(TransportFault.REFUSED, what, reused=False)
         if len(self._queue) >= MAX_QUEUED:
             raise TransportError(TransportFault.REFUSED, "too many requests wait for the weights worker", reused=False)
@@ -246,7 +250,8 @@ class Worker:
                         problem=_last_line(message["problem"]),
                     )
                 if message["say"] == "failed" and self.state.backend is None:
-                    self.state = replace(self.state, model=None, loading=False, problem=str(message["message"])[:300])
+                    told = str(message["message"])[:300]
+                    self.state = replace(self.state, model=None, loading=False, problem=told, of=self.state.model)
                 self._hand(message)
                 self._free()
             case other:
@@ -267,7 +272,7 @@ class Worker:
 
     def _ended(self, why: str) -> None:
         """The answer that was being made is lost; what it had not begun with, and what waits, is not."""
-        self.state = WorkerState(restarts=self.state.restarts + 1, problem=why)
+        self.state = WorkerState(restarts=self.state.restarts + 1, problem=f"the weights worker {why}")
         if self._job is not None and not self._job.taken and not self._job.over:
             self._queue.appendleft(self._job)
         elif self._job is not None and not self._job.over:

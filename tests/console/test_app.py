@@ -62,10 +62,10 @@ async def test_snapshot(view: str, form: str, size: tuple[int, int], snapshot: C
 async def test_overview_names_failing_provider_cause_and_absorber_at_80x24() -> None:
     """From cold at 80x24 one screen names who fails, why, and who absorbed it."""
     async with stage(fleet()) as on:
-        assert "openai" in on.text()
-        assert "OPEN 14s" in on.text()
-        assert "5 consecutive" in on.text()
-        assert "anthropic✗429 › groq✓" in on.text()
+        await on.sees("openai")
+        await on.sees("OPEN 14s")
+        await on.sees("5 consecutive")
+        await on.sees("anthropic✗429 › groq✓")
 
 
 async def test_what_a_check_found_down_is_not_up() -> None:
@@ -138,7 +138,7 @@ async def test_empty_engine_says_what_to_do_next() -> None:
     control = FakeControl()
     control.now = status()
     async with stage(control) as on:
-        assert "Add one under `providers:`" in on.text()
+        await on.sees("Add one under `providers:`")
         await on.press("5")
         await on.sees("No requests yet", "routerconsole env")
 
@@ -160,7 +160,7 @@ async def test_disconnected_is_said_and_ends_when_the_engine_is_back() -> None:
     async with stage(control) as on:
         control.fails = EngineUnreachable("nothing listens on http://127.0.0.1:8808")
         await on.sees("disconnected", "retrying", "nothing listens", "routerconsole serve")
-        assert "groq" in on.text()
+        await on.sees("groq")
         control.fails = None
         await on.sees("LIVE")
         await on.loses("retrying")

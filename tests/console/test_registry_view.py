@@ -118,7 +118,7 @@ async def test_a_registry_that_is_still_being_read_says_so() -> None:
     async with stage(control) as on:
         control.gate.clear()
         await on.press("4")
-        assert "reading the registry…" in on.text()
+        await on.sees("reading the registry…")
         control.gate.set()
         await on.sees("anthropic/claude-x")
 
@@ -134,9 +134,9 @@ async def test_the_list_sorts_filters_and_marks() -> None:
         await on.press("slash", *"groq", "space", "minus", *"fast")
         assert [row.id for row in table.rows] == ["groq/new-preview-1"]
         await on.press("enter")
-        assert "[groq] [-fast] (Esc clears)" in on.text()
+        await on.sees("[groq] [-fast] (Esc clears)")
         await on.press("space")
-        assert "◆ 1 marked" in on.text()
+        await on.sees("◆ 1 marked")
         await on.press("escape", "escape")
         assert len(table.rows) == 11
 
@@ -208,8 +208,8 @@ async def test_a_tag_change_is_applied_and_undone_with_preview_in_eight_keys(tmp
         for key in ("t", "x", "enter", "a"):
             await press(key)
         await ready(on)
-        assert "tags – → x" in on.text()
-        assert "none of the last 3 requests would have gone elsewhere" in on.text()
+        await on.sees("tags – → x")
+        await on.sees("none of the last 3 requests would have gone elsewhere")
         assert tags(node) == ()
         await press("y")
         await on.until(lambda: tags(node) == ("x",), "the tag")
@@ -231,11 +231,11 @@ async def test_the_form_stages_what_differs_and_applies_it_together(tmp_path: Pa
             "a/m1 tier",
             "b/m2 tags",
         ]
-        assert "Staged  3 not applied" in on.text()
+        await on.sees("Staged  3 not applied")
         await on.press("a")
         await ready(on)
         assert isinstance(on.desk.question.proposal.command, ApplyEdits)
-        assert "Apply 3 staged changes to 2 models?" in on.text()
+        await on.sees("Apply 3 staged changes to 2 models?")
         await on.press("y")
         await on.until(lambda: tags(node, "b", "m2") == ("big",), "both")
         assert tags(node) == ("cheap",)
@@ -253,7 +253,7 @@ async def test_what_is_typed_is_checked_as_one_types(tmp_path: Path) -> None:
         form = on.desk.registry.editor.form
         form.restore("default_temperature")
         await on.press(*"warm")
-        assert "default_temperature: a number" in on.text()
+        await on.sees("default_temperature: a number")
         await on.press("enter")
         assert on.desk.registry.editor.form is form
         await on.press("ctrl+u", *"9")
@@ -276,7 +276,7 @@ async def test_esc_leaves_the_form_and_asks_once_where_something_is_lost(tmp_pat
         await on.press("i", "escape")
         assert on.desk.registry.editor.form is None
         await on.press("i", "1", "q", "escape")
-        assert "Esc once more drops" in on.text()
+        await on.sees("Esc once more drops")
         assert on.desk.view.mode == "registry"
         await on.press("escape")
         assert on.desk.registry.editor.form is None
@@ -295,7 +295,7 @@ async def test_unstaging_takes_one_change_or_all_of_a_model(tmp_path: Path) -> N
         assert not staging.changes
         assert on.desk.registry.focus == 0
         await on.press("u")
-        assert "nothing is staged" in on.text()
+        await on.sees("nothing is staged")
         await staged(on, *"x")
         await staged(on, "minus", *"x")
         assert not staging.changes
@@ -309,7 +309,7 @@ async def test_T19_two_edits_at_once_are_a_choice_and_lose_nothing(choice: str, 
         await node.control.do(UpdateModel("a", "m1", {"tags": ["theirs"]}, 1), actor="api")
         await on.press("a")
         await on.until(lambda: on.desk.picker is not None, "the choice")
-        assert "Conflict: a/m1 was changed by somebody else (it says tags theirs)" in on.text()
+        await on.sees("Conflict: a/m1 was changed by somebody else (it says tags theirs)")
         assert tags(node) == ("theirs",)
         await on.press(*choice, "enter")
         editor = on.desk.registry.editor
@@ -317,7 +317,7 @@ async def test_T19_two_edits_at_once_are_a_choice_and_lose_nothing(choice: str, 
             assert not editor.staging.changes
         elif choice == "mine":
             await ready(on)
-            assert "tags theirs → mine" in on.text()
+            await on.sees("tags theirs → mine")
             await on.press("y")
             await on.until(lambda: tags(node) == ("mine",), "mine over theirs")
         else:
@@ -349,7 +349,7 @@ async def test_T19_a_model_that_went_away_takes_its_staged_edit_along(tmp_path: 
         await on.sees("changed elsewhere")
         await on.press("a")
         await on.until(lambda: on.desk.picker is not None, "the choice")
-        assert "was removed by somebody else" in on.text()
+        await on.sees("was removed by somebody else")
         await on.press("enter")
         assert not on.desk.registry.editor.staging.changes
 
@@ -365,7 +365,7 @@ async def test_T20_a_refused_edit_shows_at_its_field_with_the_old_value_back(tmp
         editor.staging.stage(now, {"default_temperature": 9.0, "tags": ["fine"]})
         await on.press("a")
         await on.until(lambda: editor.form is not None, "the form")
-        assert "Invalid default_temperature 9" in on.text()
+        await on.sees("Invalid default_temperature 9")
         assert (editor.form.texts["default_temperature"], editor.form.current.name) == ("", "default_temperature")
         assert editor.staging.of("a/m1") == {"tags": ["fine"]}
         await on.press("enter", "a")
@@ -426,7 +426,7 @@ async def test_marked_models_are_switched_removed_and_labelled_together() -> Non
         await on.sees("anthropic/claude-x")
         await on.press("space", "space", "d")
         await ready(on)
-        assert "Switch off 2 models?" in on.text()
+        await on.sees("Switch off 2 models?")
         wanted = [SetModelActive("anthropic", "claude-x", False), SetModelActive("ollama-local", "llama3.1:8b", False)]
         assert on.control.tried == [tuple(wanted)]
         await on.press("y")
@@ -452,7 +452,7 @@ async def test_switching_on_does_not_ask_and_accepting_says_that_it_may_cost() -
         on.desk.show("registry", "groq/new-preview-1")
         await on.press("A")
         await ready(on)
-        assert "may cost groq/new-preview-1" in on.text()
+        await on.sees("may cost groq/new-preview-1")
         await on.press("y")
         await on.until(lambda: on.control.commands[1:] == [AcceptModel("groq", "new-preview-1")], "accepted")
 
@@ -476,7 +476,7 @@ async def test_a_model_is_registered_by_a_form_that_comes_back_when_it_is_refuse
     async with stage(shop(), size=(120, 40)) as on:
         await scripted(on, "groq/llama-3.3-70b")
         await on.press("R", "enter")
-        assert "must not be empty" in on.text()
+        await on.sees("must not be empty")
         await on.press(*"fresh", "down", *"t1", "enter")
         await ready(on)
         assert on.desk.question.proposal.command == RegisterModel("groq", "fresh", {"tags": ["t1"]})
@@ -517,7 +517,7 @@ async def test_a_download_shows_its_bar_and_can_be_stopped() -> None:
         await on.press("tab")
         await on.sees("installed instead: ", "│ ollama-local/llama3.1:8b", "not in the registry yet")
         await on.press("X")
-        assert "nothing is being downloaded" in on.text()
+        await on.sees("nothing is being downloaded")
         await on.press("escape")
         assert on.desk.registry.focus == 0
         await on.loses("disk full")

@@ -49,7 +49,8 @@ def _once(home: Path) -> tuple[float, float, float, float]:
     scenarios.mkdir(parents=True)
     (scenarios / "bench.yaml").write_text(json.dumps(SCENARIO))
     models = [{"id": "bench-model", "context_window": 8192}]
-    provider = {"name": "bench", "kind": "openai_compatible", "base_url": f"{URL}/r/v1", "local": False, "models": models}
+    where_asked = {"kind": "openai_compatible", "base_url": f"{URL}/r/v1", "local": False}
+    provider = {"name": "bench", **where_asked, "models": models}
     (home / "providers.yaml").write_text(json.dumps({"version": 1, "server": {"port": 0}, "providers": [provider]}))
     where = ["--config", str(home / "providers.yaml"), "--state-dir", str(home / "state"), "--json"]
     asked = ["--targets", "bench/bench-model", "--scenarios", "bench.one", "--scenarios-dir", str(scenarios)]

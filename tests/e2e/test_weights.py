@@ -106,6 +106,9 @@ async def test_checkpoints_answer_like_any_upstream_one_in_memory_at_a_time(stan
     assert note.startswith("in memory by airllm: loaded in ")
     assert note.endswith(" MB")
     assert await said(stand, "tiny-b") == ""
+    new = {"provider": "disk", "id": "later", "format": "hf", "path": "tiny-b"}
+    assert (await stand.post("/api/v1/models", new, admin=True)).status == 201
+    assert (await stand.chat("disk/later", max_tokens=1)).content == "later0 "
 
 
 async def test_what_weights_cannot_do_goes_elsewhere_or_says_why(stand: Stand) -> None:

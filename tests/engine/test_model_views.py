@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +89,13 @@ def test_the_doctors_hear_of_weights_on_disk_that_nobody_serves() -> None:
         "unsure": "not known to be served",
     }
     assert "--alias gone --host 127.0.0.1 --port 8081" in found[models[0].key]
+
+
+def test_the_command_takes_a_path_from_anywhere(tmp_path: Path) -> None:
+    """A path below registry.weights_dir is written out; without one it stays as the configuration has it."""
+    below = model(listed=False, format=ModelFormat.GGUF, path="q.gguf")
+    assert f"llama-server -m {tmp_path.resolve()}/q.gguf " in note_of(below, LLAMA, str(tmp_path))
+    assert "llama-server -m q.gguf " in note_of(below, LLAMA)
 
 
 def test_layers_stand_strongest_first_and_the_value_says_who_decides() -> None:

@@ -91,6 +91,7 @@ class Catalogue:
                     agents=agents.get(key, ()),
                     scores=self._service.scores,
                     worker=self._service.weights.note(model, registry.providers[key.provider]),
+                    root=self._weights_dir,
                 )
             )
         return ModelPage(tuple(found), len(found), self._weights_dir)
@@ -112,6 +113,7 @@ class Catalogue:
             header=await self._header(found),
             scores=self._service.scores,
             worker=self._service.weights.note(found, registry.providers[key.provider]),
+            root=self._weights_dir,
         )
 
     def node(self, name: str) -> str:
@@ -166,7 +168,7 @@ class Catalogue:
         """Return what is wrong, errors first; `rows` of the log tell how long prompts are."""
         service = self._service
         warnings, enabled = service.loaded.warnings, service.board.enabled
-        facts = Facts(_prompts(rows), warnings, enabled, self._faults(), unserved(service.registry))
+        facts = Facts(_prompts(rows), warnings, enabled, self._faults(), unserved(service.registry, self._weights_dir))
         look = models_doctor if scope == "models" else profiles_doctor
         found = look(service.registry, facts)
         return tuple(Finding(each.level.value, each.subject, each.message) for each in found)

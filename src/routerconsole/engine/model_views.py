@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from routerconsole.config.weights import WeightsError, weights_path
 from routerconsole.control.registry_views import CapabilityValue, LayerView, ModelView
 from routerconsole.domain.capability import Layer, Source, Tri, authority, standing
 from routerconsole.domain.registry import ModelFormat, ModelState, ProviderKind
@@ -139,8 +140,12 @@ def model_view(
     offers: Mapping[str, Offer] = NO_OFFERS,
     scores: Scores | None = None,
     worker: str = "",
+    root: str | None = None,
 ) -> ModelView:
-    """Return everything known of a model; `worker` is what this machine's weights worker says of it."""
+    """Return everything known of a model; `worker` is what this machine's weights worker says of it.
+
+    `root` is where relative paths of weights begin.
+    """
     return ModelView(
         id=f"{model.provider}/{model.upstream_id}",
         provider=model.provider,
@@ -174,7 +179,7 @@ def model_view(
         pools=tuple(pools),
         capabilities=capability_values(model, gaps, len(provider.accounts), offers),
         agents=tuple(agents),
-        note=note_of(model, provider) or worker,
+        note=note_of(model, provider, root) or worker,
         header=header,
         price_source=model.price_source,
         reward=None if scores is None else scores.mean(model.key),
@@ -182,7 +187,7 @@ def model_view(
     )
 
 
-def note_of(model: Model, provider: Provider) -> str:
+def note_of(model: Model, provider: Provider, root: str | None = None) -> str:
     """Return what is odd about a model, with what to run where nobody is known to serve it; empty where all is well."""
     if provider.unavailable is not None:
         return f"{provider.name} cannot be used: {provider.unavailable}"
@@ -193,7 +198,7 @@ def note_of(model: Model, provider: Provider) -> str:
         return "" if model.listed is None else f"not served; {again}"
     if model.format in _FILES and model.path is not None:
         known = "not served" if model.listed is False else "not known to be served"
-        return f"{known}; run: {_to_run(model, provider, model.path)}"
+        return f"{known}; run: {_to_run(model, provider, _found(model.path, root))}"
     if model.listed is None:
         return ""
     if provider.kind is ProviderKind.OLLAMA:
@@ -202,14 +207,22 @@ def note_of(model: Model, provider: Provider) -> str:
     return f"not served: not in the last listing of {provider.name}{gone}"
 
 
-def unserved(registry: Registry) -> dict[ModelKey, str]:
+def unserved(registry: Registry, root: str | None = None) -> dict[ModelKey, str]:
     """Return the weights on disk that nobody is known to serve, each with what to run."""
     found: dict[ModelKey, str] = {}
     for provider in registry.providers.values():
         for model in provider.models if provider.enabled else ():
-            if model.enabled and model.format in _FILES and (told := note_of(model, provider)).startswith("not "):
+            if model.enabled and model.format in _FILES and (told := note_of(model, provider, root)).startswith("not "):
                 found[model.key] = told
     return found
+
+
+def _found(path: str, root: str | None) -> str:
+    """Return a path as a command takes it from anywhere; one that leads nowhere stays as it is written."""
+    try:
+        return str(weights_path(path, root))
+    except WeightsError:
+        return path
 
 
 def _to_run(model: Model, provider: Provider, path: str) -> str:

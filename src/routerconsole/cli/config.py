@@ -57,8 +57,6 @@ def check(args: argparse.Namespace) -> int:
         return Exit.OK
     for warning in loaded.warnings:
         _print(f"WARN: {warning}")
-    for notice in loaded.notices:
-        _print(f"NOTE: {notice}")
     if loaded.source_path is None:
         print("ok: no configuration file; providers are detected at start (`config init` writes them down)")
     else:
@@ -202,7 +200,6 @@ def _report(path: Path | None, problems: Sequence[Problem], loaded: LoadedConfig
         "path": None if path is None else str(path),
         "problems": [plain(problem) for problem in problems],
         "warnings": [] if loaded is None else [plain(warning) for warning in loaded.warnings],
-        "notices": [] if loaded is None else [plain(notice) for notice in loaded.notices],
     }
 
 

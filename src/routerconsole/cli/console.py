@@ -98,6 +98,7 @@ def console_options(
         no_color=wants_no_color(),
         owns_engine=owns_engine,
         keys=keys,
+        max_fps=10 if settings is None else settings.max_fps,
     )
 
 

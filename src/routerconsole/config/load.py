@@ -13,8 +13,7 @@ from routerconsole.domain.registry import ModelFormat
 
 from .checks import check_rules, declared_tree, unset_variables
 from .models import Settings
-from .notices import notices
-from .problems import ConfigError, Loc, Notice, Problem, Severity, dotted
+from .problems import ConfigError, Loc, Problem, Severity, dotted
 from .references import check_references, mappings
 from .secrets import expand, is_literal, syntax_error
 from .validate import validate
@@ -37,7 +36,6 @@ class LoadedConfig:
 
     settings: Settings
     source_path: Path | None = None
-    notices: tuple[Notice, ...] = ()
     warnings: tuple[Problem, ...] = ()
     from_cwd: bool = False
     templates: Mapping[Loc, str] = field(default_factory=dict)
@@ -79,7 +77,7 @@ def load(path: Path | None, env: Mapping[str, str], cwd: Path) -> LoadedConfig:
     loaded = load_text(read_config(shown, owners=owners), str(shown), env)
     warnings = (*loaded.warnings, *_open_to_others(shown, loaded.settings))
     readable = bool(shown.stat().st_mode & stat.S_IROTH)
-    return LoadedConfig(loaded.settings, shown, loaded.notices, warnings, from_cwd, loaded.templates, readable)
+    return LoadedConfig(loaded.settings, shown, warnings, from_cwd, loaded.templates, readable)
 
 
 def load_text(text: str, file: str, env: Mapping[str, str]) -> LoadedConfig:
@@ -101,7 +99,7 @@ def load_text(text: str, file: str, env: Mapping[str, str]) -> LoadedConfig:
     problems += _unset_secrets(document, data, env)
     problems += _missing_weights(document, settings)
     warnings = tuple(sorted(problems, key=lambda problem: problem.line))
-    return LoadedConfig(settings, None, notices(document, data), warnings, templates=templates)
+    return LoadedConfig(settings, None, warnings, templates=templates)
 
 
 def _not_said_before(said: list[Problem], more: list[Problem]) -> list[Problem]:

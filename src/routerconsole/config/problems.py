@@ -1,4 +1,4 @@
-"""What can be said about a configuration: problems with file, line and dotted path, and notices."""
+"""What can be said about a configuration: problems with file, line and dotted path."""
 
 from __future__ import annotations
 
@@ -37,18 +37,6 @@ class Problem:
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
         return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A setting that is valid but has no effect in this version."""
-
-    path: str
-    line: int
-    text: str
-
-    def __str__(self) -> str:
-        return f"line {self.line}: {self.path}: {self.text}" if self.line else f"{self.path}: {self.text}"
 
 
 class ConfigError(Exception):

@@ -40,7 +40,6 @@ def effective(loaded: LoadedConfig, registry: Registry, redactor: Redactor) -> d
     ]
     shown["source"] = None if loaded.source_path is None else str(loaded.source_path)
     # what they say of a key's place is said of the name it has here (C0-33)
-    shown["notices"] = [str(notice).replace("api_key", "credential") for notice in loaded.notices]
     shown["warnings"] = [str(warning).replace("api_key", "credential") for warning in loaded.warnings]
     return _mapping(_scrubbed(shown, redactor))
 

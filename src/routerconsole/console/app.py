@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
     from routerconsole.control.port import Control
 
-MIN_GAP_S: Final = 0.05
-"""Least seconds between two looks, however fast keys ask for one."""
 HEARTBEAT_S: Final = 1.0
 PREPARE_EVERY_S: Final = 1.0
 """Seconds between two views that are made ahead of their first visit."""
@@ -158,9 +156,9 @@ class RouterConsoleApp(App[ConsoleExit]):
             if pulled.status is not None:
                 due = clock() + STATUS_EVERY_S - self.options.interval / 2
             self.post_message(EngineLookedAt(pulled))
-            await asyncio.sleep(MIN_GAP_S)
+            await asyncio.sleep(self.options.least_gap)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self.options.interval - MIN_GAP_S)
+                await asyncio.wait_for(self._wake.wait(), self.options.interval - self.options.least_gap)
 
     def on_engine_looked_at(self, message: EngineLookedAt) -> None:
         """Take a look in and draw what it changed, as one batch."""

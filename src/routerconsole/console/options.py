@@ -44,9 +44,15 @@ class ConsoleOptions:
     no_color: bool = False
     owns_engine: bool = True
     keys: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    max_fps: int = 10
     now: Callable[[], datetime] = _wall_clock
 
     @property
     def interval(self) -> float:
-        """Seconds between two looks at the engine: 4 Hz, or 1 Hz with `--slow`."""
-        return 1.0 if self.slow else 0.25
+        """Seconds between two looks at the engine: 4 Hz, or 1 Hz with `--slow`; fewer where fewer frames are wanted."""
+        return max(1.0 if self.slow else 0.25, self.least_gap)
+
+    @property
+    def least_gap(self) -> float:
+        """Least seconds between two looks, however fast keys ask for one: each may draw a frame."""
+        return 1 / self.max_fps

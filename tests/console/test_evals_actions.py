@@ -107,14 +107,16 @@ async def test_models_marked_in_the_registry_are_asked_there_or_here() -> None:
     async with stage(shop(), size=WIDE) as on:
         tell(on, None)
         await on.press("4")
-        await on.sees("▶ Registry")
+        await on.sees("▶ anthropic/claude-x")
         await on.press("space", "space")
+        await on.until(lambda: len(on.desk.registry.table.marked) == 2, "two marked")
         marked = tuple(model.id for model in on.desk.registry.table.marked)
-        assert len(marked) == 2
         await on.press("E")
         await on.sees("New evaluation run", "2 targets × 5 scenarios")
         await on.press("escape", "escape")
-        await on.press("n", "enter")
+        await on.press("n")
+        await on.sees("New evaluation run", "2 targets × 5 scenarios")
+        await on.press("enter")
         assert (await answered(on)).targets == marked
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.console.fake_control import FakeControl, failed, failed_over, provider, request, running
 
 from routerconsole.console.state import ConsoleState, Link, RequestStore, row_from
-from routerconsole.console.tick import MAX_SETTLED, PAGE, ROWS_PAGE, Puller, Wants
+from routerconsole.console.tick import MAX_PAGES, MAX_SETTLED, PAGE, ROWS_PAGE, Puller, Wants
 from routerconsole.control.port import ControlError, EngineUnreachable, RequestQuery
 from routerconsole.control.views import RequestPage, RequestRow
 from routerconsole.domain.events import EventType
@@ -73,11 +73,11 @@ async def test_reader_far_behind_skips_to_now() -> None:
     control = FakeControl(provider("groq"))
     puller, state = Puller(control), ConsoleState()
     await look(puller, state)
-    for number in range(PAGE * 6):
+    for number in range(PAGE * (MAX_PAGES + 1)):
         control.publish(EventType.GATE_STARTED, provider=str(number))
     control.rows[request(9).id] = request(9)
     await look(puller, state)
-    assert state.missed == PAGE  # what five pages left unread
+    assert state.missed == PAGE  # what a look's pages left unread
     assert state.requests.get(request(9).id) is not None
 
 

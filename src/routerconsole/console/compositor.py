@@ -8,6 +8,8 @@ from rich.control import Control
 from textual._compositor import ChopsUpdate, Compositor
 from textual.containers import Horizontal, Vertical
 
+from .breath import breathe
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -41,6 +43,7 @@ class CellCompositor(Compositor):
                 continue
             seen = region.intersection(clip)
             if seen.width and seen.height:
+                breathe()
                 yield region, clip, widget.render_lines(seen.translate((-region.x, -region.y)))
 
     def render_partial_update(self) -> CellsUpdate | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from routerconsole.control.commands import Target
 
 from .actions import Action, Bindings, Context, shown_key
+from .breath import breathe
 from .clipboard import clipboard_text
 from .keymap import resolve_keymap
 from .operate import Question, quit_question
@@ -107,6 +108,7 @@ class Desk:
         """Take one look at the engine in; False when nothing that is shown can have changed."""
         before = self._stamp
         self.state.apply(pulled, clock)
+        breathe()
         open_for = self.question.target if self.question is not None and pulled.status is not None else None
         if open_for is not None and subject_of(self.state.status, open_for) is None:
             self._sender.gone()

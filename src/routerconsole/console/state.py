@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from routerconsole.control.eval_views import EvalPage
 from routerconsole.control.views import AuditRow, ProviderStatus, RequestDetail, RequestRow, Status
 
+from .breath import PIECE, breathe
 from .chronicle import Chronicle
 from .downloads import Downloads
 from .snapshots import Snapshots
@@ -103,7 +104,9 @@ class RequestStore:
     def merge(self, rows: Iterable[RequestRow]) -> None:
         """Take new and newer rows; a finished row is never set back to running by a snapshot taken before its end."""
         taken: dict[str, RequestRow | None] = {}
-        for row in rows:
+        for count, row in enumerate(rows, 1):
+            if count % PIECE == 0:
+                breathe()
             known = self._by_id.get(row.id)
             if known is row or known == row:
                 continue
@@ -117,6 +120,7 @@ class RequestStore:
                 self.noted += 1
         if taken:
             self.version += 1
+            breathe()
             self._arrange(taken)
             self._evict()
 

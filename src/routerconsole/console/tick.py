@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from routerconsole.control.port import Control, ControlError, EngineUnreachable, RequestQuery
 from routerconsole.domain.events import EventType
 
+from .breath import PIECE, breathe
 from .safe_text import visible
 from .snapshots import Freshness, Read, Snapshots, read_into
 from .state import MAX_ROWS, row_from
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 PATIENCE_S: Final = 5.0
 """Seconds one look may take before it counts as unanswered."""
-PAGE: Final = 1000
-MAX_PAGES: Final = 5
+PAGE: Final = 500
+"""Events per page: the engine makes one in about a millisecond, and requests wait for it."""
+MAX_PAGES: Final = 10
 """Event pages read per look; a reader further behind than that skips to now and reads the log instead."""
 ROWS_PAGE: Final = 200
 MAX_SETTLED: Final = 20
@@ -206,7 +208,9 @@ class Puller:
     async def _told(self, pulled: Pulled) -> _Told:
         """Read the events since last time: rows of finished requests, and what the others make worth a read."""
         told = _Told()
-        for event in await self._pages(pulled):
+        for count, event in enumerate(await self._pages(pulled), 1):
+            if count % PIECE == 0:
+                breathe()
             if event.type in _FINAL_EVENTS:
                 row = row_from(event.data.get("row"))
                 if row is None:

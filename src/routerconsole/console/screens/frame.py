@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
+from routerconsole.console.breath import breathe
 from routerconsole.console.compositor import CellCompositor
 from routerconsole.console.render.bars import bottom_line, notice_lines, prompt_line, top_bar
 from routerconsole.console.render.cells import Line, Role, fit
@@ -112,6 +113,7 @@ class Frame(Screen[None]):
         ):
             if canvas.display:
                 canvas.repaint()
+                breathe()
 
     def repaint_all(self) -> None:
         """Draw every line again (ctrl+l, a drained terminal, a new palette)."""

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from rich.cells import cell_len, set_cell_size
@@ -48,8 +49,9 @@ def width_of(text: str) -> int:
     return len(text) if text.isascii() else cell_len(text)
 
 
+@lru_cache(maxsize=4096)
 def line_width(line: Line) -> int:
-    """Return the terminal cells a line takes."""
+    """Return the terminal cells a line takes; kept, because a line is measured when it comes, is cut and goes."""
     return sum(width_of(text) for text, _ in line)
 
 

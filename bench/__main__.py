@@ -60,7 +60,7 @@ def measure(given: argparse.Namespace, report: Report, home: Path) -> None:
     if "memory" in parts:
         process.memory(report, home)
     if "console" in parts:
-        process.with_and_without(report, home, seconds=seconds)
+        process.with_and_without(report, home, seconds=seconds, rounds=rounds)
         console.budgets(report, home, seconds=seconds, quick=given.quick)
     if "failover" in parts:
         failing.failover(report, home)

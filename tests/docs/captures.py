@@ -45,6 +45,7 @@ _MASKS = (
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:port"),
     (re.compile(r"\b[0-9a-f]{6}-(?=[0-9a-f]{5}\b)"), ""),
     (re.compile(r"\bmeval(\\?)_[0-9a-f]{12}\b"), r"meval\1_xxxxxxxxxxxx"),
+    (re.compile(r"/tmp/tmp\w{8}/"), "/tmp/dir/"),  # the directory of this making
 )
 
 

@@ -12,6 +12,7 @@ from .panes import ListPane, Pane, TextPane
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
 
+    from routerconsole.console.forms import Form
     from routerconsole.console.options import ConsoleOptions
     from routerconsole.console.picker import Picker
     from routerconsole.console.prompt import Prompt
@@ -80,6 +81,22 @@ class Host(Protocol):
         """Look at the engine again without waiting for the next tick."""
 
 
+class FilledIn(Protocol):
+    """A form of a view that is typed into while it is open."""
+
+    form: Form | None
+
+    @property
+    def hints(self) -> Sequence[tuple[str, str]]:
+        """The footer's keys while it is open."""
+
+    def type(self, key: str, character: str | None) -> None:
+        """Take a key."""
+
+    def paste(self, text: str) -> None:
+        """Take pasted text."""
+
+
 class View(ABC):
     """One mode: list panes, a detail pane, which of them has the focus, and whether the detail is pushed."""
 
@@ -92,6 +109,7 @@ class View(ABC):
         self.pushed = False
         self.wide = False
         self.zoomed = False
+        self.filled_in: FilledIn | None = None
 
     @property
     def panes(self) -> tuple[Pane, ...]:
@@ -106,12 +124,12 @@ class View(ABC):
     @property
     def editing(self) -> bool:
         """Whether typed characters are text."""
-        return False
+        return self.filled_in is not None and self.filled_in.form is not None
 
     @property
     def typing_hints(self) -> list[tuple[str, str]]:
         """The footer's keys while typed characters are text."""
-        return [("Enter", "keep"), ("Esc", "clear")]
+        return [("Enter", "keep"), ("Esc", "clear")] if self.filled_in is None else [*self.filled_in.hints]
 
     def shows(self, pane: Pane) -> bool:
         """Say whether a pane is there to be gone to; one without lines is not."""
@@ -240,8 +258,14 @@ class View(ABC):
         if not wide:
             self.pushed = self.focused is self.detail
 
-    def type(self, key: str, character: str | None) -> None:  # noqa: B027 - a view that edits nothing takes no text
+    def type(self, key: str, character: str | None) -> None:
         """Take a key as text while editing."""
+        if self.filled_in is not None:
+            self.filled_in.type(key, character)
+            self.sync()
 
-    def paste(self, text: str) -> None:  # noqa: B027 - the same
+    def paste(self, text: str) -> None:
         """Take pasted text while editing."""
+        if self.filled_in is not None:
+            self.filled_in.paste(text)
+            self.sync()

@@ -22,7 +22,7 @@ from routerconsole.console.tick import Wants
 from . import evals_actions as doing
 from .base import ABREAST, Host, View
 from .evals_reads import EvalReads
-from .evals_start import FORM_KEYS, RunForm, Wanted
+from .evals_start import RunForm, Wanted
 from .evals_votes import judge
 from .panes import ListPane, TextPane
 
@@ -73,6 +73,7 @@ class EvalsView(View):
         )
         detail = TextPane("Cell", (Context.EVALS, Context.RUNS, Context.DETAIL), draw=self._detail)
         super().__init__("evals", host, (runs, matrix), detail)
+        self.filled_in = self.start
 
     # -- what is shown -----------------------------------------------------------------------------------------------
 
@@ -287,26 +288,6 @@ class EvalsView(View):
         """Select a run once it is there."""
         self._begun = run
         self.host.look_soon()
-
-    @property
-    def editing(self) -> bool:
-        """Whether a form is filled in."""
-        return self.start.form is not None
-
-    @property
-    def typing_hints(self) -> list[tuple[str, str]]:
-        """The keys of the form."""
-        return FORM_KEYS
-
-    def type(self, key: str, character: str | None) -> None:
-        """Fill the form in."""
-        self.start.type(key, character)
-        self.sync()
-
-    def paste(self, text: str) -> None:
-        """Put pasted text into the form."""
-        self.start.paste(text)
-        self.sync()
 
     # -- panes -------------------------------------------------------------------------------------------------------
 

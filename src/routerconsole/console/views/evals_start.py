@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAD: Final = 10
 NAMED: Final = 6
 SUITE: Final = "suite:"
-FORM_KEYS: Final = [
+_KEYS: Final = [
     ("Enter", "preview"),
     ("Esc", "leave"),
     ("Up/Down", "field"),
@@ -71,6 +71,8 @@ class Wanted:
 
 class RunForm:
     """The form that is open, if one is; `around` hears that it opened, closed, and which run it began."""
+
+    hints = _KEYS
 
     def __init__(
         self, host: Host, *, opened: Callable[[], None], closed: Callable[[], None], begun: Callable[[str], None]

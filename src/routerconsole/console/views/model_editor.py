@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
     from .base import Host
 
+_KEYS: Final = [
+    ("Enter", "stage"),
+    ("Esc", "leave"),
+    ("Up/Down", "field"),
+    ("Left/Right", "choose"),
+    ("^r", "restore"),
+]
 CHECK_S: Final = 0.25
 """Seconds without a key until the engine is asked whether what is typed is allowed."""
 
@@ -43,6 +50,8 @@ class Around(Protocol):
 
 class ModelEditor:
     """The form that is open, if one is, and everything staged."""
+
+    hints = _KEYS
 
     def __init__(self, around: Around, host: Host) -> None:
         self._around, self._host = around, host

@@ -38,13 +38,6 @@ if TYPE_CHECKING:
 
 PANE_ROWS: Final = 6
 """Rows of staged changes and of downloads that are shown at once."""
-_FORM_KEYS: Final = [
-    ("Enter", "stage"),
-    ("Esc", "leave"),
-    ("Up/Down", "field"),
-    ("Left/Right", "choose"),
-    ("^r", "restore"),
-]
 
 
 class RegistryView(View):
@@ -87,6 +80,7 @@ class RegistryView(View):
         )
         detail = TextPane("Model", (Context.REGISTRY, Context.DETAIL), draw=self._detail)
         super().__init__("registry", host, (models, loads, staged), detail)
+        self.filled_in = self.editor
 
     # -- what is shown -----------------------------------------------------------------------------------------------
 
@@ -362,28 +356,6 @@ class RegistryView(View):
         running = self.host.state.downloads.running()
         chosen = self._load()
         return [chosen] if chosen in running and chosen is not None else running
-
-    # -- the form ----------------------------------------------------------------------------------------------------
-
-    @property
-    def editing(self) -> bool:
-        """Whether a form is filled in."""
-        return self.editor.form is not None
-
-    @property
-    def typing_hints(self) -> list[tuple[str, str]]:
-        """The keys of the form."""
-        return _FORM_KEYS
-
-    def type(self, key: str, character: str | None) -> None:
-        """Fill the form in."""
-        self.editor.type(key, character)
-        self.sync()
-
-    def paste(self, text: str) -> None:
-        """Put pasted text into the form."""
-        self.editor.paste(text)
-        self.sync()
 
     def model(self, model_id: str) -> ModelView | None:
         """Return a model as last read."""

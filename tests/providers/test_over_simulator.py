@@ -208,23 +208,22 @@ async def test_a_stream_left_alone_is_closed_at_once(sim: Simulator, sender: Sen
 async def test_C12_a_storm_of_cancelled_exchanges_leaves_nothing_behind(sim: Simulator, sender: Sender) -> None:
     """Cancels while connecting, waiting and streaming: every connection ends, and the next request works."""
     sim.set("slow", Behaviour(latency=30.0))
-    sim.set("m:1", Behaviour(text=TEXT, tokens_per_second=1000))
+    sim.set("long", Behaviour(tokens=30_000, tokens_per_second=1000))
 
     async def start_and_leave(number: int) -> None:
         dialect = dialect_of(ProviderKind.OPENAI_COMPATIBLE)
         where = target(Provider("p", ProviderKind.OPENAI_COMPATIBLE, sim.origin), Account(), dialect)
-        wire = dialect.encode(ask(stream=True), model("slow" if number % 2 else "m:1"))
+        wire = dialect.encode(ask(stream=True), model("slow" if number % 2 else "long"))
         async with asyncio.timeout(0.002 * (number % 50)):
             answer = await sender.open(where, wire, connect_timeout=5.0, timings=Timings(), stream=True)
             async for _ in answer.chunks():
                 continue
 
     results = await asyncio.gather(*(start_and_leave(number) for number in range(300)), return_exceptions=True)
-    assert {type(result) for result in results} <= {TimeoutError, type(None)}
-    assert any(isinstance(result, TimeoutError) for result in results)
+    assert {type(result) for result in results} == {TimeoutError}
     data = await whole(sender, sim, ProviderKind.OPENAI_COMPATIBLE)
     assert data["choices"][0]["message"]["content"] == TEXT
-    await sim.wait_connections(64)
+    await sim.wait_connections(1)  # the last one's, kept for the next request
 
 
 @pytest.mark.parametrize(

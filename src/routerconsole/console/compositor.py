@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.color import ColorSystem
 from rich.control import Control
 from textual._compositor import ChopsUpdate, Compositor
 from textual.containers import Horizontal, Vertical
+from textual.strip import Strip
 
 from .breath import breathe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.console import Console
     from textual.geometry import Region
-    from textual.strip import Strip
 
 
 class CellsUpdate(ChopsUpdate):
@@ -28,9 +29,34 @@ class CellsUpdate(ChopsUpdate):
             for end, (start, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=False):
                 left, right = max(start, first), min(end, last)
                 if strip is not None and left < right:
-                    piece = strip if (left, right) == (start, end) else strip.crop(left - start, right - start)
-                    out += (Control.move_to(left, y).segment.text, piece.render(console))
+                    out.append(Control.move_to(left, y).segment.text)
+                    if (left, right) == (start, end):
+                        out.append(strip.render(console))
+                    else:
+                        out += cells(strip, left - start, right - start, console)
         return "".join(out)
+
+
+def cells(strip: Strip, start: int, end: int, console: Console) -> Iterator[str]:
+    """Yield what the terminal is sent for the cells [start, end) of a strip; half a wide character is a space.
+
+    A strip of its own for each changed span would cost more than all the rest here: each brings six empty caches.
+    """
+    colours = console._color_system or ColorSystem.TRUECOLOR  # as Strip.render has it
+    place = 0
+    for segment in strip:
+        if place >= end:
+            return
+        size = segment.cell_length
+        if place + size > start:
+            inside = segment
+            if place + size > end:
+                inside, _ = inside.split_cells(end - place)
+            if place < start:
+                _, inside = inside.split_cells(start - place)
+            text, style, _ = inside
+            yield text if style is None else Strip.render_style(style, text, colours)
+        place += size
 
 
 class CellCompositor(Compositor):

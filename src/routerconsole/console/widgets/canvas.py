@@ -9,6 +9,7 @@ import traceback
 from typing import TYPE_CHECKING, Final
 
 from rich.segment import Segment
+from textual.color import Color
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from textual import events
+    from textual.filter import LineFilter
 
     from routerconsole.console.theme import Palette
 
@@ -47,7 +49,9 @@ class Canvas(ScrollView):
         self._on_line = on_line
         self._on_wheel = on_wheel
         self._drawn: list[Line] = []
+        self._rows: list[Strip | None] = []
         self._strips: dict[tuple[Line, int], Strip] = {}
+        self._looks: tuple[Color, tuple[LineFilter, ...]] = (Color(0, 0, 0), ())
         self.failure: str | None = None
 
     def repaint(self) -> None:
@@ -58,17 +62,23 @@ class Canvas(ScrollView):
         lines = self._ask(width, height)
         before, self._drawn = self._drawn, lines
         if len(before) != len(lines):
+            self._rows = [None] * len(lines)
             self.refresh()
             return
         for place, (old, new) in enumerate(zip(before, lines, strict=True)):
             if old is not new and old != new:
+                self._rows[place] = None
                 start, cells = changed(old, new, width)
                 self.refresh(Region(start, place, cells, 1))
 
     def forget(self) -> None:
-        """Drop every cached strip (the palette changed)."""
-        self._strips.clear()
+        """Drop every cached strip (the palette or the width changed)."""
+        self._drop_strips()
         self.refresh()
+
+    def _drop_strips(self) -> None:
+        self._strips.clear()
+        self._rows = [None] * len(self._drawn)
 
     def _ask(self, width: int, height: int) -> list[Line]:
         try:
@@ -86,10 +96,31 @@ class Canvas(ScrollView):
         lines = lines[:height]
         return [*lines, *([()] * (height - len(lines)))]
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return the strips of a part, as they are kept, the app's filters applied.
+
+        A canvas has no border, padding or tint, so what Textual's cache of styled lines does is left out: it would wrap
+        every changed strip thrice more, a fifth of the console's time in a log that moves (bench/HOT_PATH.md).
+        """
+        looks = (self.background_colors[1], tuple(self.get_line_filters()))
+        if looks != self._looks:
+            self._looks = looks
+            self._drop_strips()
+        strips = [self.render_line(y) for y in crop.line_range]
+        return (
+            strips if crop.column_span == (0, self.size.width) else [strip.crop(crop.x, crop.right) for strip in strips]
+        )
+
     def render_line(self, y: int) -> Strip:
         """Return one line as a strip of exactly this widget's width."""
-        width = self.size.width
-        line = self._drawn[y] if y < len(self._drawn) else ()
+        if y >= len(self._drawn):
+            return self._fitted((), self.size.width)
+        strip = self._rows[y]
+        if strip is None:
+            strip = self._rows[y] = self._fitted(self._drawn[y], self.size.width)
+        return strip
+
+    def _fitted(self, line: Line, width: int) -> Strip:
         key = (line, width)
         strip = self._strips.get(key)
         if strip is None:
@@ -105,13 +136,16 @@ class Canvas(ScrollView):
         rest = width - line_width(fitted)
         if rest > 0:
             segments.append(Segment(" " * rest, palette.style(Role.TEXT)))
+        background, filters = self._looks
+        for line_filter in filters:
+            segments = line_filter.apply(segments, background)
         return Strip(segments, width)
 
     def on_resize(self) -> None:
         """Paint for the new size."""
         self.virtual_size = Size(self.size.width, self.size.height)
         self.repaint()
-        self.refresh()
+        self.forget()
 
     def on_click(self, event: events.Click) -> None:
         """Report the clicked line and cell."""

@@ -209,7 +209,7 @@ async def test_the_report_is_written_where_it_is_asked_for_and_over_nothing(tmp_
         await on.sees("write the report to", f"{RUN}.md")
         await on.press("ctrl+u")
         on.desk.paste(str(tmp_path / "report.doc"))
-        await on.sees("end it in .json, .md, .html, .svg, .xml")
+        await on.sees("end it in .json or .md or .html or .svg or .xml")
         await on.press(*["backspace"] * 3, *"svg", "enter")
         await on.sees("report of")
         assert (tmp_path / "report.svg").read_text() == f"{RUN} as svg\n"

@@ -193,7 +193,7 @@ async def test_M_lists_enter_opens_W_writes_a_new_file_only_we_can_read(tmp_path
         await on.press(*"anthropic", "enter")
         await on.sees("▶ Incident anthropic", "absorbed  groq 4", "Requests hit 4")
         await on.press("W")
-        await on.sees("write the report to incident-anthropic-")
+        await on.sees("write the report to (.md) incident-anthropic-")
         target = tmp_path / "report.md"
         await on.press("ctrl+u", *_keys(str(target)), "enter")
         await on.sees("report written to")

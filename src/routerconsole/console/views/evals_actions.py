@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 from routerconsole.console.mark_picker import MarkPicker
 from routerconsole.console.picker import Entry, Picker
-from routerconsole.console.prompt import Prompt
 from routerconsole.console.render.evals import done, squares
 from routerconsole.console.safe_text import visible
 from routerconsole.console.sending import Proposal
 from routerconsole.control.eval_commands import CancelEval, RegradeEval, StartEval
 from routerconsole.control.eval_views import ReportForm
-from routerconsole.control.new_file import ExportRefusedError, write_new
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import AcceptMeasured
 
 from .evals_start import Wanted, node_of
+from .new_file import ask_new_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -253,35 +250,17 @@ def show_requests(host: Host, detail: EvalCellDetail | None) -> None:
 def export(host: Host, run: EvalRun) -> None:
     """Ask for a path and write the run's report there in the form its ending names."""
 
-    def write(text: str) -> None:
-        host.spawn(_write(host, run.id, Path(text.strip()).expanduser()))
-
-    host.ask_text(Prompt("write the report to (.md .json .html .svg .xml) ", write, f"{run.id}.md", problem=_no_path))
-
-
-def _no_path(text: str) -> str:
-    path = Path(text.strip()).expanduser()
-    if path.suffix.removeprefix(".") not in FORMS:
-        return f"end it in {', '.join(f'.{form}' for form in FORMS)}"
-    try:
-        if path.exists() or path.is_symlink():
-            return "exists already; choose a new name"
-        return "" if path.parent.is_dir() else "there is no such directory"
-    except (OSError, ValueError):
-        return "not a usable path"
-
-
-async def _write(host: Host, run: str, path: Path) -> None:
-    form = next(form for form in FORMS if path.suffix == f".{form}")
-    try:
-        text = await host.control.eval_report(run, form)
+    async def made(form: ReportForm) -> str | None:
+        text = await host.control.eval_report(run.id, form)
         if text is None:
-            host.tell(f"there is no run {visible(run, 40)} any more", ok=False)
-        else:
-            await asyncio.to_thread(write_new, path, text)
-            host.tell(f"report of {run} written to {path}", ok=True)
-    except ControlError as error:
-        host.tell(error.message, ok=False)
-    except (ExportRefusedError, OSError, ValueError) as error:
-        host.tell(f"not written: {error}", ok=False)
-    host.redraw()
+            host.tell(f"there is no run {visible(run.id, 40)} any more", ok=False)
+        return text
+
+    ask_new_file(
+        host,
+        "the report",
+        f"{run.id}.md",
+        forms=FORMS,
+        made=made,
+        said=lambda path: f"report of {run.id} written to {path}",
+    )

@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from routerconsole.console.actions import Context
 from routerconsole.console.picker import Entry, Picker
-from routerconsole.console.prompt import Prompt
 from routerconsole.console.render.incidents import incident_page, report, summary, title
 from routerconsole.console.safe_text import visible
-from routerconsole.control.new_file import ExportRefusedError, write_new
 
+from .new_file import ask_new_file
 from .panes import TextPane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from routerconsole.console.incidents import Incident
     from routerconsole.console.render.cells import Line
 
@@ -86,36 +82,10 @@ def open_incident(book: Book, incident: Incident) -> None:
 def _export(host: Host, incident: Incident) -> None:
     """Ask for a path and write the report there."""
 
-    def accept(text: str) -> None:
-        host.spawn(_write(host, Path(text.strip()).expanduser(), _made(host, incident)))
+    async def made(_form: str) -> str:
+        now, provider = host.state.now.timestamp(), host.state.provider(incident.provider)
+        return await asyncio.to_thread(report, incident, provider, now=now)
 
     name = re.sub(r"[^A-Za-z0-9._-]", "_", incident.provider)[:60]
-    when = host.state.now.astimezone()
-    host.ask_text(Prompt("write the report to ", accept, f"incident-{name}-{when:%Y%m%d-%H%M%S}.md", problem=_problem))
-
-
-def _made(host: Host, incident: Incident) -> Callable[[], str]:
-    now, provider = host.state.now.timestamp(), host.state.provider(incident.provider)
-    return lambda: report(incident, provider, now=now)
-
-
-def _problem(text: str) -> str:
-    path = Path(text.strip()).expanduser()
-    if path.suffix != ".md":
-        return "end it in .md"
-    try:
-        if path.exists() or path.is_symlink():
-            return "exists already; choose a new name"
-        return "" if path.parent.is_dir() else "there is no such directory"
-    except (OSError, ValueError):
-        return "not a usable path"
-
-
-async def _write(host: Host, path: Path, made: Callable[[], str]) -> None:
-    try:
-        await asyncio.to_thread(lambda: write_new(path, made()))
-    except (ExportRefusedError, OSError, ValueError) as error:
-        host.tell(f"not written: {error}", ok=False)
-    else:
-        host.tell(f"report written to {path}", ok=True)
-    host.redraw()
+    offered = f"incident-{name}-{host.state.now.astimezone():%Y%m%d-%H%M%S}.md"
+    ask_new_file(host, "the report", offered, forms=("md",), made=made, said=lambda path: f"report written to {path}")

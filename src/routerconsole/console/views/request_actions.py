@@ -20,10 +20,10 @@ from routerconsole.console.saved import FiltersNotSavedError, SavedFilters, name
 from routerconsole.console.sending import Proposal
 from routerconsole.console.state import in_flight
 from routerconsole.control.commands import CancelRequest, ReplayRequest
-from routerconsole.control.new_file import ExportRefusedError, write_new
 from routerconsole.control.port import ControlError
 from routerconsole.control.row_text import csv_text, jsonl
 
+from .new_file import ask_new_file
 from .panes import TextPane
 
 if TYPE_CHECKING:
@@ -175,36 +175,15 @@ def export(host: Host, rows: Sequence[RequestRow], filter_text: str) -> None:
         return
     kept = sorted(rows, key=lambda row: (row.at, row.id), reverse=True)
 
-    def accept(text: str) -> None:
-        host.spawn(_write(host, Path(text.strip()).expanduser(), kept, filter_text))
+    async def made(form: str) -> str:
+        return await asyncio.to_thread(csv_text if form == "csv" else jsonl, kept)
+
+    def said(path: Path) -> str:
+        more = f" --filter '{filter_text}'" if filter_text and "'" not in filter_text else ""
+        return f"{len(kept)} rows written to {path}; the whole log: routerconsole requests export{more}"
 
     name = f"requests-{host.state.now.astimezone():%Y%m%d-%H%M%S}.jsonl"
-    label = f"write {len(kept)} rows to (.jsonl or .csv) "
-    host.ask_text(Prompt(label, accept, name, problem=_path_problem))
-
-
-def _path_problem(text: str) -> str:
-    path = Path(text.strip()).expanduser()
-    if path.suffix not in {".jsonl", ".csv"}:
-        return "end it in .jsonl or .csv"
-    try:
-        if path.exists() or path.is_symlink():
-            return "exists already; choose a new name"
-        return "" if path.parent.is_dir() else "there is no such directory"
-    except (OSError, ValueError):
-        return "not a usable path"
-
-
-async def _write(host: Host, path: Path, rows: Sequence[RequestRow], filter_text: str) -> None:
-    made = csv_text if path.suffix == ".csv" else jsonl
-    try:
-        await asyncio.to_thread(lambda: write_new(path, made(rows)))
-    except (ExportRefusedError, OSError, ValueError) as error:
-        host.tell(f"not written: {error}", ok=False)
-    else:
-        more = f" --filter '{filter_text}'" if filter_text and "'" not in filter_text else ""
-        host.tell(f"{len(rows)} rows written to {path}; the whole log: routerconsole requests export{more}", ok=True)
-    host.redraw()
+    ask_new_file(host, f"{len(kept)} rows", name, forms=("jsonl", "csv"), made=made, said=said)
 
 
 def saved_filters(host: Host, saved: SavedFilters, current: str, use: Callable[[str], None]) -> None:

@@ -250,6 +250,18 @@ def test_T04_what_a_cell_says_is_shown_visible_at_every_width() -> None:
         assert max(len(plain(line)) for line in lines) <= width
 
 
+async def test_targets_are_drawn_as_a_chart_alone_and_beside_a_baseline() -> None:
+    """p draws what share each target passed; with a baseline two bars a target, what is in one run only is told."""
+    async with stage(fleet(), size=WIDE) as on:
+        await evaluated(on, page())
+        await on.press("p")
+        await on.sees(f"Targets of {RUN}", "percent of the graded repeats", "┤███", "█60█", "3/5    23%–88%")
+        await on.press("escape")
+        await on.loses("percent of the graded")
+        await on.press("j", "b", "k", "p")
+        await on.sees(f"▒ {EARLIER}", "█ this run", "┤▒▒▒", "█60█", "23%–88%        3/5")
+
+
 async def test_a_run_is_compared_with_a_baseline() -> None:
     """b takes a run as the baseline: the verdict, flips and what is not comparable; Esc ends it; a refusal is told."""
     async with stage(fleet(), size=WIDE) as on:

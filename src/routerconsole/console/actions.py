@@ -246,6 +246,9 @@ def _actions() -> tuple[Action, ...]:
         Action(
             "evals.votes", ("J",), "", "have the judge vote on the cell's answer, or try the judge", runs, mutating=True
         ),
+        Action(
+            "evals.chart", ("p",), "", "the run's targets as a chart, beside those of the baseline if one is set", runs
+        ),
         Action("evals.frames", ("f",), "", "show or hide the raw frames of a cell's calls", runs),
         Action("evals.copy", ("c",), "", "copy the run's id", runs),
         Action("log.freeze", ("f",), "freeze", "freeze the log, or follow it again", requests),

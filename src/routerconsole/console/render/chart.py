@@ -6,7 +6,7 @@ What is not a finite, non-negative number is left out (None and NaN break plotex
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,9 +58,17 @@ def history(lines: Sequence[Sequence[Point]], *, span_s: float, width: int, heig
 
 
 def bars(
-    names: Sequence[str], values: Sequence[tuple[float | None, float | None]], *, width: int, rows_each: int = 4
+    names: Sequence[str],
+    values: Sequence[tuple[float | None, float | None]],
+    *,
+    width: int,
+    rows_each: int = 4,
+    top: float | None = None,
 ) -> list[str]:
-    """Return two bars a name (`▒`, then `█`) as rows of text; names without two drawable values are left out."""
+    """Return two bars a name (`▒`, then `█`) as rows of text; names without two drawable values are left out.
+
+    The axis ends at `top`, None for the largest value.
+    """
     measured = [
         (name, low, high)
         for name, (low, high) in zip(names, values, strict=True)
@@ -76,11 +84,16 @@ def bars(
     figure.plot_size(width, rows_each * len(labels) + 3)
     texts = [[f"{value:.0f}" for value in each] for each in (lower, upper)]
     figure.draw(figure.bar(labels, [lower, upper], orientation="h", labeled=texts, marker=["▒", "█"]))
+    if top is not None:
+        _end_at(figure, top)
     return _built(figure)
 
 
-def amounts(names: Sequence[str], values: Sequence[float | None], *, width: int) -> list[str]:
-    """Return one bar a name as rows of text, in their order; names without a drawable value are left out."""
+def amounts(names: Sequence[str], values: Sequence[float | None], *, width: int, top: float | None = None) -> list[str]:
+    """Return one bar a name as rows of text, in their order; names without a drawable value are left out.
+
+    The axis ends at `top`, None for the largest value.
+    """
     drawn = [(name, value) for name, value in zip(names, values, strict=True) if value is not None and sane(value)]
     if not any(value for _, value in drawn) or width < MIN_WIDTH:
         return []
@@ -92,12 +105,22 @@ def amounts(names: Sequence[str], values: Sequence[float | None], *, width: int)
     figure.plot_size(width, 2 * len(labels) + 3)
     texts = [[f"{each:.4g}" for each in costs]]
     figure.draw(figure.bar(labels, [costs], orientation="h", labeled=texts, marker=["█"]))
-    figure.ruler("x").lim(0, max(costs))
+    if top is None:
+        figure.ruler("x").lim(0, max(costs))
+    else:
+        _end_at(figure, top)
     return _built(figure)
 
 
-def _built(figure: object) -> list[str]:
-    text: str = figure.build().string(True)  # type: ignore[attr-defined]  # plotext has no types; True: without colour
+def _end_at(figure: Any, top: float) -> None:  # `Any` here and below: plotext has no types
+    """Let the horizontal axis go from zero to `top` in quarters."""
+    ticks = [top * quarter / 4 for quarter in range(5)]
+    figure.ruler("x").lim(0, top)
+    figure.ruler("x").ticks(ticks, [f"{tick:g}" for tick in ticks])
+
+
+def _built(figure: Any) -> list[str]:
+    text: str = figure.build().string(True)  # True: without colour
     return [line.rstrip() for line in text.rstrip().split("\n")]
 
 

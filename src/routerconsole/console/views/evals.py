@@ -21,6 +21,7 @@ from routerconsole.console.tick import Wants
 
 from . import evals_actions as doing
 from .base import ABREAST, Host, View
+from .evals_chart import ComparisonPage
 from .evals_reads import EvalReads
 from .evals_start import RunForm, Wanted
 from .evals_votes import judge
@@ -211,6 +212,8 @@ class EvalsView(View):
             case "evals.frames":
                 self.frames = not self.frames
                 self.host.tell("raw frames are shown in a cell" if self.frames else "raw frames are hidden", ok=True)
+            case "evals.chart":
+                self._chart(run)
             case "evals.copy":
                 self.host.copy(run.id, "the run's id")
             case _:
@@ -241,6 +244,11 @@ class EvalsView(View):
             self.host.tell(told, ok=True)
         else:
             self.base = None if self.base == self.target else self.target
+
+    def _chart(self, run: EvalRun) -> None:
+        page = ComparisonPage(self._reads, run, self._base_run())
+        self.host.open_page(page)
+        self.host.spawn(page.load(self.host))
 
     def _requests(self, run: EvalRun) -> None:
         scenario = self._chosen

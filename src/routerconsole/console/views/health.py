@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -319,13 +317,7 @@ class HealthView(View):
             return
         pane = LatencyPane(row.key, self.record, lambda: self.host.state.clock)
         self.host.open_page(pane)
-        self.host.spawn(self._load(pane))
-
-    async def _load(self, pane: LatencyPane) -> None:
-        """Import what draws charts on a thread of its own; that takes longer than a key may."""
-        await asyncio.to_thread(importlib.import_module, "plotext")
-        pane.loaded = True
-        self.host.redraw()
+        self.host.spawn(pane.load(self.host))
 
 
 def _key(provider: ProviderStatus, route: RouteStatus) -> str:

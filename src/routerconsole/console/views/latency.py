@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from routerconsole.console.actions import Context
 from routerconsole.console.latency import SPANS_S, LatencyRecord
 from routerconsole.console.render import quantity
 from routerconsole.console.render.cells import Line, Role, fit, wrap
 from routerconsole.console.render.chart import Point, history
 from routerconsole.console.safe_text import visible
 
-from .panes import TextPane
+from .chart_page import ChartPage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +19,11 @@ REDRAW_S: Final = 1.0
 """Least seconds between two drawings of a chart (console.md §4 rule 7)."""
 
 
-class LatencyPane(TextPane):
+class LatencyPane(ChartPage):
     """The latency history of one subject as a page."""
 
     def __init__(self, key: str, record: LatencyRecord, clock: Callable[[], float]) -> None:
-        super().__init__("Latency", (Context.NOTE,), draw=self._lines, prefix="note")
-        self.name = f"Latency of {visible(key, 60)}"
-        self.loaded = False
+        super().__init__(f"Latency of {visible(key, 60)}", draw=self._lines)
         self._key, self._record, self._clock = key, record, clock
         self._height = 0
         self._drawn: tuple[tuple[int, int], float, list[Line]] | None = None

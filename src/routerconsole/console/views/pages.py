@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.actions import Context
@@ -13,6 +11,7 @@ from routerconsole.console.render.usage import usage_lines
 from routerconsole.console.snapshots import Read
 from routerconsole.control.usage_views import totals
 
+from .chart_page import ChartPage
 from .panes import TextPane
 
 if TYPE_CHECKING:
@@ -40,21 +39,14 @@ def page_of(action_id: str, host: Host) -> TextPane:
     return page
 
 
-class UsagePane(TextPane):
+class UsagePane(ChartPage):
     """What was used and spent, read anew while it is open."""
 
     def __init__(self, state: ConsoleState) -> None:
-        super().__init__("Usage and budget", (Context.NOTE,), draw=self._lines, prefix="note")
+        super().__init__("Usage and budget", draw=self._lines)
         self.reads = frozenset({Read.USAGE})
         self._state = state
-        self._loaded = False
         self._drawn: tuple[object, int, Sequence[str]] | None = None
-
-    async def load(self, host: Host) -> None:
-        """Import what draws charts; that takes longer than a key may."""
-        await asyncio.to_thread(importlib.import_module, "plotext")
-        self._loaded = True
-        host.redraw()
 
     def _lines(self, width: int) -> list[Line]:
         page = self._state.snapshots.usage
@@ -63,7 +55,7 @@ class UsagePane(TextPane):
     def _chart(self, width: int) -> Sequence[str]:
         """Draw the chart of a snapshot once; a newer one comes every two seconds at most."""
         page = self._state.snapshots.usage
-        if page is None or not self._loaded:
+        if page is None or not self.loaded:
             return ()
         if self._drawn is None or self._drawn[:2] != (page, width):
             days = totals(page.days, "date")[-CHARTED:]

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 import orjson
 import pytest
@@ -85,7 +85,7 @@ async def running(tmp_path: Path, **top: Any) -> AsyncIterator[Stand]:
 
 
 @asynccontextmanager
-async def client(home: Path, *arguments: str, errlog: IO[str], env: dict[str, str] | None = None) -> AsyncIterator[Any]:
+async def client(home: Path, *arguments: str, errlog: TextIO, env: dict[str, str] | None = None) -> AsyncIterator[Any]:
     """The SDK's client on a server of its own."""
     command, *line = [*COMMAND, *arguments, "mcp"]
     parameters = StdioServerParameters(command=command, args=line, env=environment(home, env), cwd=home)

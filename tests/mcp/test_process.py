@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.machinery import ModuleSpec
@@ -24,7 +26,7 @@ BROKEN = (
 )  # fmt: skip
 """Lines no client of the protocol sends."""
 OPENING = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "0"}}
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Raw:
@@ -56,6 +58,15 @@ class Raw:
                 self.seen.append(line)
                 (frame,) = frames(line)
                 if frame.get("id") == number:
+                    return frame
+
+    async def told(self, method: str) -> dict[str, Any]:
+        """Read until a notification."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                (frame,) = frames(await self.process.stdout.readline())
+                if frame.get("method") == method:
                     return frame
 
     async def open(self) -> None:
@@ -130,6 +141,46 @@ async def test_without_an_engine_one_serves_in_the_process_and_broken_frames_end
                 assert not (state / "engine.json").exists()
 
 
+async def test_tools_that_change_are_announced_and_a_reader_that_goes_ends_it(tmp_path: Path) -> None:
+    """Clients list once; and a server whose answers nobody reads ends, though its stdin stays open."""
+    async with upstreams() as sims:
+        config = tmp_path / "providers.yaml"
+        config.write_text(settings(sims))
+        mine, theirs = os.pipe()
+        async with started(tmp_path, "--config", str(config), "--state-dir", str(tmp_path / "state")) as server:
+            answer = await server.ask(1, "initialize", OPENING)
+            assert answer["result"]["capabilities"]["tools"] == {"listChanged": True}
+            await server.send(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+            await server.ask(2, "tools/list", {})
+            config.write_text(settings(sims).replace("ask_coding_model", "ask_renamed"))
+            await server.told("notifications/tools/list_changed")
+            listed = await server.ask(3, "tools/list", {})
+            assert "ask_renamed" in [tool["name"] for tool in listed["result"]["tools"]]
+
+            # a reader that goes: the second server uses the first one's engine
+            second = await asyncio.create_subprocess_exec(
+                *COMMAND, "--state-dir", str(tmp_path / "state"), "mcp",
+                stdin=asyncio.subprocess.PIPE, stdout=theirs, env=environment(tmp_path), cwd=tmp_path,
+            )  # fmt: skip
+            os.close(theirs)
+            os.close(mine)
+            assert second.stdin is not None
+            second.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+            async with asyncio.timeout(PATIENCE_S):
+                assert await second.wait() == 0
+            second.stdin.close()
+
+            # a signal ends a call under way, upstream too, at once: an engine of its own waits for nothing then
+            slow = {"name": "ask_slow", "arguments": {"prompt": "x"}}
+            await server.send(json.dumps({"jsonrpc": "2.0", "id": 4, "method": "tools/call", "params": slow}).encode())
+            await server.send(b"\n")
+            await sims["a"].wait_received(model="slow")
+            server.process.send_signal(signal.SIGTERM)
+            await sims["a"].wait_closed(1)
+            async with asyncio.timeout(PATIENCE_S):
+                assert await server.process.wait() == 0
+
+
 def test_a_registration_is_printed_with_whole_paths_and_no_secret(alone: Cli) -> None:
     """Clients start servers from anywhere; stdout is the document and nothing else."""
     (alone.home / "config").mkdir()
@@ -147,6 +198,24 @@ def test_a_registration_is_printed_with_whole_paths_and_no_secret(alone: Cli) ->
         "--token-file": str(alone.home / "admin.token"),
     }
     assert Path(entry["command"]).is_absolute()
+
+
+def test_a_password_in_the_address_is_in_no_registration(alone: Cli) -> None:
+    """Nor is an address that no engine could have: what is printed is what will be started."""
+    for url in ("http://me:hunter2pass@127.0.0.1:9", "ftp://127.0.0.1"):
+        done = alone("--url", url, "mcp", "--print-config")
+        assert (done.code, done.out) == (2, "")
+        assert "is not an engine's address" in done.err
+        assert "hunter2pass" not in done.err
+
+
+def test_without_stdin_there_is_nothing_to_serve(alone: Cli) -> None:
+    """Its descriptor would be that of the next file opened."""
+    line = ["sh", "-c", 'exec "$0" "$@" <&-', *COMMAND, "--state-dir", str(alone.state), "mcp"]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment(alone.home), check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "stdin is closed" in done.stderr
+    assert not alone.state.exists()
 
 
 def test_without_the_extra_the_remedy_is_named(alone: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ async def test_C2_01_C2_02_C2_03_C2_04_C2_05_C2_07_a_client_lists_and_calls_the_
                 # C2-04; nothing of it ends the server
                 refused = await session.call_tool("ask_broken", {"prompt": "x"})
                 assert refused.is_error
-                assert "a/broken: server 500; b/broken: server 500" in texts(refused)[0]
+                assert "a/broken server 500; b/broken server 500" in texts(refused)[0]
                 assert refused.structured_content["error"]["code"] == "all_candidates_failed"
                 for wrong in ({}, {"prompt": 3}, {"prompt": "x", "more": "y"}, {"prompt": " "}):
                     bad = await session.call_tool("ask_essay", wrong)
@@ -89,6 +89,10 @@ async def test_C2_01_C2_02_C2_03_C2_04_C2_05_C2_07_a_client_lists_and_calls_the_
                 newest = await stand.newest()
                 assert (newest.row.origin, newest.row.status) == ("mcp", "cancelled")
 
+                # many at once: a local model takes two, the others wait their turn
+                each = [session.call_tool("ask_coding_model", given) for _ in range(50)]
+                assert {texts(answer)[0] for answer in await asyncio.gather(*each)} == {"It is 42."}
+
                 # C2-03
                 listed = await session.call_tool("list_models", {})
                 models = [card["id"] for card in (await stand.get("/v1/models")).json["data"]]
@@ -98,6 +102,12 @@ async def test_C2_01_C2_02_C2_03_C2_04_C2_05_C2_07_a_client_lists_and_calls_the_
                 assert (told["b__m"], told["essay"]) == ("healthy", "1 of 1 routable")
 
                 before = stand.sims["a"].total + stand.sims["b"].total
+                strange: tuple[dict[str, object], ...] = (
+                    {"needs": "tools"}, {"needs": [1]}, {"prompt": 0}, {"model": False}, {"mode": "x"},
+                )  # fmt: skip
+                for arguments in strange:
+                    bad = await session.call_tool("explain_route", arguments)
+                    assert texts(bad)[0].startswith("invalid_arguments: explain_route"), arguments
                 explained = await session.call_tool("explain_route", {"model": "ask_coding_model", "needs": ["vision"]})
                 assert "resolved: pool coding" in texts(explained)[0]
                 assert "needed: vision" in texts(explained)[0]

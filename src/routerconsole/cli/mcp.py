@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from routerconsole.cli.exits import Exit, Stop, say
 from routerconsole.cli.session import engine, place
-from routerconsole.control.discovery import Found
+from routerconsole.control.discovery import Found, engine_address
 from routerconsole.control.port import ControlError, EngineUnreachable
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 NAME = "routerconsole"
 START_S, LOOK_S = 10.0, 0.1
 """How long another engine that holds the directory may take to say where it is, and how often that is looked at."""
+BACK_S = 3.0
+"""How long an engine that went may take to come back; a service manager restarts it after a second."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
         return Exit.OK
     if importlib.util.find_spec("mcp") is None:
         raise Stop(Exit.USAGE, "the MCP server needs the extra `mcp`: pip install 'routerconsole[mcp]'")
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is None:
+        raise Stop(Exit.USAGE, "this speaks MCP on stdin and stdout, and stdin is closed")
+    if sys.stdin.isatty():
         say("this speaks MCP on stdin and stdout, for programs; `routerconsole mcp --print-config` registers it")
     return asyncio.run(_serve(args))
 
@@ -51,15 +55,13 @@ def _registration(args: argparse.Namespace) -> dict[str, object]:
         line += ["--config", str(Path(config).absolute())]
     line += ["--state-dir", str(place(args).absolute())]
     if args.url:
-        line += ["--url", args.url]
+        line += ["--url", engine_address(args.url)]
     if args.token_file is not None:
         line += ["--token-file", str(Path(args.token_file).absolute())]
     return {"command": str(Path(command).absolute()) if command else sys.executable, "args": [*line, "mcp"]}
 
 
 async def _serve(args: argparse.Namespace) -> int:
-    from routerconsole.mcp.server import ToolServer
-
     engines = _Engines(args)
     stop, ended_by = asyncio.Event(), list[int]()
     loop = asyncio.get_running_loop()
@@ -74,16 +76,23 @@ async def _serve(args: argparse.Namespace) -> int:
         loop.add_signal_handler(number, asked, number)
     try:
         await _look(await engines.begin())
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(_end_at(stop, engines, ended_by))
-            try:
-                await ToolServer(engines).serve()
-            except* (BrokenPipeError, ConnectionResetError):
-                pass  # who read our output has gone
-            finally:
-                watching.cancel()
+        code = await _speak(engines, stop)
+        return Exit.INTERRUPTED if signal.SIGINT in ended_by else code
     finally:
         await engines.aclose()
+
+
+async def _speak(engines: _Engines, stop: asyncio.Event) -> Exit:
+    """Serve until stdin ends, or stdout, or `stop`: a client that has gone is no failure."""
+    from routerconsole.mcp.server import ToolServer
+
+    try:
+        await ToolServer(engines).serve(stop)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    except OSError as exc:
+        say(f"stdout cannot be written: {exc.strerror}")
+        return Exit.PROBLEMS
     return Exit.OK
 
 
@@ -91,14 +100,6 @@ async def _look(control: Control) -> None:
     """Fail now for a token that is not the admin's, and say what a person should know."""
     if not any(pool.tool for pool in await control.pools()):
         say("no pool is offered as a tool: write `mcp: {expose: true}` in one of `pools`")
-
-
-async def _end_at(stop: asyncio.Event, engines: _Engines, ended_by: list[int]) -> None:
-    """End the process once a signal asks for it: a thread of the SDK's waits on stdin, which nothing else ends."""
-    await stop.wait()
-    await engines.aclose()
-    sys.stderr.flush()
-    os._exit(Exit.INTERRUPTED if signal.SIGINT in ended_by else Exit.OK)
 
 
 class _Engines:
@@ -124,16 +125,28 @@ class _Engines:
         except Exception as exc:
             raise EngineUnreachable(f"No engine runs, and none can be started here: {exc}") from exc
 
+    async def glance(self) -> Control | None:
+        """Return the control port of the engine that runs, None where none does."""
+        if self._lock.locked():  # a call is looking for one, and starts it if need be
+            return None
+        async with self._lock:
+            try:
+                return (await self._at(self._own or engine(self._args)))[1]
+            except ControlError:
+                return None
+
     async def _door(self) -> tuple[Found, Control]:
+        async with self._lock:
+            return await self._at(self._own or await self._found())
+
+    async def _at(self, found: Found) -> tuple[Found, Control]:
         from routerconsole.control.remote import RemoteControl
 
-        async with self._lock:
-            found = self._own or await self._found()
-            if self._behind is None or self._behind[0] != found:
-                before, self._behind = self._behind, (found, RemoteControl(found.url, found.token))
-                if before is not None:
-                    await before[1].aclose()
-            return self._behind
+        if self._behind is None or self._behind[0] != found:
+            before, self._behind = self._behind, (found, RemoteControl(found.url, found.token))
+            if before is not None:
+                await before[1].aclose()
+        return self._behind
 
     async def aclose(self) -> None:
         """Let go, and stop an engine of our own; idempotent."""
@@ -150,6 +163,9 @@ class _Engines:
         except EngineUnreachable:
             if self._args.url:
                 raise
+        if self._behind is not None:  # ours would keep a directory that the one in use may want back
+            with contextlib.suppress(EngineUnreachable):
+                return await self._awaited(BACK_S)
         return await self._start()
 
     async def _start(self) -> Found:
@@ -163,7 +179,7 @@ class _Engines:
         try:
             prepared = prepare(options, os.environ)
         except AlreadyRunning:
-            return await self._awaited()
+            return await self._awaited(START_S)
         keep_memory_private()
         node = node_of(prepared)
         try:
@@ -176,9 +192,9 @@ class _Engines:
         self._node, self._own = node, Found(prepared.url, prepared.tokens.admin)
         return self._own
 
-    async def _awaited(self) -> Found:
+    async def _awaited(self, seconds: float) -> Found:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(START_S):
+            async with asyncio.timeout(seconds):
                 while True:
                     with contextlib.suppress(EngineUnreachable):
                         return engine(self._args)

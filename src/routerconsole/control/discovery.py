@@ -64,7 +64,7 @@ def find_engine(
 
     Raises EngineUnreachable where none runs, ControlError where no token is at hand or the address is none.
     """
-    address = _address(url) if url else _running(root)
+    address = engine_address(url) if url else _running(root)
     if token_file is not None:
         return Found(address, _from_file(token_file))
     given = env.get(_VARIABLE[kind])
@@ -101,7 +101,8 @@ def _reachable(url: str) -> str:
     return url.rstrip("/")
 
 
-def _address(url: str) -> str:
+def engine_address(url: str) -> str:
+    """Return an address in its normal form; raise ControlError for what is none, or holds a password."""
     text = url if "://" in url else f"http://{url}"
     try:
         parts = urlsplit(text)

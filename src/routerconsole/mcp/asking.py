@@ -7,6 +7,7 @@ A connection of its own for each call: httpx's pool does not survive cancellatio
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import httpx
 import orjson
 
 from routerconsole.control.port import ORIGIN_HEADER
+from routerconsole.domain.errors import ErrorCode
 from routerconsole.domain.request import Origin
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ Json = Mapping[str, Any]
 CONNECT_S = 3.0
 _SPARE_SHARE, _SPARE_S = 0.1, 0.5
 """How much earlier the engine's own deadline is, so that it can still say what it tried."""
+_BUSY_S, _BUSY_MOST_S = 0.25, 4.0
+"""Between the first tries and between the last ones, where every model of a pool is busy."""
 _NOTHING: Json = {}
 
 
@@ -59,18 +63,32 @@ class Answer:
     completion_tokens: int | None
 
 
-async def ask(found: Found, prompt: str, *, model: str, limits: Limits) -> Answer:
-    """Ask a pool; raise ToolFailed, at the deadline at the latest."""
-    body = {
-        "model": model,
-        "messages": [{"role": "user", "content": prompt}],
-        "max_tokens": limits.max_tokens,
-    }
-    content = orjson.dumps(body)
+async def ask(found: Found, prompt: str, *, model: str, limits: Limits, until: float) -> Answer:
+    """Ask a pool, again while all of it is busy; raise ToolFailed.
+
+    Agents ask many things at once, and a local model takes two: what is refused for that has cost nothing, and an
+    agent that reads `overloaded` gives up. Who calls ends it at `until` (the loop's clock); the engine ends it before.
+    """
+    content = orjson.dumps(
+        {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": limits.max_tokens}
+    )
     if len(content) > limits.max_bytes:  # the engine would hang up while it is still being sent
         mb = limits.max_bytes / (1024 * 1024)
         raise ToolFailed("payload_too_large", f"The arguments are over {mb:.3g} MB (`server.max_body_mb`).")
-    own = max(limits.deadline_s - min(_SPARE_S, limits.deadline_s * _SPARE_SHARE), 0.001)
+    clock, pause = asyncio.get_running_loop().time, _BUSY_S
+    while True:
+        try:
+            return await _once(found, content, left_s=until - clock())
+        except ToolFailed as exc:
+            rest = pause * random.uniform(0.5, 1.5)  # noqa: S311 - so that they do not all come back together
+            if exc.code != ErrorCode.OVERLOADED or exc.attempts or clock() + rest >= until:
+                raise
+        await asyncio.sleep(rest)
+        pause = min(2 * pause, _BUSY_MOST_S)
+
+
+async def _once(found: Found, content: bytes, *, left_s: float) -> Answer:
+    own = max(left_s - min(_SPARE_S, left_s * _SPARE_SHARE), 0.001)
     headers = {
         "authorization": f"Bearer {found.token.reveal()}",
         "content-type": "application/json",
@@ -82,15 +100,10 @@ async def ask(found: Found, prompt: str, *, model: str, limits: Limits) -> Answe
     # the context of a TLS client takes 20 ms to make, which a plain address has no use for
     verify = found.url.startswith("https://")
     try:
-        async with (
-            asyncio.timeout(limits.deadline_s),
-            httpx.AsyncClient(timeout=timeout, trust_env=False, verify=verify) as client,
-        ):
+        async with httpx.AsyncClient(timeout=timeout, trust_env=False, verify=verify) as client:
             reply = await client.post(f"{found.url}/v1/chat/completions", content=content, headers=headers)
-    except TimeoutError:
-        raise ToolFailed("deadline_exceeded", f"No answer within {limits.deadline_s:g} s (`mcp.deadline`).") from None
     except httpx.TransportError as exc:
-        why = str(exc) or type(exc).__name__
+        why = str(exc).rstrip(".") or type(exc).__name__
         raise ToolFailed("engine_unreachable", f"The engine at {found.url} does not answer: {why}.") from exc
     return _answer(reply)
 

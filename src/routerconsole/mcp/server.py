@@ -7,11 +7,11 @@ protocol. Cancelled calls are cancelled tasks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mcp.server import Server
-from mcp.server.stdio import stdio_server
+from mcp.server import NotificationOptions, Server
+from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
@@ -31,7 +31,9 @@ from routerconsole.control.sample import add_needs
 from routerconsole.control.wire import plain
 
 from . import words
-from .asking import Limits, ToolFailed, ask
+from .announcing import Announcer
+from .asking import Answer, Limits, ToolFailed, ask
+from .pipes import pipes
 from .tools import EXPLAIN_ROUTE, LIST_MODELS, BadArguments, PoolTool, Schema, pool_tools, refuse_others
 
 if TYPE_CHECKING:
@@ -84,12 +86,17 @@ class Engines(Protocol):
     async def door(self) -> tuple[Found, Control]:
         """Return the engine's address with its token, and its control port; raise ControlError."""
 
+    async def glance(self) -> Control | None:
+        """Return the control port of an engine that runs, None where one would have to be started or waited for."""
+
 
 class ToolServer:
     """The tools of one engine over one connection."""
 
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
+        self._announcer = Announcer()
+        self._deadline_s: float | None = None  # of the calls so far, for an engine that does not even say that
         self._server: Server[Any] = Server(
             "routerconsole",
             version=__version__,
@@ -97,50 +104,83 @@ class ToolServer:
             instructions=INSTRUCTIONS,
             on_list_tools=self._list,
             on_call_tool=self._call,
+            on_subscriptions_listen=ListenHandler(self._announcer.bus),
         )
 
-    async def serve(self) -> None:
-        """Serve stdin and stdout until stdin ends; what else is printed goes to stderr."""
-        async with stdio_server() as (read, write):
-            await self._server.run(read, write, self._server.create_initialization_options())
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Serve stdin and stdout until either ends, or `stop`; what else is printed goes to stderr. Raises OSError."""
+        options = self._server.create_initialization_options(NotificationOptions(tools_changed=True))
+        async with pipes(stop) as (read, write), asyncio.TaskGroup() as group:
+            watching = group.create_task(self._announcer.watch(self._glance))
+            try:
+                await self._server.run(read, write, options)
+            finally:
+                watching.cancel()
+
+    async def _glance(self) -> tuple[PoolTool, ...] | None:
+        try:
+            control = await self._engines.glance()
+            return None if control is None else await _pools(control)
+        except ControlError:
+            return None
 
     async def _list(self, context: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
         try:
             _, control = await self._door()
             pools = await _pools(control)
+            self._deadline_s = (await _limits(control)).deadline_s
         except ControlError as exc:
             raise MCPError(code=INTERNAL_ERROR, message=exc.message) from exc
+        self._announcer.listed(pools, context.session)
         tools = [_tool(tool.name, tool.description, tool.schema, asks=True) for tool in pools]
         own = [_tool(name, text, schema, asks=False) for name, text, schema in _OWN_TOOLS]
         return ListToolsResult(tools=[*tools, *own])
 
     async def _call(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
-        """Carry out a call.
+        """Carry out a call, with signs of life; a tool nobody has is an error of the protocol."""
+        async with asyncio.TaskGroup() as group:
+            beating = group.create_task(_beat(context.session))
+            try:
+                result = await self._outcome(params.name, params.arguments or {})
+            finally:
+                beating.cancel()
+        if result is None:
+            raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {params.name[:100]}")
+        return result
 
-        1 the server's own tools; 2 the tool of a pool; 3 a tool nobody has. What raises is a tool error.
-        """
-        given: Arguments = params.arguments or {}
+    async def _outcome(self, name: str, given: Arguments) -> CallToolResult | None:
+        """Return what a tool answers, errors included; None where nobody has it."""
         try:
-            if params.name == LIST_MODELS:  # 1
+            if name == LIST_MODELS:
                 refuse_others(LIST_MODELS, given, ())
                 return await self._models()
-            if params.name == EXPLAIN_ROUTE:
+            if name == EXPLAIN_ROUTE:
                 return await self._explain(given)
-            found, control = await self._door()
-            tool = next((each for each in await _pools(control) if each.name == params.name), None)
-            if tool is not None:  # 2
-                prompt, limits = tool.prompt(given), await _limits(control)
-                async with asyncio.TaskGroup() as group:
-                    beating = group.create_task(_beat(context.session))
-                    try:
-                        return await _asked(found, prompt, tool=tool, limits=limits)
-                    finally:
-                        beating.cancel()
+            return await self._ask(name, given)
         except BadArguments as exc:
             return _error(ToolFailed("invalid_arguments", f"{exc}."))
         except ControlError as exc:
             return _error(ToolFailed(exc.code, exc.message))
-        raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {params.name[:100]}")  # 3
+        except ToolFailed as exc:
+            return _error(exc)
+
+    async def _ask(self, name: str, given: Arguments) -> CallToolResult | None:
+        """Ask the pool of a tool, None where there is none; once there is an engine, the deadline is of all of it."""
+        loop = asyncio.get_running_loop()
+        found, control = await self._door()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(self._deadline_s) as ending:
+                tool = next((each for each in await _pools(control) if each.name == name), None)
+                if tool is None:
+                    return None
+                prompt, limits = tool.prompt(given), await _limits(control)
+                self._deadline_s, until = limits.deadline_s, began + limits.deadline_s
+                ending.reschedule(until)
+                return _answered(await ask(found, prompt, model=tool.pool, limits=limits, until=until), limits)
+        except TimeoutError:
+            text = f"No answer within {self._deadline_s:g} s (`mcp.deadline`)."
+            raise ToolFailed("deadline_exceeded", text) from None
 
     async def _models(self) -> CallToolResult:
         _, control = await self._door()
@@ -154,8 +194,8 @@ class ToolServer:
     async def _explain(self, given: Arguments) -> CallToolResult:
         refuse_others(EXPLAIN_ROUTE, given, ("model", "prompt", "needs"))
         prompt, model = _text(given, "prompt"), _text(given, "model")
-        needs = given.get("needs") or []
-        if not isinstance(needs, Sequence) or not all(isinstance(need, str) for need in needs):
+        needs = [] if given.get("needs") is None else given["needs"]
+        if not isinstance(needs, list) or not all(isinstance(need, str) for need in needs):
             raise BadArguments(f"{EXPLAIN_ROUTE} takes `needs` as a list of texts")
         _, control = await self._door()
         pool = next((tool.pool for tool in await _pools(control) if tool.name == model), model)
@@ -177,12 +217,8 @@ class ToolServer:
         return await self._engines.door()
 
 
-async def _asked(found: Found, prompt: str, *, tool: PoolTool, limits: Limits) -> CallToolResult:
-    """Ask a pool; its text comes first and as it was said, the note on who served behind it."""
-    try:
-        answer = await ask(found, prompt, model=tool.pool, limits=limits)
-    except ToolFailed as exc:
-        return _error(exc)
+def _answered(answer: Answer, limits: Limits) -> CallToolResult:
+    """Return an answer: its text first and as it was said, the note on who served behind it."""
     note = words.served(answer, limits)
     told = {
         "provider": answer.provider,
@@ -224,7 +260,9 @@ def _tool(name: str, description: str, schema: Schema, *, asks: bool) -> Tool:
 
 
 def _text(given: Arguments, name: str) -> str:
-    value = given.get(name) or ""
+    value = given.get(name)
+    if value is None:
+        return ""
     if not isinstance(value, str):
         raise BadArguments(f"{EXPLAIN_ROUTE} takes `{name}` as text")
     return value

@@ -15,6 +15,8 @@ CUT_OFF = "length"
 _BEST_FIRST = ("healthy", "unknown", "degraded", "recovering")
 """A model is as well as the best of its accounts; the rest of the words say that nobody is asked."""
 _VIRTUAL = "router/"
+_TOLD = "Attempts: "
+"""What the engine's own messages say before what was tried."""
 
 
 def served(answer: Answer, limits: Limits) -> str:
@@ -37,8 +39,8 @@ def said(answer: Answer) -> str:
 
 
 def failed(error: ToolFailed) -> str:
-    """Return an error in one line, with what was tried."""
-    tried = f" Tried: {'; '.join(error.attempts)}." if error.attempts else ""
+    """Return an error in one line, with what was tried where its message does not say that."""
+    tried = f" Tried: {'; '.join(error.attempts)}." if error.attempts and _TOLD not in error.message else ""
     return f"{error.code}: {error.message}{tried}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from routerconsole.domain.outcome import OutcomeClass
 from routerconsole.domain.request import Endpoint, Origin
 from routerconsole.domain.route import Route
 from routerconsole.domain.trace import Attempt, RequestStatus, Trace
-from routerconsole.engine.exposition import label_value
+from routerconsole.engine.exposition import MAX_LABEL, SLICE, exposition, label_value
 from routerconsole.engine.metrics import MOST_SERIES, OTHERS, Histogram, Metrics
 from routerconsole.simulator import Behaviour
 
@@ -139,6 +140,41 @@ def test_R28_series_are_bounded_whatever_models_are_named() -> None:
     (others,) = (found for key, found in metrics.series.items() if key.model == OTHERS)
     assert sum(others.durations[""].counts) == 50
     assert sum(metrics.requests.values()) == MOST_SERIES + 50
+
+
+async def test_two_models_of_one_label_are_one_sample_and_what_nobody_priced_costs_nothing_known(
+    make: MakeStand,
+) -> None:
+    """A scraper takes no labels twice; a cost nobody knows is no 0; the loop has its turn while much is written."""
+    stand = await make("a", "b", models={"a": ["m"], "b": [{"id": "m", "usd_per_mtok_in": 1, "usd_per_mtok_out": 1}]})
+    metrics, long = stand.node.service.metrics, "y" * MAX_LABEL
+    for number in range(2 * SLICE):
+        name = f"{long}{number}" if number % 2 else f"m-{number}"
+        trace = Trace(f"r-{number}", 0.0, 0.0, Origin.HTTP, Endpoint.CHAT, "x", stream=False)
+        trace.status, trace.total_ms = RequestStatus.OK, 5.0
+        trace.attempts.append(Attempt(1, Route("a", None, name), 0.0, ended_ms=4.0, cls=OutcomeClass.OK))
+        metrics.note(trace)
+    await stand.chat("b/m")
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    task = asyncio.ensure_future(others())
+    await exposition(stand.node.service)
+    task.cancel()
+    assert turns
+    found = await scraped(stand)
+    for name, samples in found.items():
+        labels = [tuple(sorted(each.labels.items())) for each in samples]
+        assert len(labels) == len(set(labels)), name
+    same = {"gen_ai_request_model": label_value(f"{long}1")}
+    assert value(found, "gen_ai_client_operation_duration_seconds_count", **same) == SLICE
+    assert {each.labels["provider"] for each in found["routerconsole_cost_usd_total"]} == {"b"}
+    assert value(found, "routerconsole_unknown_cost_calls_total", provider="a") == 2 * SLICE
 
 
 async def test_a_line_per_request_where_lines_of_that_level_are_wanted(

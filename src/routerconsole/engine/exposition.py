@@ -1,11 +1,14 @@
 """The text of `/metrics` (Prometheus exposition format 0.0.4): GenAI names where they exist, ours for the rest.
 
-Every label value is made visible and escaped; families, series and labels come in a fixed order.
+Every label value is made visible and escaped; families, series and labels come in a fixed order. A thousand series are
+a quarter of a second of writing: it is done in slices, and each family stands as it was when its writing began.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.domain.visible import visible
@@ -20,15 +23,23 @@ if TYPE_CHECKING:
     from .service import Service
 
 MAX_LABEL: Final = 200
+SLICE: Final = 100
+"""Histograms or lines written before the loop has its turn: about a millisecond."""
 _STATES: Final = {CircuitState.CLOSED: 0, CircuitState.HALF_OPEN: 1, CircuitState.OPEN: 2}
 
 Labels = Mapping[str, str]
 Sample = tuple[Labels, float]
 
 
-def exposition(service: Service) -> bytes:
+async def exposition(service: Service) -> bytes:
     """Return everything there is to scrape."""
-    return "\n".join((*_engine(service), *_requests(service), *_gen_ai(service), *_routes(service), "")).encode()
+    text: list[str] = []
+    for part in (_engine, _requests, _gen_ai, _routes):
+        for block in part(service):
+            text.append(block)
+            if len(text) % SLICE == 0:
+                await asyncio.sleep(0)
+    return "\n".join((*text, "")).encode()
 
 
 def _engine(service: Service) -> Iterator[str]:
@@ -99,34 +110,21 @@ def _gen_ai(service: Service) -> Iterator[str]:
         "Time per token of a stream after its first content.",
         each(lambda found: found.per_token),
     )
-    cost = [(_model(key), found.cost_usd) for key, found in series.items()]
-    yield from _family("routerconsole_cost_usd_total", "counter", "Known cost of upstream calls.", _added(cost))
+    cost = [(_model(key), found.cost_usd) for key, found in series.items() if found.priced]
+    yield from _family("routerconsole_cost_usd_total", "counter", "Known cost of upstream calls.", cost)
     unknown = [(_model(key), float(found.unpriced)) for key, found in series.items()]
     yield from _family(
-        "routerconsole_unknown_cost_calls_total",
-        "counter",
-        "Calls that served and whose cost is unknown.",
-        _added(unknown),
+        "routerconsole_unknown_cost_calls_total", "counter", "Calls that served and whose cost is unknown.", unknown
     )
 
 
 def _routes(service: Service) -> Iterator[str]:
-    """Gauges of every provider, and of the routes that were asked or that are not closed."""
+    """Gauges of every provider, and of the routes that were asked or that are not closed; looked at in one go."""
     board, now = service.board, service.clock.monotonic()
     names = sorted(service.registry.providers)
     by_name: list[Labels] = [{"provider": name} for name in names]
-    yield from _family(
-        "routerconsole_provider_enabled",
-        "gauge",
-        "Whether a provider takes requests as far as operators decide.",
-        zip(by_name, (float(board.enabled(name)) for name in names), strict=True),
-    )
-    yield from _family(
-        "routerconsole_provider_in_flight",
-        "gauge",
-        "Upstream calls under way.",
-        zip(by_name, (float(board.in_flight(name)) for name in names), strict=True),
-    )
+    enabled = [float(board.enabled(name)) for name in names]
+    in_flight = [float(board.in_flight(name)) for name in names]
     states: list[Sample] = [
         ({"provider": name, "model": "", "account": ""}, _STATES[board.circuit(name, now)[0]]) for name in names
     ]
@@ -135,6 +133,15 @@ def _routes(service: Service) -> Iterator[str]:
             state = board.circuit(route, now)[0]
             if state is not CircuitState.CLOSED or board.stats(route).total:
                 states.append((_route(route), _STATES[state]))
+    yield from _family(
+        "routerconsole_provider_enabled",
+        "gauge",
+        "Whether a provider takes requests as far as operators decide.",
+        zip(by_name, enabled, strict=True),
+    )
+    yield from _family(
+        "routerconsole_provider_in_flight", "gauge", "Upstream calls under way.", zip(by_name, in_flight, strict=True)
+    )
     yield from _family(
         "routerconsole_circuit_state", "gauge", "0 closed, 1 half-open, 2 open; without a model the provider's.", states
     )
@@ -156,44 +163,44 @@ def _route(route: Route) -> Labels:
     return {"provider": route.provider, "model": route.model, "account": route.account or ""}
 
 
-def _added(samples: Iterable[Sample]) -> list[Sample]:
-    """Return the samples with those of the same labels added up."""
-    found: dict[tuple[tuple[str, str], ...], float] = {}
-    for labels, value in samples:
-        key = tuple(labels.items())
-        found[key] = found.get(key, 0.0) + value
-    return [(dict(key), value) for key, value in found.items()]
-
-
 def _family(name: str, kind: str, about: str, samples: Iterable[Sample]) -> Iterator[str]:
-    yield f"# HELP {name} {about}"
-    yield f"# TYPE {name} {kind}"
-    for labels, value in sorted(samples, key=_order):
-        yield f"{name}{_labels(labels)} {_number(value)}"
+    """Write a line each; what two models share a label for (ids can be that long) is added up, of a gauge the highest.
+
+    A scraper takes no two samples of the same labels.
+    """
+    found: dict[str, float] = {}
+    for labels, value in samples:
+        text = _labels(labels)
+        before = found.get(text, 0.0)
+        found[text] = before + value if kind == "counter" else max(before, value)
+    yield f"# HELP {name} {about}\n# TYPE {name} {kind}"
+    for text in sorted(found):
+        yield f"{name}{{{text}}} {_number(found[text])}" if text else f"{name} {_number(found[text])}"
 
 
-def _histograms(name: str, about: str, found: Iterable[tuple[Labels, Histogram]]) -> Iterator[str]:
-    """Write cumulative buckets, what is above all of them in the last one, then sum and count."""
-    yield f"# HELP {name} {about}"
-    yield f"# TYPE {name} histogram"
-    for labels, histogram in sorted(found, key=_order):
-        running = 0
-        for bound, count in zip((*histogram.bounds, float("inf")), histogram.counts, strict=True):
-            running += count
-            le = "+Inf" if bound == float("inf") else _number(bound)
-            yield f"{name}_bucket{_labels({**labels, 'le': le})} {running}"
-        yield f"{name}_sum{_labels(labels)} {_number(histogram.sum)}"
-        yield f"{name}_count{_labels(labels)} {running}"
-
-
-def _order(item: tuple[Labels, object]) -> list[tuple[str, str]]:
-    return sorted(item[0].items())
+def _histograms(name: str, about: str, histograms: Iterable[tuple[Labels, Histogram]]) -> Iterator[str]:
+    """Write cumulative buckets, what is above all of them in the last one, then sum and count; one block each."""
+    found: dict[str, tuple[Labels, list[Histogram]]] = {}
+    for labels, histogram in histograms:
+        found.setdefault(_labels(labels), (labels, []))[1].append(histogram)
+    yield f"# HELP {name} {about}\n# TYPE {name} histogram"
+    for text in sorted(found):
+        labels, same = found[text]
+        left = _labels({key: value for key, value in labels.items() if key < "le"})
+        right = _labels({key: value for key, value in labels.items() if key > "le"})
+        head = f'{name}_bucket{{{left}{"," if left else ""}le="'
+        tail = f'"{"," if right else ""}{right}}}'
+        counts = [*accumulate(map(sum, zip(*(each.counts for each in same), strict=True)))]
+        bounds = (*map(_number, same[0].bounds), "+Inf")
+        lines = [f"{head}{bound}{tail} {count}" for bound, count in zip(bounds, counts, strict=True)]
+        whole = f"{{{text}}}" if text else ""
+        lines.append(f"{name}_sum{whole} {_number(sum(each.sum for each in same))}")
+        lines.append(f"{name}_count{whole} {counts[-1]}")
+        yield "\n".join(lines)
 
 
 def _labels(labels: Labels) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{label_value(value)}"' for name, value in sorted(labels.items())) + "}"
+    return ",".join(f'{name}="{label_value(value)}"' for name, value in sorted(labels.items()))
 
 
 def label_value(value: str) -> str:

@@ -63,6 +63,7 @@ class Observed:
     tokens_in: Histogram = field(default_factory=lambda: Histogram(TOKENS))
     tokens_out: Histogram = field(default_factory=lambda: Histogram(TOKENS))
     cost_usd: float = 0.0
+    priced: int = 0
     unpriced: int = 0
 
 
@@ -110,6 +111,7 @@ class Metrics:
                 found.per_token.observe(max(0.0, ended - attempt.first_token_ms) / 1000 / (completion - 1))
         if attempt.cost_usd is not None:
             found.cost_usd += attempt.cost_usd
+            found.priced += 1
         elif not error:
             found.unpriced += 1
 

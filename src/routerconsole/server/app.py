@@ -35,7 +35,14 @@ class App:
     """Serves one engine. `api` is the control plane's own ASGI app, reached only with the right token."""
 
     def __init__(
-        self, *, chat: Chat, control: Control, guard: Guard, api: AsgiApp, metrics: Callable[[], bytes], max_body: int
+        self,
+        *,
+        chat: Chat,
+        control: Control,
+        guard: Guard,
+        api: AsgiApp,
+        metrics: Callable[[], Awaitable[bytes]],
+        max_body: int,
     ) -> None:
         self._chat, self._control, self._guard, self._api, self._metrics = chat, control, guard, api, metrics
         self._face = OpenAIFace(chat, max_body=max_body)
@@ -96,7 +103,7 @@ class App:
         elif path == METRICS:  # 7
             _allow(scope, "GET")
             self._guard.check_token(headers, Access.CLIENT, peer=peer)
-            await _send(send, 200, self._metrics(), _TEXT, [])
+            await _send(send, 200, await self._metrics(), _TEXT, [])
         else:  # 8
             raise RequestRejected(ErrorCode.NOT_FOUND, "There is nothing at this path.")
 

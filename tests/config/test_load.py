@@ -181,6 +181,26 @@ def test_C0_05_an_unset_secret_of_a_provider_is_a_warning_only() -> None:
     assert "missing_secret: TEST_API_KEY" in str(loaded.warnings[0])
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "api_key: 'env:K'", "api_key: '${K}'", "accounts: [{name: x, api_key: 'env:K'}]", "headers: {X-Key: '${K}'}",
+        "proxy: 'http://u:${K}@h'", "api_key: 'file:FILE'",
+    ],
+)  # fmt: skip
+def test_what_stands_for_a_subscription_token_is_refused_and_not_shown(fields: str, tmp_path: Path) -> None:
+    """The other providers run; `config check` fails for it, wherever the token comes from."""
+    token = "sk-ant-oat01-canary"
+    key = tmp_path / "key"
+    key.write_text(token)
+    key.chmod(0o600)
+    text = f"version: 1\nproviders: [{{name: a, kind: openai, {fields.replace('FILE', str(key))}}}]\n"
+    found = [warning for warning in load_text(text, "f", {"K": token}).warnings if warning.refused]
+    assert [warning.line for warning in found] == [2]
+    assert "is a subscription token (sk-ant-oat…), which is refused" in str(found[0])
+    assert "canary" not in str(found)
+
+
 def test_G12_a_literal_key_works_with_a_warning_that_does_not_show_it() -> None:
     """The warning offers to move it."""
     loaded = good("version: 1\nproviders: [{name: a, kind: openai, api_key: hunter2hunter2}]\n")

@@ -56,6 +56,10 @@ def test_a_useless_tool_is_a_warning(text: str, words: str) -> None:
         ("{tool: t}", None),
         ("{expose: true}", PoolTool("ask_p0", ("prompt",), "{prompt}")),
         ("{expose: true, template: 'Q: {prompt}'}", PoolTool("ask_p0", ("prompt",), "Q: {prompt}")),
+        (
+            """{expose: true, template: 'As {"n": {}}, {not me}: {prompt}'}""",
+            PoolTool("ask_p0", ("prompt",), 'As {"n": {}}, {not me}: {prompt}'),
+        ),
         ("{expose: true, tool: t, args: [a]}", PoolTool("t", ("a",), "{a}")),
         ("{expose: true, args: [a, b]}", PoolTool("ask_p0", ("a", "b"), "a:\n{a}\n\nb:\n{b}")),
     ],

@@ -81,6 +81,13 @@ def test_short_values_and_placeholders_do_not_mangle_text() -> None:
     assert Redactor(["ollama", "abc", "EMPTY"]).redact("ollama abc empty") == "ollama abc empty"
 
 
+def test_what_a_subscription_token_begins_with_may_be_named() -> None:
+    """A refusal that says `[redacted]…` tells nobody what was refused; a token itself goes all the same."""
+    assert scrub("tokens (sk-ant-oat…) are refused") == "tokens (sk-ant-oat…) are refused"
+    for token in ("sk-ant-oat01-abcdef", "sk-ant-oat.abcdef", "sk-ant-oat-abcdef", "sk-ant-oatabcdef"):
+        assert "abcdef" not in scrub(f"x {token} y")
+
+
 @pytest.mark.parametrize(
     ("text", "secret"),
     [

@@ -237,7 +237,12 @@ SUBSCRIBED = "sk-ant-oat01-canary"
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/messages", STATUS])
 @pytest.mark.parametrize(
-    ("token", "more"), [(SUBSCRIBED, {}), (ADMIN_TOKEN, {"x-api-key": SUBSCRIBED}), (None, {"x-api-key": SUBSCRIBED})]
+    ("token", "more"),
+    [
+        (SUBSCRIBED, {}),
+        (None, {"x-api-key": SUBSCRIBED}),
+        *((ADMIN_TOKEN, {name: SUBSCRIBED}) for name in ("x-api-key", "api-key", "proxy-authorization")),
+    ],
 )
 async def test_a_subscription_token_is_refused_at_the_door(
     bench: Bench, path: str, token: str | None, more: dict[str, str]
@@ -258,10 +263,20 @@ async def test_an_open_loopback_refuses_subscription_tokens_too() -> None:
         guard.check_token([(b"authorization", f"Bearer {SUBSCRIBED}".encode())], Access.CLIENT, peer="127.0.0.1")
 
 
-async def test_C2_08_a_client_of_anthropics_api_is_told_why_it_does_not_work(bench: Bench) -> None:
-    """It shows its key another way than ours, and learns what is wrong instead of that a bearer token is missing."""
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/messages?beta=true", "/v1/messages/", "/v1/messages/count_tokens", "/v1/messages/batches",
+        "/v1/v1/messages", "//v1/messages", "/anthropic/v1/messages", "/V1/Messages",
+    ],
+)  # fmt: skip
+async def test_C2_08_a_client_of_anthropics_api_is_told_why_it_does_not_work(bench: Bench, path: str) -> None:
+    """It shows its key another way than ours, and learns what is wrong instead of that a bearer token is missing.
+
+    Wherever its base address points: with our `/v1`, or where other routers have theirs.
+    """
     headers = {"x-api-key": "sk-ant-api03-x", "anthropic-version": "2023-06-01"}
-    reply = await ask(bench.port, "POST", "/v1/messages?beta=true", HELLO, token=None, headers=headers)
+    reply = await ask(bench.port, "POST", path, HELLO, token=None, headers=headers)
     assert (reply.status, reply.code) == (404, "anthropic_ingress_not_supported")
     assert all(words in reply.message for words in ("/v1/chat/completions", "API key", "routerconsole mcp"))
     assert (await ask(bench.port, "POST", CHAT, HELLO, token=None, headers=headers)).status == 401

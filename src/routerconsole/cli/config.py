@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Print every problem, warning and notice; 2 if the configuration cannot be used, 0 if it can."""
+    """Print every problem, warning and notice; 2 if the configuration or what it refers to is refused, else 0."""
     found, _ = find_config(args.config, os.environ, Path.cwd())
     try:
         loaded = load(args.config, os.environ, Path.cwd())
@@ -52,11 +52,15 @@ def check(args: argparse.Namespace) -> int:
         say(f"{len(exc.problems)} problem{'s' if len(exc.problems) > 1 else ''}; nothing of {found} is in use")
         return Exit.USAGE
     loaded = replace(loaded, warnings=(*loaded.warnings, *_bad_keys(loaded)))
+    refused = [problem for problem in loaded.warnings if problem.refused]
     if args.json:
-        show_json(_report(loaded.source_path, (), loaded))
-        return Exit.OK
+        show_json(_report(loaded.source_path, refused, loaded))
+        return Exit.USAGE if refused else Exit.OK
     for warning in loaded.warnings:
-        _print(f"WARN: {warning}")
+        _print(f"{'ERROR' if warning.refused else 'WARN'}: {warning}")
+    if refused:
+        say(f"what is refused is never used; the rest of {loaded.source_path} is")
+        return Exit.USAGE
     if loaded.source_path is None:
         print("ok: no configuration file; providers are detected at start (`config init` writes them down)")
     else:
@@ -199,7 +203,7 @@ def _report(path: Path | None, problems: Sequence[Problem], loaded: LoadedConfig
         "ok": not problems,
         "path": None if path is None else str(path),
         "problems": [plain(problem) for problem in problems],
-        "warnings": [] if loaded is None else [plain(warning) for warning in loaded.warnings],
+        "warnings": [] if loaded is None else [plain(each) for each in loaded.warnings if not each.refused],
     }
 
 

@@ -234,11 +234,10 @@ class _Checks:
         wrong = syntax_error(raw)
         if wrong is not None:
             self._say(loc, wrong)
-        elif is_literal(raw):
-            if subscription_token(raw):
-                self._say(loc, _SUBSCRIBED)
-            elif raw and raw.lower() not in PLACEHOLDERS:
-                self._warn(loc, "the key stands here in plain text (move it to the environment and write env:NAME)")
+        elif subscription_token(raw) and not raw.startswith("file:"):  # a file may be called anything
+            self._say(loc, _SUBSCRIBED)
+        elif is_literal(raw) and raw and raw.lower() not in PLACEHOLDERS:
+            self._warn(loc, "the key stands here in plain text (move it to the environment and write env:NAME)")
 
     def _templates(self, loc: Loc, provider: Mapping[str, Value]) -> None:
         for name, value in section(provider, "headers").items():

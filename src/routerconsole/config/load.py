@@ -15,9 +15,9 @@ from .checks import check_rules, declared_tree, unset_variables
 from .models import Settings
 from .problems import ConfigError, Loc, Problem, Severity, dotted
 from .references import check_references, mappings
-from .secrets import expand, is_literal, syntax_error
+from .secrets import expand, is_literal, subscription, syntax_error
 from .validate import validate
-from .weights import WeightsError, check_weights
+from .weights import WeightsError, check_checkpoint, check_weights
 from .yaml_loader import Document, Value, parse, read_config
 
 CONFIG_VARIABLE = "ROUTERCONSOLE_CONFIG"
@@ -96,7 +96,7 @@ def load_text(text: str, file: str, env: Mapping[str, str]) -> LoadedConfig:
         raise ConfigError(errors)
     if "version" not in data:
         problems.append(Problem(file, 1, "version", "is missing; version 1 is assumed", Severity.WARNING))
-    problems += _unset_secrets(document, data, env)
+    problems += _unusable_secrets(document, data, env)
     problems += _missing_weights(document, settings)
     warnings = tuple(sorted(problems, key=lambda problem: problem.line))
     return LoadedConfig(settings, None, warnings, templates=templates)
@@ -139,8 +139,8 @@ def _late(loc: Loc) -> bool:
     return len(loc) == 3 and loc[0] == "providers" and loc[2] in _LATE_FIELDS
 
 
-def _unset_secrets(document: Document, data: Mapping[str, Value], env: Mapping[str, str]) -> list[Problem]:
-    """Warn of environment variables that enabled providers need and that are unset now."""
+def _unusable_secrets(document: Document, data: Mapping[str, Value], env: Mapping[str, str]) -> list[Problem]:
+    """Warn of what enabled providers refer to and cannot use: variables that are unset now, subscription tokens."""
     found: list[Problem] = []
     for index, provider in mappings(data.get("providers")):
         if provider.get("enabled") is False:
@@ -158,6 +158,9 @@ def _unset_secrets(document: Document, data: Mapping[str, Value], env: Mapping[s
                 text = f"missing_secret: {name} (provider {provider.get('name')!r} stays unavailable until it is set)"
                 line = document.root.line_of(loc)
                 found.append(Problem(document.file, line, dotted(loc), text, Severity.WARNING))
+            if isinstance(value, str) and (wrong := subscription(value, env)) is not None:
+                line = document.root.line_of(loc)
+                found.append(Problem(document.file, line, dotted(loc), wrong, Severity.WARNING, refused=True))
     return found
 
 
@@ -169,7 +172,8 @@ def _missing_weights(document: Document, settings: Settings) -> list[Problem]:
             if model.path is None or model.format is None:
                 continue
             try:
-                check_weights(model.path, ModelFormat(model.format), settings.registry.weights_dir)
+                check = check_checkpoint if provider.kind == "airllm" else check_weights
+                check(model.path, ModelFormat(model.format), settings.registry.weights_dir)
             except (WeightsError, OSError, ValueError) as exc:
                 loc: Loc = ("providers", place, "models", index, "path")
                 found.append(

@@ -24,7 +24,8 @@ class Severity(StrEnum):
 class Problem:
     """One finding. `line` is 1-based, 0 where the file has no lines (it could not be read).
 
-    `awaits` is the provider and the model a listing has to show for the finding to be none.
+    `awaits` is the provider and the model a listing has to show for the finding to be none; `refused` is a warning for
+    the rest of the configuration only: it says of one provider that it is never used so.
     """
 
     file: str
@@ -33,6 +34,7 @@ class Problem:
     message: str
     severity: Severity = Severity.ERROR
     awaits: tuple[str, str] | None = None
+    refused: bool = False
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file

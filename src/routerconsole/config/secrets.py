@@ -101,9 +101,7 @@ def resolve(raw: str, env: Mapping[str, str], *, is_key: bool = True) -> Resolve
     try:
         value, origin = _fetch(raw, env)
         if subscription_token(value):
-            raise _Unresolved(
-                f"config_error: {origin} is a subscription token (sk-ant-oat…), which is refused: use an API key"
-            )
+            raise _Unresolved(f"config_error: {_subscribed(origin)}")
         if is_key:
             _check_key(value, origin)
         elif any(not (char.isprintable() or char == "\t") for char in value):
@@ -148,6 +146,21 @@ def _check_key(value: str, origin: str) -> None:
 def subscription_token(value: str) -> bool:
     """Whether a value is or holds (`Bearer …`) an Anthropic subscription token."""
     return SUBSCRIPTION in value
+
+
+def subscription(raw: str, env: Mapping[str, str]) -> str | None:
+    """Return what to say where a reference or template stands for a subscription token; no keyring is opened."""
+    if raw.startswith("keyring:"):
+        return None
+    try:
+        value, origin = _fetch(raw, env)
+    except _Unresolved:
+        return None
+    return _subscribed(origin) if subscription_token(value) else None
+
+
+def _subscribed(origin: str) -> str:
+    return f"{origin} is a subscription token (sk-ant-oat…), which is refused: use an API key"
 
 
 def _from_file(path: str, env: Mapping[str, str]) -> str:

@@ -15,7 +15,8 @@ OWN_TOOLS = frozenset({"list_models", "explain_route"})
 """What the MCP server offers besides the pools."""
 MAX_NAME = 64
 """Characters of a tool's name that every client takes."""
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
+"""What is filled in; other braces, of JSON or code, are text."""
 
 Said = Iterator[tuple[Loc, str]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from routerconsole.domain.address import forbidden_address
+from routerconsole.domain.secret import SUBSCRIPTION
 
 DEFAULT_URLS = {
     "ollama": "http://127.0.0.1:11434",
@@ -45,6 +46,8 @@ def host_of(url: str) -> str:
 
 
 def _split(raw: str, *, credentials: bool = False) -> tuple[str, str, int | None, str]:
+    if SUBSCRIPTION in raw:
+        raise ValueError("holds a subscription token (sk-ant-oat…), which is refused: use an API key")
     try:
         parts = urlsplit(raw)
         host, port = parts.hostname or "", parts.port

@@ -128,10 +128,12 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Matc
         rf"\1{REDACTED}",
     ),
     (("eyj",), re.compile(r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]{4,}+(?:\.[\w-]*+)?"), REDACTED),
-    # vendors' key shapes: OpenAI, Anthropic, OpenRouter, DeepSeek, Stripe
+    # vendors' key shapes: OpenAI, Anthropic, OpenRouter, DeepSeek, Stripe; the beginning we name in messages is none
     (
         ("sk-", "sk_", "rk_", "pk_", "pk-"),
-        re.compile(r"(?<![A-Za-z0-9])(?:sk-[\w*.-]*[\w*-]{3}|(?:sk|rk|pk)_(?:live|test)_\w{6,}+|pk-lf-[\w-]{8,}+)"),
+        re.compile(
+            r"(?<![A-Za-z0-9])(?:sk-(?!ant-oat(?![\w*.-]))[\w*.-]*[\w*-]{3}|(?:sk|rk|pk)_(?:live|test)_\w{6,}+|pk-lf-[\w-]{8,}+)"
+        ),
         REDACTED,
     ),
     (

@@ -85,7 +85,7 @@ class App:
             _allow(scope, "GET")
             self._guard.check_token(headers, Access.CLIENT, peer=peer)
             await self._models(send, path[len(MODELS) :])
-        elif path == MESSAGES or path.startswith(MESSAGES + b"/"):  # 5
+        elif MESSAGES in path.lower() and not path.startswith(API):  # 5
             check_subscription(headers)
             if not speaks_anthropic(headers):  # such a client is told what is wrong with it before its token is
                 self._guard.check_token(headers, Access.CLIENT, peer=peer)

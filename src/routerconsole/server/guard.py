@@ -19,7 +19,7 @@ MAX_TOKEN = 512
 
 
 _SUBSCRIPTION = SUBSCRIPTION.encode()
-_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
+_CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"x-api-key", b"api-key"})
 _OF_ANTHROPIC = frozenset({b"x-api-key", b"anthropic-version", b"anthropic-beta"})
 
 

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SETTLE_SECONDS = 5.0  # how long an orderly close may take before what is left counts as leaked
+SETTLE_SECONDS = 30.0  # how long an orderly close may take before what is left counts as leaked
 
 # `ci` is the default so that a run is the same everywhere; HYPOTHESIS_PROFILE=explore looks for new examples.
 _slow_machine = [HealthCheck.too_slow]

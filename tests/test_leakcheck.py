@@ -15,7 +15,7 @@ CONFTEST = Path(__file__).with_name("conftest.py")
 @pytest.fixture
 def inner(pytester: pytest.Pytester) -> pytest.Pytester:
     """A separate pytest run that uses this project's conftest with a short settling time."""
-    source = CONFTEST.read_text().replace("SETTLE_SECONDS = 5.0", "SETTLE_SECONDS = 0.2")
+    source = CONFTEST.read_text().replace("SETTLE_SECONDS = 30.0", "SETTLE_SECONDS = 0.2")
     assert "SETTLE_SECONDS = 0.2" in source
     pytester.makeconftest(source)
     pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")

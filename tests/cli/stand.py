@@ -20,7 +20,7 @@ from routerconsole.cli.entry import carry_out
 from routerconsole.cli.parser import parse
 
 COMMAND = [sys.executable, "-m", "routerconsole"]
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 def environment(home: Path, more: dict[str, str] | None = None) -> dict[str, str]:
@@ -113,10 +113,10 @@ class Cli:
         finally:
             process.terminate()
             try:
-                process.wait(15)
+                process.wait(60)
             finally:
                 process.kill()
-                process.wait(5)
+                process.wait(60)
                 process.stdout.close()
                 log.close()
 

@@ -368,7 +368,7 @@ def test_the_filter_language_narrows_list_export_and_tail(cli: Cli) -> None:
     with cli.started("requests", "tail", "--limit", "1", "--filter", "prov:good", "--json", ready="{") as (tail, _):
         assert tail.poll() is None
         tail.send_signal(signal.SIGINT)
-        assert tail.wait(10) == 130
+        assert tail.wait(60) == 130
 
 
 def test_tail_shows_requests_as_they_end(cli: Cli) -> None:
@@ -383,7 +383,7 @@ def test_tail_shows_requests_as_they_end(cli: Cli) -> None:
             ids.append(json.loads(tail.stdout.readline())["id"])
         assert earlier in ids
         tail.send_signal(signal.SIGINT)
-        assert tail.wait(10) == 130
+        assert tail.wait(60) == 130
     assert (cli.home / "requests.stderr").read_text() == ""
 
 
@@ -393,7 +393,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(cli: Cli) -> None:
         ["/bin/bash", "-c", 'set -o pipefail; "$@" | head -c 1 >/dev/null', "x", *cli.line("requests", "export")],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         env=environment(cli.home, cli.env),
         check=False,
     )

@@ -81,7 +81,7 @@ def test_streams_that_cannot_be_written(tmp_path: Path, redirect: str, code: int
         ["/bin/sh", "-c", script, "x", *COMMAND],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         cwd=tmp_path,
         env=environment(tmp_path),
         check=False,

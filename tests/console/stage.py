@@ -15,7 +15,7 @@ from routerconsole.console.app import RouterConsoleApp
 from routerconsole.console.options import ConsoleOptions
 from routerconsole.control.port import Control
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 POLL_S = 0.002  # between two questions; what is waited for may be a timer, a thread or a socket
 
 

@@ -33,7 +33,7 @@ class Held:
     def client(self) -> httpx.AsyncClient:
         """Return an HTTP client with the client token; close it."""
         head = {"authorization": f"Bearer {CLIENT_TOKEN}"}
-        return httpx.AsyncClient(base_url=self.url, headers=head, trust_env=False, timeout=20.0)
+        return httpx.AsyncClient(base_url=self.url, headers=head, trust_env=False, timeout=60)
 
 
 class _Thread:

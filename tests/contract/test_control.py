@@ -55,7 +55,7 @@ async def asked(held: Held, times: int = 1) -> list[str]:
 
 async def page_with(control: Control, query: RequestQuery, found: Callable[[RequestPage], bool]) -> RequestPage:
     """Read the log until it shows what is awaited (the log is written in batches)."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not found(page := await control.requests(query)):
             await asyncio.sleep(0)  # a local read does not give way by itself
     return page
@@ -64,7 +64,7 @@ async def page_with(control: Control, query: RequestQuery, found: Callable[[Requ
 async def events_until(control: Control, after: int, kind: EventType) -> EventPage:
     """Read on from a cursor until an event of a kind is there; return all since the cursor."""
     seen: list[EventPage] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not any(event.type is kind for page in seen for event in page.events):
             page = await control.events(seen[-1].next if seen else after)
             if page.events or page.missed:

@@ -12,7 +12,7 @@ from tests.console.fake_control import FakeControl, provider
 from routerconsole.control.port import EngineUnreachable
 from routerconsole.control.threaded import ThreadedControl
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ TOOL = {
 }
 FORCED = {"tools": [TOOL], "tool_choice": "required"}
 JSON_MODE = {"response_format": {"type": "json_object"}}
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 """How long a condition may take on a crowded machine before a test gives up."""
 
 

@@ -274,7 +274,7 @@ async def test_S36_a_client_that_stops_reading_is_dropped(make: MakeStand) -> No
     client = Raw(stand, sock.getsockname()[1])
     try:
         await client.send(stream=True)
-        await sim.wait_closed(timeout=10)
+        await sim.wait_closed(timeout=60)
         await stand.until(lambda: stand.idle)
         trace = await stand.newest()
         assert (trace.row.status, trace.attempts_detail[0].class_) == ("cancelled", "ignored")

@@ -17,7 +17,7 @@ from routerconsole.domain.route import Route
 from routerconsole.domain.trace import Attempt, RequestStatus, Trace
 from routerconsole.wiring import Node
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class FakeClock:

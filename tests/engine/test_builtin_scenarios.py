@@ -232,7 +232,7 @@ async def begun(node: RunningNode, targets: tuple[str, ...], *scenarios: str, re
 
 async def ended(node: RunningNode, runs: set[str]) -> None:
     cursor = 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while runs:
             page = await node.control.events(cursor)
             runs -= {str(each.data["run"]) for each in page.events if each.type is EventType.EVAL_FINISHED}

@@ -260,7 +260,7 @@ async def test_D02_a_full_log_disk_fails_no_request(leakcheck: None, tmp_path: P
         async def stored() -> int:
             return len(await node.service.keeper.log.page(1000))
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await stored() < 100:
                 await asyncio.sleep(0.02)
         assert node.service.keeper.log.db.degraded is None

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 READY = "routerconsole listening on "
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def free_port() -> int:
@@ -182,7 +182,7 @@ class Bench:
         for router in self._routers:
             if router.process.poll() is None:
                 router.process.kill()
-            router.process.wait(10)
+            router.process.wait(60)
 
 
 def without_powers() -> list[str]:

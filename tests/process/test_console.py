@@ -54,7 +54,7 @@ def console(bench: Bench, config: str, *arguments: str) -> Iterator[tuple[Router
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(10)
+        process.wait(60)
         with suppress(OSError):  # the test may have closed it
             os.close(master)
 

@@ -39,7 +39,7 @@ def connections(router: Router, count: int) -> Iterator[list[socket.socket]]:
     allow_files(count + 500)
     with ExitStack() as held:
         yield [
-            held.enter_context(socket.create_connection(("127.0.0.1", router.port), timeout=20)) for _ in range(count)
+            held.enter_context(socket.create_connection(("127.0.0.1", router.port), timeout=60)) for _ in range(count)
         ]
 
 

@@ -223,7 +223,7 @@ def test_the_engine_runs_without_textual(bench: Bench) -> None:
         "import sys, routerconsole.cli.serve, routerconsole.cli.process, routerconsole.wiring;"
         "print([name for name in ('textual', 'plotext', 'routerconsole.console') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.strip() == "[]", done.stderr
 
 

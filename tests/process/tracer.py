@@ -38,7 +38,7 @@ def traced(router: Router, calls: str, *, inject: str | None = None) -> Iterator
     finally:
         if tracer.poll() is None:
             tracer.send_signal(signal.SIGINT)
-        tracer.wait(20)
+        tracer.wait(60)
 
 
 def attached(said: Path) -> int:

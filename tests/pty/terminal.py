@@ -16,7 +16,7 @@ import pexpect
 import pyte
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 _MODE = re.compile(rb"\x1b\[\?([0-9;]+)([hl])")
 
 

@@ -66,7 +66,7 @@ def test_T16_refused_without_a_terminal_and_without_an_escape_byte(
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env=bench.environment(TERM=term),
-            timeout=20,
+            timeout=60,
             check=False,
         )
         code, said = done.returncode, done.stdout + done.stderr

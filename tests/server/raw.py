@@ -72,7 +72,7 @@ class Wire:
         except ConnectionError:
             return
 
-    async def reply(self, *, head: bool = False, within: float = 10.0) -> Reply:
+    async def reply(self, *, head: bool = False, within: float = 60.0) -> Reply:
         """Read one answer that has a length or is chunked; `head`: the answer to a HEAD."""
         async with asyncio.timeout(within):
             raw = await self.reader.readuntil(b"\r\n\r\n")
@@ -85,7 +85,7 @@ class Wire:
                 return Reply(status, headers, await self.reader.readexactly(int(headers["content-length"])))
             return Reply(status, headers, await self.reader.read())
 
-    async def rest(self, *, within: float = 10.0) -> bytes:
+    async def rest(self, *, within: float = 60.0) -> bytes:
         """Read until the server closes; a reset ends it as well."""
         found = bytearray()
         async with asyncio.timeout(within):

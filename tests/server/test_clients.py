@@ -22,7 +22,7 @@ AT_ONCE_S = 0.5
 """Within which an upstream is let go once its client has left: 100 ms (C01), and what a busy machine adds."""
 
 
-async def until(condition: Callable[[], bool], *, within: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], *, within: float = 60.0) -> None:
     """Wait until something the loop brings about holds."""
     async with asyncio.timeout(within):
         while not condition():
@@ -32,7 +32,7 @@ async def until(condition: Callable[[], bool], *, within: float = 10.0) -> None:
 async def finished(node: RunningNode, cursor: int) -> dict[str, object]:
     """The row of the next request that ends after a cursor."""
     final = {EventType.REQUEST_COMPLETED, EventType.REQUEST_FAILED, EventType.REQUEST_CANCELLED}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             await node.control.wait_events(cursor)
             page = await node.control.events(cursor)
@@ -45,7 +45,7 @@ async def finished(node: RunningNode, cursor: int) -> dict[str, object]:
 
 async def left(simulator: Simulator, since: float) -> None:
     """Fail unless the upstream saw its peer close at once after a moment."""
-    await simulator.wait_closed(1, timeout=5)
+    await simulator.wait_closed(1, timeout=60)
     (close,) = simulator.closes
     assert close.by == "peer"
     assert close.at - since < AT_ONCE_S

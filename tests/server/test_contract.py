@@ -34,7 +34,7 @@ async def node(tmp_path: Path) -> AsyncIterator[RunningNode]:
 async def in_flight(node: RunningNode, work: asyncio.Task[Reply]) -> str:
     """Return the id of the one request under way, once its upstream has been asked."""
     after = 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not work.done():
             page = await node.control.events(after)
             for event in page.events:

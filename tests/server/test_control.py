@@ -272,7 +272,7 @@ async def _events(wire: Wire) -> AsyncIterator[dict[str, Any]]:
 
 async def _take(wire: Wire, last: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for event in _events(wire):
             found.append(event)
             if event["event"] == last:

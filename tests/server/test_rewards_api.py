@@ -206,7 +206,7 @@ async def chatted(node: RunningNode, *, stream: bool = False, agent: str = "live
 
 async def sampling(node: RunningNode, **until: int) -> Any:
     """The page once its sampling counts are as told."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             page = await history(node)
             if until.items() <= page["sampling"].items():

@@ -182,7 +182,7 @@ async def test_serve_says_when_it_is_ready_and_stops_when_cancelled(leakcheck: N
     task = asyncio.ensure_future(
         serve(script_of({"default": None, "models": {"m": None}}), "127.0.0.1", 0, ready.set_result)
     )
-    sim = await asyncio.wait_for(ready, 5)
+    sim = await asyncio.wait_for(ready, 60)
     assert (await ask(sim, chat())).status == 200
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

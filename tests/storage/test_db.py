@@ -33,11 +33,11 @@ async def test_D11_a_cancelled_caller_leaves_no_half_transaction(open_db: Open) 
     def work(conn: sqlite3.Connection) -> None:
         conn.execute("INSERT INTO records VALUES ('[\"a\"]', 'admin', '{}', 0)")
         between.set()
-        go_on.wait(10)
+        go_on.wait(60)
         conn.execute("INSERT INTO records VALUES ('[\"b\"]', 'admin', '{}', 0)")
 
     async with asyncio.TaskGroup() as tasks:
-        writing = tasks.create_task(db.write(work, timeout=10))
+        writing = tasks.create_task(db.write(work, timeout=60))
         await asyncio.to_thread(between.wait, 10)
         writing.cancel()
     assert writing.cancelled()
@@ -69,10 +69,10 @@ async def test_D11_a_change_given_up_is_never_written_later(open_db: Open) -> No
 
     def slowly(_: sqlite3.Connection) -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     async with asyncio.TaskGroup() as tasks:
-        slow = tasks.create_task(db.write(slowly, timeout=10))
+        slow = tasks.create_task(db.write(slowly, timeout=60))
         await asyncio.to_thread(begun.wait, 10)
         with pytest.raises(StorageUnavailable) as refused:
             await db.write(lambda conn: conn.execute("DELETE FROM nowhere"), timeout=0.05)
@@ -297,4 +297,4 @@ def test_a_closed_database_lets_the_process_end(place: Path) -> None:
         "    await db.open(); await db.read(lambda c: None); await db.aclose()\n"
         "asyncio.run(main())\n"
     )
-    subprocess.run([sys.executable, "-W", "error", "-X", "dev", "-c", code, place], check=True, timeout=20)
+    subprocess.run([sys.executable, "-W", "error", "-X", "dev", "-c", code, place], check=True, timeout=60)

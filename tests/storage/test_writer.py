@@ -33,7 +33,7 @@ class States:
 
     async def until(self, degraded: bool) -> str:
         """Wait until the last report says so and return its reason."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not self.seen or self.seen[-1][0] is not degraded:
                 self._wake.clear()
                 await self._wake.wait()
@@ -93,7 +93,7 @@ async def test_rows_are_written_without_closing(begin: Begin) -> None:
     """A single row reaches the disk by itself."""
     writer = await begin()
     writer.offer(request(1))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while writer.queued:
             await writer.store.page(1)  # a read of the file per turn lets the writer's task run
     assert await rows(writer) == 1

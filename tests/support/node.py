@@ -64,7 +64,7 @@ class RunningNode:
 
     def _http(self, token: str) -> httpx.AsyncClient:
         head = {"authorization": f"Bearer {token}"}
-        return httpx.AsyncClient(base_url=self.url, headers=head, trust_env=False, timeout=20.0)
+        return httpx.AsyncClient(base_url=self.url, headers=head, trust_env=False, timeout=60)
 
 
 def prepared(

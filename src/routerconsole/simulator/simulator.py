@@ -238,15 +238,15 @@ class Simulator:
         self._started = asyncio.get_running_loop().time()
         self._rng = Random(self.seed)
 
-    async def wait_received(self, n: int = 1, *, model: str | None = None, timeout: float = 5.0) -> None:
+    async def wait_received(self, n: int = 1, *, model: str | None = None, timeout: float = 30.0) -> None:
         """Return once n requests came (of this model); raises TimeoutError."""
         await self._wait(lambda: (self.total if model is None else self._served[model]) >= n, timeout)
 
-    async def wait_closed(self, n: int = 1, *, timeout: float = 5.0) -> None:
+    async def wait_closed(self, n: int = 1, *, timeout: float = 30.0) -> None:
         """Return once n replies were ended before their end; raises TimeoutError."""
         await self._wait(lambda: self.closed_total >= n, timeout)
 
-    async def wait_connections(self, n: int = 0, *, timeout: float = 5.0) -> None:
+    async def wait_connections(self, n: int = 0, *, timeout: float = 30.0) -> None:
         """Return once at most n connections are open; raises TimeoutError."""
         await self._wait(lambda: len(self._connections) <= n, timeout)
 

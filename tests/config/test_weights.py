@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routerconsole.config.weights import MAX_TEXT, WeightsError, check_weights, read_header, weights_path
+from routerconsole.config.weights import (
+    MAX_TEXT,
+    WeightsError,
+    check_checkpoint,
+    check_weights,
+    read_header,
+    weights_path,
+)
 from routerconsole.domain.registry import ModelFormat
 
 if TYPE_CHECKING:
@@ -137,6 +144,29 @@ def test_arbitrary_bytes_never_raise_anything_else(tmp_path_factory: pytest.Temp
             read_header(file, form)
         except WeightsError as problem:
             assert str(problem)  # noqa: PT017 - either outcome is right, a bare exception is not
+
+
+def test_what_airllm_can_never_serve_is_said_before_it_is_asked(tmp_path: Path) -> None:
+    """No config, pickled weights only, GGUF: each with what to do; a whole checkpoint is served as folder and file."""
+    folder, file = tmp_path / "c", tmp_path / "q.gguf"
+    folder.mkdir()
+    file.write_bytes(gguf())
+
+    def why(path: Path, form: ModelFormat) -> str:
+        with pytest.raises(WeightsError) as refused:
+            check_checkpoint(str(path), form, None)
+        return str(refused.value)
+
+    (folder / "pytorch_model.bin").touch()
+    assert "no config.json" in why(folder, ModelFormat.HF)
+    (folder / "config.json").write_text("{}")
+    assert "pickled weights are never read" in why(folder, ModelFormat.HF)
+    assert "llama-server" in why(file, ModelFormat.GGUF)
+    assert "does not exist" in why(tmp_path / "gone", ModelFormat.HF)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(safetensors(x=[1]))
+    assert check_checkpoint(str(folder), ModelFormat.HF, None) == folder
+    assert check_checkpoint(str(weights), ModelFormat.SAFETENSORS, None) == weights
 
 
 def test_relative_paths_stay_below_the_weights_directory(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ import pytest_asyncio
 from tests.e2e.stand import TOOL, Stand, configuration
 from tests.support import fake_weights
 
+from routerconsole.control.local import LocalControl
 from routerconsole.providers.worker import Worker
 from routerconsole.simulator import Behaviour, Simulator
 
@@ -42,6 +44,7 @@ async def stand(thread: None, leakcheck: None, tmp_path: Path, monkeypatch: pyte
         folder = tmp_path / "weights" / name
         folder.mkdir(parents=True)
         (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").touch()
         models.append({"id": name, "format": "hf", "path": name})
     sim = Simulator(seed=1)
     await sim.start()
@@ -51,8 +54,7 @@ async def stand(thread: None, leakcheck: None, tmp_path: Path, monkeypatch: pyte
     config["pools"] = [{"id": "both", "members": [A, "a/m"]}]
     made = Stand(orjson.dumps(config).decode(), tmp_path / "state", {"a": sim})
     await made.start()
-    (tmp_path / "weights" / "gone" / "config.json").unlink()
-    (tmp_path / "weights" / "gone").rmdir()
+    shutil.rmtree(tmp_path / "weights" / "gone")
     worker(made).command = FAKE
     try:
         yield made
@@ -125,7 +127,7 @@ async def test_what_weights_cannot_do_goes_elsewhere_or_says_why(stand: Stand) -
     assert found == {
         (A, "word w"): "context",
         ("disk/gone", "x"): "missing",
-        ("disk/broken", "x"): "server",
+        ("disk/broken", "x"): "missing",
         (A, "fail"): "server",
         (A, "memory"): "server",
     }
@@ -135,9 +137,15 @@ async def test_what_weights_cannot_do_goes_elsewhere_or_says_why(stand: Stand) -
     assert await said(stand, "broken") == "broken cannot be loaded: ValueError: not a checkpoint"
     assert await said(stand, "tiny-b") == ""
     assert worker(stand).state.restarts == 0
+    doctor = {each.subject: each.message for each in await LocalControl(stand.node.service).doctor("models")}
+    assert doctor["model disk/broken"].startswith("broken cannot be loaded: ValueError: not a checkpoint; mend its")
+    assert doctor["model disk/broken"].endswith("then run: routerconsole routes reset disk/broken")
     listed = await stand.post("/api/v1/discovery/sync", {"providers": ["disk"]}, admin=True)
     assert listed.status == 200
-    assert await said(stand, "gone") == "not served; check its files, then run: routerconsole models sync disk"
+    assert await said(stand, "gone") == (
+        "not served: 'gone' does not exist (format hf needs the file); mend it, then run: "
+        "routerconsole models sync disk"
+    )
 
 
 async def test_a_worker_that_dies_costs_its_answer_only_and_is_started_again(stand: Stand) -> None:
@@ -158,6 +166,79 @@ async def test_a_worker_that_dies_costs_its_answer_only_and_is_started_again(sta
     assert b"stream_incomplete" in rest
     assert b"[DONE]" not in rest
     await stand.until(lambda: worker(stand).state.restarts == 3, "the third restart")
+
+
+async def test_a_request_nothing_can_be_made_of_is_its_own_fault(stand: Stand) -> None:
+    """Settings no library takes are a 400 that names them: no library is asked, no circuit counts it."""
+    wrong: list[tuple[str, Any]] = [
+        *(("max_tokens", limit) for limit in (0, -1, "x", 1.5, True)),
+        *(("temperature", value) for value in (-1, "hot", True)),
+        *(("top_p", value) for value in (7, "x")),
+        *(("seed", value) for value in ("x", 1.5)),
+        *(("stop", value) for value in ([1], 3)),
+    ]
+    for name, value in wrong:
+        answer = await stand.chat(A, **{name: value})
+        tried = await stand.first(answer)
+        assert (answer.status, answer.attempts, tried.class_, name in str(tried.detail)) == (
+            400,
+            1,
+            "client_error",
+            True,
+        )
+    assert worker(stand).state.pid is None
+    refused = await stand.chat(A, messages=asking("refuse"))
+    assert (refused.status, (await stand.first(refused)).class_) == (400, "client_error")
+    assert (await stand.chat(A, max_tokens=None, stop="x", seed=2**63, top_p=0, temperature=0)).status == 200
+    assert (await stand.get("/api/v1/router/status")).json["providers"][0]["circuit_state"] == "closed"
+
+
+async def test_a_stream_is_one_answer_of_one_author(stand: Stand) -> None:
+    """The role stands in the first piece only, and no two answers share an id."""
+    first, second = [await stand.stream(A), await stand.stream(A)]
+    roles = [chunk["choices"][0]["delta"].get("role") for chunk in first.chunks if chunk["choices"]]
+    assert (roles[0], set(roles[1:])) == ("assistant", {None})
+    assert {chunk["id"] for chunk in first.chunks} & {chunk["id"] for chunk in second.chunks} == set()
+
+
+async def test_what_becomes_of_the_worker_is_told(stand: Stand) -> None:
+    """Events, `status` and metrics: what is in memory since when and how large, what died, that it runs again."""
+    assert (await status(stand))["running"] is False
+    await stand.chat(A)
+    held = await status(stand)
+    assert (held["running"], held["model"], held["backend"], held["restarts"]) == (True, "tiny-a", "airllm", 0)
+    assert (held["load_s"] >= 0, held["memory_mb"] > 0) == (True, True)
+    await stand.chat("disk/broken")
+    assert (await status(stand))["model"] is None
+    await stand.chat(A, messages=asking("die"))
+    await stand.chat(B)
+    told = [event for event in stand.node.service.bus.page(0, 10_000).events if event.type.startswith("weights.")]
+    assert [(event.type, event.data.get("model")) for event in told] == [
+        ("weights.loading", "tiny-a"),
+        ("weights.loaded", "tiny-a"),
+        ("weights.loading", "broken"),
+        ("weights.failed", "broken"),
+        ("weights.loading", "tiny-a"),
+        ("weights.loaded", "tiny-a"),
+        ("weights.died", "tiny-a"),
+        ("weights.restarted", None),
+        ("weights.loading", "tiny-b"),
+        ("weights.loaded", "tiny-b"),
+    ]
+    assert {event.data["provider"] for event in told} == {"disk"}
+    assert (told[1].data["seconds"], told[1].data["memory_mb"]) == (held["load_s"], held["memory_mb"])
+    assert "not a checkpoint" in told[3].data["reason"]
+    assert told[6].data["reason"] == "died of signal 9"
+    scraped = (await stand.get("/metrics")).body.decode()
+    assert "routerconsole_weights_worker_up 1" in scraped
+    assert "routerconsole_weights_worker_restarts_total 1" in scraped
+    assert 'routerconsole_weights_memory_bytes{backend="airllm",model="tiny-b"}' in scraped
+
+
+async def status(stand: Stand) -> dict[str, Any]:
+    """What `status` says of the worker."""
+    found: dict[str, Any] = (await stand.get("/api/v1/router/status")).json["weights"]
+    return found
 
 
 async def test_a_process_that_keeps_dying_rests_and_says_why(stand: Stand) -> None:

@@ -52,11 +52,22 @@ def model(provider: Provider = LLAMA, **fields: object) -> Model:
             {"listed": False, "format": ModelFormat.GGUF, "path": "/w/q.gguf"},
             "not served; run: echo FROM /w/q.gguf > Modelfile && ollama create 'qwen 2.5:7b' -f Modelfile",
         ),
-        (DISK, {"listed": None, "format": ModelFormat.HF, "path": "/w/q"}, ""),
         (
             DISK,
-            {"listed": False, "format": ModelFormat.HF, "path": "/w/q"},
-            "not served; check its files, then run: routerconsole models sync disk",
+            {"listed": None, "format": ModelFormat.HF, "path": "/nowhere/q"},
+            "not served: '/nowhere/q' does not exist (format hf needs the file); mend it, then run: "
+            "routerconsole models sync disk",
+        ),
+        (
+            DISK,
+            {"listed": False, "format": ModelFormat.GGUF, "path": __file__},
+            "not served: AirLLM reads no GGUF (register it at the llama-server or Ollama that serves it); mend it, "
+            "then run: routerconsole models sync disk",
+        ),
+        (
+            DISK,
+            {"listed": None, "format": ModelFormat.SAFETENSORS, "path": None},
+            "not served: it has no `path`; mend it, then run: routerconsole models sync disk",
         ),
         (HOSTED, {"listed": False}, "not served: not in the last listing of out"),
         (

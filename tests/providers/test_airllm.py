@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +60,9 @@ def test_only_what_the_worker_reads_is_carried() -> None:
             Word.VISION,
         ),
         ({"messages": [{"content": [{"type": "input_audio"}]}]}, Endpoint.CHAT, Word.AUDIO),
+        ({"messages": SAY, "n": 2}, Endpoint.CHAT, Word.TEXT),
+        ({"messages": [*SAY, {"role": "tool", "content": "x"}]}, Endpoint.CHAT, Word.TOOLS),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, Endpoint.CHAT, Word.TOOLS),
         ({"input": "x"}, Endpoint.EMBEDDINGS, Word.EMBEDDINGS),
         ({"prompt": ["a", "b"]}, Endpoint.COMPLETIONS, Word.TEXT),
     ],
@@ -87,3 +91,6 @@ def test_the_worker_gets_no_keys_and_stays_offline() -> None:
     )
     assert (given["PATH"], given["HOME"], given["HF_HUB_OFFLINE"]) == ("/bin", "/h", "1")
     assert "canary" not in str(given)
+    with pytest.raises(NotADirectoryError):  # what a checkpoint brings along is copied there before it is run
+        Path(given["HF_MODULES_CACHE"]).mkdir(parents=True, exist_ok=True)
+    assert given["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] == "1"

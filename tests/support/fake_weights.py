@@ -23,6 +23,8 @@ class Fake:
     def prompt(self, asked: Json) -> list[int]:
         """One token a word."""
         text = asked.get("prompt") or asked["messages"][-1]["content"]
+        if "refuse" in text:
+            raise Refused("invalid_request", "the model's template refuses these messages: roles must alternate")
         return list(range(len(text.split())))
 
     def limit(self, asked: Json, tokens: int) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from routerconsole.control.port import Control
-    from routerconsole.control.views import ProviderMetrics, ProviderStatus, Status
+    from routerconsole.control.views import ProviderMetrics, ProviderStatus, Status, WeightsStatus
 
 PLOT_WIDTH = 100
 
@@ -78,6 +78,8 @@ def _show(status: Status, *, sentences: bool) -> None:
         rates = f"{status.rps:g} requests/s · errors {percent(status.error_ratio)}"
         rates += f" · failovers {percent(status.failover_ratio)} · p95 {ms(status.p95_ms) or '–'}"
         print(f"config {visible(str(overall['config']))} · {rates}")
+    if status.weights is not None:
+        print(f"weights worker: {weights_line(status.weights)}")
     for notice in status.notices:
         print(f"notice: {visible(notice)}")
     show_items(
@@ -85,6 +87,24 @@ def _show(status: Status, *, sentences: bool) -> None:
         plain=sentences,
         empty="no providers: set an API key, start a local server, or write a configuration (`config init`)",
     )
+
+
+def weights_line(worker: WeightsStatus) -> str:
+    """Return what the worker that serves checkpoints does now."""
+    if worker.loading:
+        parts = [f"loading {visible(worker.model or '')}"]
+    elif worker.model is not None and worker.load_s is not None and worker.memory_mb is not None:
+        held = f"{visible(worker.model)} in memory by {visible(worker.backend or '')}"
+        parts = [f"{held}, loaded in {worker.load_s:.1f} s, {worker.memory_mb:,} MB"]
+    else:
+        parts = ["running, nothing in memory" if worker.running else "not running: the first request starts it"]
+    if worker.waiting:
+        parts.append(f"{worker.waiting} waiting")
+    if worker.restarts:
+        parts.append(f"restarted {worker.restarts}×")
+    if worker.problem:
+        parts.append(visible(worker.problem))
+    return " · ".join(parts)
 
 
 def plot(metrics: Sequence[ProviderMetrics]) -> str:

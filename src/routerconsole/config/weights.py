@@ -73,6 +73,28 @@ def check_weights(path: str, form: ModelFormat, weights_dir: str | None) -> Path
     return found
 
 
+def check_checkpoint(path: str, form: ModelFormat, weights_dir: str | None) -> Path | None:
+    """Return what `check_weights` does where kind `airllm` can serve it; raise WeightsError where it never will.
+
+    Pickled weights are programs: they are not read at all.
+    """
+    found = check_weights(path, form, weights_dir)
+    if found is None:
+        return None
+    if form is ModelFormat.GGUF:
+        raise WeightsError("AirLLM reads no GGUF (register it at the llama-server or Ollama that serves it)")
+    folder = found if found.is_dir() else found.parent
+    try:
+        names = {file.name for file in folder.iterdir()}
+    except OSError as exc:
+        raise WeightsError(f"{path!r} cannot be read: {exc.strerror}") from exc
+    if "config.json" not in names:
+        raise WeightsError(f"{path!r} has no config.json beside its weights")
+    if not any(name.endswith(".safetensors") for name in names):
+        raise WeightsError(f"{path!r} has no safetensors (pickled weights are never read: convert them)")
+    return found
+
+
 def read_header(path: Path, form: ModelFormat) -> WeightsHeader:
     """Return what the weights at `path` say of themselves; raise WeightsError. It blocks: call it in a thread."""
     try:

@@ -38,6 +38,11 @@ TRANSITIONS: Final = frozenset(
         EventType.PROVIDER_ENABLED,
         EventType.PROVIDER_DISABLED,
         EventType.CAPABILITY_GAP_LEARNED,
+        EventType.WEIGHTS_LOADING,
+        EventType.WEIGHTS_LOADED,
+        EventType.WEIGHTS_FAILED,
+        EventType.WEIGHTS_DIED,
+        EventType.WEIGHTS_RESTARTED,
         EventType.AUDIT,
     }
 )

@@ -52,6 +52,16 @@ _CHANGED_BY: Final = {
     EventType.EVAL_FINISHED: frozenset({Read.EVALS}),
     **dict.fromkeys(
         (
+            EventType.WEIGHTS_LOADING,
+            EventType.WEIGHTS_LOADED,
+            EventType.WEIGHTS_FAILED,
+            EventType.WEIGHTS_DIED,
+            EventType.WEIGHTS_RESTARTED,
+        ),
+        frozenset({Read.MODELS}),
+    ),
+    **dict.fromkeys(
+        (
             EventType.CIRCUIT_OPENED,
             EventType.CIRCUIT_HALF_OPEN,
             EventType.CIRCUIT_CLOSED,

@@ -87,6 +87,7 @@ class LocalControl:
             error_ratio=round(errors, 4),
             p95_ms=p95,
             draining=service.chat.closing,
+            weights=service.weights.status(service.registry),
         )
 
     async def metrics(self) -> tuple[ProviderMetrics, ...]:

@@ -72,6 +72,24 @@ class ProviderStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightsStatus:
+    """The worker that serves checkpoints of this machine: `load_s` seconds and `memory_mb` MB are of `model`.
+
+    `problem` is why the model is not served by AirLLM, or what became of the last process.
+    """
+
+    running: bool
+    model: str | None
+    backend: str | None
+    loading: bool
+    load_s: float | None
+    memory_mb: int | None
+    waiting: int
+    restarts: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The whole engine at a glance. Rates are over the last minute."""
 
@@ -91,6 +109,7 @@ class Status:
     error_ratio: float = 0.0
     p95_ms: float | None = None
     draining: bool = False
+    weights: WeightsStatus | None = None  # where a provider of kind `airllm` needs its worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +206,8 @@ class CandidateView:
 class AttemptView:
     """One upstream call; times in milliseconds since the request began. `class` is spelt `class_` in Python only.
 
-    `served_as` is the model the answer itself names, where that is another than was asked.
+    `served_as` is the model the answer itself names, where that is another than was asked. Tokens and cost are what
+    this call took, None where nobody knows.
     """
 
     n: int
@@ -206,6 +226,9 @@ class AttemptView:
     account: str | None = None
     cause: str = ""
     served_as: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

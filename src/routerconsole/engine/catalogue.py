@@ -168,9 +168,11 @@ class Catalogue:
         """Return what is wrong, errors first; `rows` of the log tell how long prompts are."""
         service = self._service
         warnings, enabled = service.loaded.warnings, service.board.enabled
-        facts = Facts(_prompts(rows), warnings, enabled, self._faults(), unserved(service.registry, self._weights_dir))
+        registry = service.registry
+        nobody = service.weights.refused(registry) | unserved(registry, self._weights_dir)
+        facts = Facts(_prompts(rows), warnings, enabled, self._faults(), nobody)
         look = models_doctor if scope == "models" else profiles_doctor
-        found = look(service.registry, facts)
+        found = look(registry, facts)
         return tuple(Finding(each.level.value, each.subject, each.message) for each in found)
 
     def _faults(self) -> dict[str, str]:

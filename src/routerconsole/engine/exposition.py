@@ -34,7 +34,7 @@ Sample = tuple[Labels, float]
 async def exposition(service: Service) -> bytes:
     """Return everything there is to scrape."""
     text: list[str] = []
-    for part in (_engine, _requests, _gen_ai, _routes):
+    for part in (_engine, _requests, _gen_ai, _routes, _weights):
         for block in part(service):
             text.append(block)
             if len(text) % SLICE == 0:
@@ -144,6 +144,31 @@ def _routes(service: Service) -> Iterator[str]:
     )
     yield from _family(
         "routerconsole_circuit_state", "gauge", "0 closed, 1 half-open, 2 open; without a model the provider's.", states
+    )
+
+
+def _weights(service: Service) -> Iterator[str]:
+    """The worker that serves checkpoints of this machine, where a provider needs one."""
+    found = service.weights.status(service.registry)
+    if found is None:
+        return
+    yield from _family(
+        "routerconsole_weights_worker_up", "gauge", "Whether its process runs.", [({}, float(found.running))]
+    )
+    yield from _family(
+        "routerconsole_weights_worker_restarts_total", "counter", "Processes that died.", [({}, found.restarts)]
+    )
+    yield from _family(
+        "routerconsole_weights_waiting", "gauge", "Answers that wait for the one being made.", [({}, found.waiting)]
+    )
+    if found.load_s is None or found.memory_mb is None:
+        return
+    model = {"model": found.model or "", "backend": found.backend or ""}
+    yield from _family(
+        "routerconsole_weights_load_seconds", "gauge", "Loading the model in memory took.", [(model, found.load_s)]
+    )
+    yield from _family(
+        "routerconsole_weights_memory_bytes", "gauge", "Its process holds.", [(model, found.memory_mb * 1e6)]
     )
 
 

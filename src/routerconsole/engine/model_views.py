@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from routerconsole.config.weights import WeightsError, weights_path
+from routerconsole.config.weights import WeightsError, check_checkpoint, weights_path
 from routerconsole.control.registry_views import CapabilityValue, LayerView, ModelView
 from routerconsole.domain.capability import Layer, Source, Tri, authority, standing
 from routerconsole.domain.registry import ModelFormat, ModelState, ProviderKind
@@ -194,7 +194,10 @@ def note_of(model: Model, provider: Provider, root: str | None = None) -> str:
     if model.listed:
         return ""
     if provider.kind is ProviderKind.AIRLLM:
-        again = f"check its files, then run: routerconsole models sync {shlex.quote(provider.name)}"
+        why = _checkpoint_problem(model, root)
+        again = f"run: routerconsole models sync {shlex.quote(provider.name)}"
+        if why:
+            return f"not served: {why}; mend it, then {again}"
         return "" if model.listed is None else f"not served; {again}"
     if model.format in _FILES and model.path is not None:
         known = "not served" if model.listed is False else "not known to be served"
@@ -215,6 +218,15 @@ def unserved(registry: Registry, root: str | None = None) -> dict[ModelKey, str]
             if model.enabled and model.format in _FILES and (told := note_of(model, provider, root)).startswith("not "):
                 found[model.key] = told
     return found
+
+
+def _checkpoint_problem(model: Model, root: str | None) -> str:
+    if model.path is None:
+        return "it has no `path`"
+    try:
+        return "" if check_checkpoint(model.path, model.format, root) else f"format {model.format.value} has no files"
+    except WeightsError as exc:
+        return str(exc)
 
 
 def _found(path: str, root: str | None) -> str:

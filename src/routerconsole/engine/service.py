@@ -141,7 +141,9 @@ class Service:
         self.recorder.watchers += [self.metrics.note, request_lines.line]
         self.pauses = Pauses()
         transport = Transport(clock=clock.monotonic, user_agent=USER_AGENT, bounded=self.pauses.timeout)
-        self.weights = LocalWeights(clock=clock, start=self.tasks.start, root=lambda: self.weights_dir)
+        self.weights = LocalWeights(
+            clock=clock, start=self.tasks.start, root=lambda: self.weights_dir, publish=self.bus.publish
+        )
         self.upstreams = Upstreams(Sender(transport), self.weights.door)
         self.budget = RetryBudget(loaded.registry.policy.retry)
         self.config_notice, self.remarks = "", list[str]()

@@ -6,6 +6,7 @@ for other kinds, so that deadlines, cancels and failures take the same way as ev
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +34,18 @@ _JSON: Final = ((b"content-type", b"application/json"),)
 _SSE: Final = ((b"content-type", b"text/event-stream"),)
 _FAILURES: Final[Mapping[str, tuple[int, str]]] = {
     "context_length_exceeded": (400, "invalid_request_error"),
+    "invalid_request": (400, "invalid_request_error"),
+    "cannot_load": (404, "not_found_error"),
     "out_of_memory": (503, "server_error"),
 }
-"""Status and type of what the worker refuses; everything else is a 500."""
+"""Status and type of what the worker refuses; everything else is a 500.
+
+What cannot be loaded is as good as not there: loading it again takes minutes and ends the same until its files change.
+"""
+_MEMORY_REST: Final = ((b"retry-after", b"60"),)
+"""Who has no room for a model is not asked to load it again at once."""
+_SEEDS: Final = range(-(2**63), 2**64)
+"""What torch takes."""
 
 
 class AirllmDialect(OpenAIDialect):
@@ -50,6 +60,8 @@ class AirllmDialect(OpenAIDialect):
         body = request.body
         if body.get("tools") or body.get("functions"):
             raise Unsupported(Word.TOOLS, f"{_NAME} carries no tools")
+        if body.get("n") not in (None, 1):
+            raise Unsupported(Word.TEXT, f"{_NAME} gives one choice only")
         form = body.get("response_format")
         kind = form.get("type") if isinstance(form, dict) else None
         if kind not in (None, "text"):
@@ -59,10 +71,10 @@ class AirllmDialect(OpenAIDialect):
             sent["messages"] = [_message(message) for message in body["messages"]]
         else:
             sent["prompt"] = _prompt(body.get("prompt"))
-        limit = body.get("max_completion_tokens") or body.get("max_tokens") or model.max_output_tokens
+        limits = (body.get("max_completion_tokens"), body.get("max_tokens"), model.max_output_tokens)
         stop = body.get("stop")
         found = {
-            "max_tokens": limit,
+            "max_tokens": next((limit for limit in limits if limit is not None), None),
             "stop": [stop] if isinstance(stop, str) else stop,
             "temperature": body.get("temperature", model.default_temperature),
             **{name: body.get(name) for name in ("top_p", "seed")},
@@ -73,12 +85,35 @@ class AirllmDialect(OpenAIDialect):
 
 
 def _message(message: Any) -> Json:
+    if message.get("tool_calls") or message.get("role") in ("tool", "function"):
+        raise Unsupported(Word.TOOLS, f"{_NAME} carries no tool calls")
     texts = []
     for part in shapes.parts(message.get("content"), _NAME):
         if isinstance(part, shapes.Image):
             raise Unsupported(Word.VISION, f"{_NAME} carries no images")
         texts.append(part.text)
     return {"role": message.get("role", "user"), "content": "".join(texts)}
+
+
+def _wrong(asked: Json) -> tuple[str, str] | None:
+    """Return the setting no library takes and what it must be, None where all are well."""
+    limit, temperature, top_p = asked.get("max_tokens", 1), asked.get("temperature", 1), asked.get("top_p", 1)
+    if type(limit) is not int or limit < 1:
+        return "max_tokens", "a whole number from 1"
+    if not (_number(temperature) and temperature >= 0):
+        return "temperature", "a number from 0"
+    if not (_number(top_p) and 0 <= top_p <= 1):
+        return "top_p", "a number from 0 to 1"
+    if type(seed := asked.get("seed", 0)) is not int or seed not in _SEEDS:
+        return "seed", "a whole number of 64 bits"
+    words = asked.get("stop", [])
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return "stop", "a text or a list of texts"
+    return None
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _prompt(prompt: Any) -> str:
@@ -103,10 +138,12 @@ class WeightsDoor:
         worker: Worker,
         weights: Callable[[], Mapping[str, Weights]],
         *,
+        provider: str,
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
-        self._worker, self._weights, self._clock, self._wall = worker, weights, clock, wall
+        self._worker, self._weights, self._provider = worker, weights, provider
+        self._clock, self._wall = clock, wall
 
     async def exchange(self, method: str, call: Call, headers: CIMultiDict[str], content: bytes) -> Answered:
         """Return once the head is there: a stream's when the model begins, a whole answer's when it has ended.
@@ -121,13 +158,17 @@ class WeightsDoor:
         if lying is None or lying.problem:
             why = "has no `path`" if lying is None else lying.problem
             return self._whole(call, 404, _error(f"{asked['model']} {why}", "model_not_found", "invalid_request_error"))
+        if wrong := _wrong(asked):
+            error = _error(f"{wrong[0]} must be {wrong[1]}", "invalid_request", "invalid_request_error", wrong[0])
+            return self._whole(call, 400, error)
         call.timings.reused = False
         call.timings.connect_start = call.timings.connect_end = self._clock()
-        job = self._worker.submit({**asked, "path": str(lying.path)})
+        job = self._worker.submit({**asked, "path": str(lying.path)}, provider=self._provider)
         try:
             said = await job.said.get()
             if said["say"] == "began":
-                body = WeightsBody(self._worker, job, Shape(asked, int(self._wall()), said["prompt_tokens"]))
+                shape = Shape(asked, f"airllm-{job.asked['id']}", int(self._wall()), said["prompt_tokens"])
+                body = WeightsBody(self._worker, job, shape)
                 if streamed:
                     call.timings.first_byte = self._clock()
                     return Answered(200, _SSE, body)
@@ -144,7 +185,8 @@ class WeightsDoor:
 
     def _whole(self, call: Call, status: int, data: Json) -> Answered:
         call.timings.first_byte = self._clock()
-        return Answered(status, _JSON, Bytes(orjson.dumps(data)))
+        headers = (*_JSON, *_MEMORY_REST) if status == 503 else _JSON
+        return Answered(status, headers, Bytes(orjson.dumps(data)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +194,14 @@ class Shape:
     """One answer in the OpenAI shape; `created` is UTC epoch seconds."""
 
     asked: Json
+    id: str
     created: int
     prompt_tokens: int
 
     def _frame(self, end: str) -> Json:
         chat = "messages" in self.asked
         kind = f"chat.completion{end}" if chat else "text_completion"
-        return {"id": f"airllm-{self.created}", "object": kind, "created": self.created, "model": self.asked["model"]}
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.asked["model"]}
 
     def whole(self, text: str, done: Json) -> Json:
         """Return the answer in one piece."""
@@ -166,10 +209,11 @@ class Shape:
         choice = {"index": 0, **said, "finish_reason": done["finish"], "logprobs": None}
         return {**self._frame(""), "choices": [choice], "usage": self.usage(done)}
 
-    def chunk(self, text: str | None, finish: str | None = None) -> Json:
-        """Return a piece of it."""
+    def chunk(self, text: str | None, finish: str | None = None, *, first: bool = False) -> Json:
+        """Return a piece of it; only the first says whose it is."""
         if "messages" in self.asked:
-            said: Json = {"delta": {} if text is None else {"role": "assistant", "content": text}}
+            role = {"role": "assistant"} if first else {}
+            said: Json = {"delta": role if text is None else {**role, "content": text}}
         else:
             said = {"text": text or ""}
         return {**self._frame(".chunk"), "choices": [{"index": 0, **said, "finish_reason": finish}]}
@@ -223,15 +267,17 @@ class WeightsBody:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield events as they are made; raises TransportError where the process dies."""
+        first = True
         try:
             while (said := await self._job.said.get())["say"] == "text":
-                yield _event(self.shape.chunk(said["text"]))
+                yield _event(self.shape.chunk(said["text"], first=first))
+                first = False
             if said["say"] == "died":
                 raise TransportError(TransportFault.EOF, said["message"], bytes_received=True)
             if said["say"] == "failed":
                 yield _event(_error(said["message"], said["code"], "server_error"))
                 return
-            yield _event(self.shape.chunk(None, said["finish"]))
+            yield _event(self.shape.chunk(None, said["finish"], first=first))
             yield _event(self.shape.last(said))
             yield b"data: [DONE]\n\n"
         finally:
@@ -251,8 +297,8 @@ def _listing(weights: Mapping[str, Weights]) -> Json:
     return {"object": "list", "data": rows}
 
 
-def _error(message: str, code: str, kind: str) -> Json:
-    return {"error": {"message": message, "type": kind, "code": code, "param": None}}
+def _error(message: str, code: str, kind: str, param: str | None = None) -> Json:
+    return {"error": {"message": message, "type": kind, "code": code, "param": param}}
 
 
 def _event(data: Json) -> bytes:

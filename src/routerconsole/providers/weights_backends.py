@@ -1,6 +1,7 @@
 """What brings a checkpoint into memory: AirLLM layer by layer, else transformers whole. Imported by the worker only.
 
-A checkpoint is data: no code in it is run, and nothing is fetched.
+A checkpoint is data: no code in it is run, and nothing is fetched. AirLLM asks for that code by itself, so the ways to
+it are closed here and in the environment the process is given (worker.py), not in what is asked for.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from routerconsole.providers.weights_worker import DEFAULT_TOKENS, Json, Refused, serve
+from routerconsole.providers.weights_worker import DEFAULT_TOKENS, Json, Refused, out_of_memory, serve
 
 Library = Any
 """torch, transformers and airllm are not installed where this is checked; what they return is taken as it comes."""
@@ -25,23 +27,66 @@ def load(asked: Json) -> Checkpoint:
     """Return the model of a request; raise whatever the last library to try raised."""
     path = Path(asked["path"])
     folder = path if path.is_dir() else path.parent
-    if not (folder / "config.json").is_file():
-        raise Refused("cannot_load", f"{folder} has no config.json: a checkpoint is a folder with its config")
     problem = ""
+    _distrust()
     for way in (_airllm, _transformers):
         try:
             return Checkpoint(*way(folder), folder=folder, problem=problem)
-        except Exception:
-            if way is _transformers:
+        except Exception as exc:
+            if way is _transformers and "trust_remote_code" in str(exc):
+                raise Refused("cannot_load", f"{folder.name} needs code of its own, which is never run here") from exc
+            if way is _transformers or out_of_memory(exc):  # what does not fit layer by layer does not fit whole
                 raise
             problem = traceback.format_exc()
             sys.stderr.write(f"AirLLM cannot serve {folder}, transformers is tried:\n{problem}")
     raise AssertionError  # the loop returns or raises
 
 
+def _distrust() -> None:
+    """Take "trust_remote_code" back whoever gives it: AirLLM always does, and runs what a checkpoint brings along.
+
+    Known architectures then load with the libraries' own code. Where this hook is gone from transformers, the folder
+    such code is copied to before it runs still cannot exist (worker.py).
+    """
+    from transformers import dynamic_module_utils as dynamic  # noqa: PLC0415 - as below
+
+    resolve = getattr(dynamic, "resolve_trust_remote_code", None)
+    if resolve is not None and not getattr(resolve, "distrusting", False):
+
+        def distrusting(_given: Library, *more: Library, **named: Library) -> Library:
+            return resolve(False, *more, **named)
+
+        distrusting.distrusting = True  # type: ignore[attr-defined] # tells it from the library's own
+        dynamic.resolve_trust_remote_code = distrusting
+
+
+def _fresh(folder: Path) -> None:
+    """Have AirLLM split the weights again where others lie there now: it takes whatever layers it finds.
+
+    Only its marks of what is done are removed, never weights.
+    """
+    layers = folder / "splitted_model"
+    stamp = layers / "made_of.json"
+    lying = [(file.name, file.stat()) for file in sorted(folder.glob("*.safetensors"))]
+    made_of = json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in lying])
+    done = list(layers.glob("*.done"))
+    if stamp.is_file():
+        stale = stamp.read_text(encoding="utf-8") != made_of
+    else:
+        stale = bool(done) and min(mark.stat().st_mtime_ns for mark in done) < max(at.st_mtime_ns for _, at in lying)
+    for mark in done if stale else ():
+        mark.unlink()
+    with suppress(OSError):  # layers somebody prepared may lie where nothing can be written
+        layers.mkdir(exist_ok=True)
+        stamp.write_text(made_of, encoding="utf-8")
+
+
 def _airllm(folder: Path) -> tuple[str, Library, Library]:
     import airllm  # noqa: PLC0415 - seconds and gigabytes, in this process only
 
+    if (folder / "pytorch_model.bin.index.json").exists():
+        raise ValueError("AirLLM would read the pickled weights instead of the safetensors beside them")
+    _fresh(folder)
     model = airllm.AutoModel.from_pretrained(str(folder), device=_device())
     return "airllm", model, model.tokenizer
 
@@ -81,10 +126,19 @@ class Checkpoint:
             return list(self._tokenizer(asked["prompt"])["input_ids"])
         messages = asked["messages"]
         if getattr(self._tokenizer, "chat_template", None):
-            text = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            text = self._rendered(messages)
             return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
         lines = [f"{message['role']}: {message['content']}" for message in messages]
         return list(self._tokenizer("\n".join([*lines, "assistant:"]))["input_ids"])
+
+    def _rendered(self, messages: list[Json]) -> str:
+        try:
+            text: str = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        except Exception as exc:
+            if not any(kind.__name__ == "TemplateError" for kind in type(exc).__mro__):
+                raise
+            raise Refused("invalid_request", f"the model's template refuses these messages: {exc}") from exc
+        return text
 
     def limit(self, asked: Json, tokens: int) -> int:
         """Return how many tokens the answer may have; raise Refused where the prompt leaves none."""
@@ -104,8 +158,8 @@ class Checkpoint:
                 begun = True
                 yield text
             return
-        except Exception:
-            if begun or self.backend == "transformers":
+        except Exception as exc:
+            if begun or self.backend == "transformers" or out_of_memory(exc):
                 raise
             self.problem = traceback.format_exc()
         self._model = self._tokenizer = None
@@ -170,7 +224,7 @@ class Checkpoint:
             if token is None or token == last:
                 return
             seen.append(token)
-            text = self._tokenizer.decode(seen, skip_special_tokens=True)
+            text = self._tokenizer.decode(seen, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             if text.endswith("\ufffd"):
                 yield ""
                 continue

@@ -9,6 +9,7 @@ when its stdin does, so it never outlives the engine.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
@@ -18,12 +19,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 NICE: Final = 10
 """What the process yields to the engine and everything else on the machine."""
+KILL_FIRST: Final = 800
+"""Of 1000: where memory runs out Linux ends this process, not the engine."""
 DEFAULT_TOKENS: Final = 1024
 """Tokens of an answer whose request names no limit (capabilities.md §7)."""
 _MAX_TRACEBACK: Final = 4000
@@ -95,6 +99,8 @@ class Desk:
 def serve(load: Callable[[Json], Held]) -> None:
     """Answer until stdin ends; `load` is what brings a model into memory."""
     os.nice(NICE)
+    with suppress(OSError):  # there is none but on Linux
+        Path("/proc/self/oom_score_adj").write_text(str(KILL_FIRST), encoding="ascii")
     out = os.dup(1)
     os.dup2(2, 1)  # a library that prints must not speak to the engine
     voice, desk = Voice(out), Desk(queue.SimpleQueue(), set())
@@ -107,19 +113,20 @@ def serve(load: Callable[[Json], Held]) -> None:
         try:
             if held is None or held[0] != wanted:
                 held = None  # the old one goes before the new one comes
+                gc.collect()  # models are full of cycles
                 held = wanted, _loaded(load, asked, voice)
             _answer(held[1], asked, desk, voice)
         except Cancelled:
             voice.say("done", id=id_, finish="cancelled")
         except Refused as exc:
             voice.say("failed", id=id_, code=exc.code, message=str(exc))
-        except MemoryError:
-            held = None
-            voice.say("failed", id=id_, code="out_of_memory", message=f"{asked['model']} does not fit into memory")
         except Exception as exc:  # noqa: BLE001 - whatever a library raises ends this answer, not the process
-            memory = "OutOfMemory" in type(exc).__name__
-            code = "out_of_memory" if memory else "failed"
-            voice.say("failed", id=id_, code=code, message=_brief(exc), traceback=_traced())
+            if out_of_memory(exc):
+                held = None
+                voice.say("failed", id=id_, code="out_of_memory", message=f"{asked['model']} does not fit into memory")
+            else:
+                sys.stderr.write(_traced())
+                voice.say("failed", id=id_, code="failed", message=_brief(exc))
         desk.cancelled.discard(id_)
 
 
@@ -128,11 +135,9 @@ def _loaded(load: Callable[[Json], Held], asked: Json, voice: Voice) -> Held:
     began = time.perf_counter()
     try:
         held = load(asked)
-    except Refused:
-        raise
-    except MemoryError:
-        raise
     except Exception as exc:
+        if isinstance(exc, Refused) or out_of_memory(exc):
+            raise
         sys.stderr.write(_traced())
         raise Refused("cannot_load", f"{asked['model']} cannot be loaded: {_brief(exc)}") from exc
     seconds = round(time.perf_counter() - began, 3)
@@ -193,6 +198,11 @@ class Until:
 
     def _begun(self, word: str) -> int:
         return next((size for size in range(len(word) - 1, 0, -1) if self._kept.endswith(word[:size])), 0)
+
+
+def out_of_memory(exc: BaseException) -> bool:
+    """Whether memory ran out, the machine's or a card's; torch has several names for it."""
+    return isinstance(exc, MemoryError) or "OutOfMemory" in type(exc).__name__ or "can't allocate memory" in str(exc)
 
 
 def memory_mb() -> int:

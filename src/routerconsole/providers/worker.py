@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from routerconsole.domain.events import EventType, Fact
 from routerconsole.routing.faults import TransportFault
 
 from .transport import TransportError
@@ -39,6 +40,8 @@ SLOWEST_S: Final = 30.0
 """Longest wait before a process that keeps dying is started again."""
 MAX_LINE: Final = 1 << 20
 MAX_QUEUED: Final = 64
+MAX_REFUSED: Final = 100
+"""Checkpoints that could not be loaded of which the reason is kept."""
 _TAIL: Final = 2000
 _INHERITED: Final = frozenset(
     {
@@ -54,7 +57,11 @@ _OFFLINE: Final = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1",
+    "HF_MODULES_CACHE": "/dev/null/no-code-of-checkpoints",
+    "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
 }
+"""Nothing is fetched, and nothing that lies in a checkpoint is run: its modules have no folder to be imported from,
+whoever trusts them, and what is pickled is read as tensors or not at all."""
 
 Json = dict[str, Any]
 
@@ -70,18 +77,18 @@ class Start(Protocol):
 class WorkerState:
     """What an operator sees of it: `load_s` seconds and `memory_mb` MB are of the model in memory.
 
-    `problem` is of the model `of`, or of the process where that is None.
+    `path` is where the model lies, `problem` why AirLLM does not serve it, or what became of the last process.
     """
 
     pid: int | None = None
     model: str | None = None
+    path: str | None = None
     backend: str | None = None
     load_s: float | None = None
     memory_mb: int | None = None
     loading: bool = False
     restarts: int = 0
     problem: str = ""
-    of: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +99,7 @@ class Job:
     """
 
     asked: Json
+    provider: str
     said: asyncio.Queue[Json] = field(default_factory=asyncio.Queue)
     taken: bool = False
     over: bool = False
@@ -105,10 +113,19 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
 class Worker:
     """The process and its queue; `clock` is monotonic seconds."""
 
-    def __init__(self, *, clock: Callable[[], float], start: Start, command: Sequence[str] = COMMAND) -> None:
-        self._clock, self._start = clock, start
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        start: Start,
+        publish: Callable[[Fact], object] = lambda _: None,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._clock, self._start, self._publish = clock, start, publish
         self.command, self.cancel_s = tuple(command), CANCEL_S
         self.state = WorkerState()
+        self.refused: dict[str, str] = {}  # why what lies at a path could not be loaded, until it can
+        self._provider: str | None = None  # who had the newest answer made
         self._process: Process | None = None
         self._task: asyncio.Task[Any] | None = None
         self._queue: deque[Job] = deque()
@@ -117,7 +134,12 @@ class Worker:
         self._ids = itertools.count(1)
         self._ready, self._proved, self._resting_until = False, False, 0.0
 
-    def submit(self, asked: Json) -> Job:
+    @property
+    def waiting(self) -> int:
+        """Answers that wait for the one being made."""
+        return len(self._queue)
+
+    def submit(self, asked: Json, *, provider: str) -> Job:
         """Queue for an answer; raises TransportError while the process rests after dying, or the queue is full."""
         rest = self._resting_until - self._clock()
         if rest > 0:
@@ -125,7 +147,7 @@ class Worker:
             raise TransportError(TransportFault.REFUSED, what, reused=False)
         if len(self._queue) >= MAX_QUEUED:
             raise TransportError(TransportFault.REFUSED, "too many requests wait for the weights worker", reused=False)
-        job = Job({**asked, "do": "generate", "id": str(next(self._ids))})
+        job = Job({**asked, "do": "generate", "id": str(next(self._ids))}, provider)
         self._queue.append(job)
         if self._task is None or self._task.done():
             self._task = self._start(self._keep(), name="weights worker")
@@ -153,6 +175,7 @@ class Worker:
     def _next(self) -> None:
         if self._job is None and self._ready and self._queue:
             self._job = self._queue.popleft()
+            self._provider = self._job.provider
             self._tell(self._job.asked)
 
     def _tell(self, message: Json) -> None:
@@ -173,8 +196,9 @@ class Worker:
             self._proved = False
             why = await self._live()
             deaths = 1 if self._proved else deaths + 1  # one that has answered and died does not "keep dying"
-            self._ended(why)
             rest = min(SLOWEST_S, 0.25 * 2 ** (deaths - 1)) if deaths > 1 else 0.0
+            self._note(EventType.WEIGHTS_DIED, model=self.state.model, reason=why, rest_s=rest)
+            self._ended(why)
             log.warning("the weights worker %s; started again%s", why, f" in {rest:g} s" if rest else "")
             self._resting_until = self._clock() + rest
             if rest:
@@ -230,14 +254,18 @@ class Worker:
         match message["say"]:
             case "ready":
                 self._ready = True
+                if self.state.restarts:
+                    self._note(EventType.WEIGHTS_RESTARTED, restarts=self.state.restarts)
                 self._next()
             case "loading":
                 if self._deaf is not None:
                     self._wait(LOADING_S)
-                self.state = replace(
-                    self.state, model=message["model"], loading=True, backend=None, load_s=None, memory_mb=None
-                )
+                path = None if self._job is None else self._job.asked["path"]
+                fresh = WorkerState(pid=self.state.pid, restarts=self.state.restarts)
+                self.state = replace(fresh, model=message["model"], path=path, loading=True)
+                self._note(EventType.WEIGHTS_LOADING, model=message["model"])
             case "loaded":
+                self.refused.pop(self.state.path or "", None)
                 self.state = replace(
                     self.state,
                     loading=False,
@@ -247,6 +275,8 @@ class Worker:
                     problem=_last_line(message["problem"]),
                 )
                 log.info("%s loaded by %s in %s s", message["model"], message["backend"], message["seconds"])
+                told = {name: message[name] for name in ("model", "backend", "seconds", "memory_mb")}
+                self._note(EventType.WEIGHTS_LOADED, **told, problem=self.state.problem)
                 if self._deaf is not None:
                     self._wait(self.cancel_s)
                 if message["problem"]:
@@ -262,13 +292,23 @@ class Worker:
                         backend=message["backend"],
                         problem=_last_line(message["problem"]),
                     )
-                if message["say"] == "failed" and self.state.backend is None:
-                    told = str(message["message"])[:300]
-                    self.state = replace(self.state, model=None, loading=False, problem=told, of=self.state.model)
+                if message["say"] == "failed" and self.state.loading:
+                    self._failed(str(message["message"])[:300])
                 self._hand(message)
                 self._free()
             case other:
                 raise ValueError(other)
+
+    def _failed(self, reason: str) -> None:
+        """Nothing is in memory now; what lies there is remembered as what cannot be loaded."""
+        state = self.state
+        self._note(EventType.WEIGHTS_FAILED, model=state.model, reason=reason)
+        self.refused = dict([*self.refused.items(), (state.path or "", reason)][-MAX_REFUSED:])
+        self.state = WorkerState(pid=state.pid, restarts=state.restarts)
+
+    def _note(self, kind: EventType, **data: str | float | None) -> None:
+        if self._provider is not None:
+            self._publish(Fact(kind, {"provider": self._provider, **data}))
 
     def _hand(self, message: Json) -> None:
         job = self._job

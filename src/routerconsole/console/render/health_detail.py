@@ -252,6 +252,28 @@ def told_as(moment: Moment) -> Run | None:
         case EventType.AUDIT:
             return _change(data), Role.INFO
         case _:
+            return _weights(moment.type, data, reason)
+
+
+def _weights(kind: EventType, data: Mapping[str, object], reason: str) -> Run | None:
+    """Return what became of the worker that serves checkpoints, None for anything else."""
+    match kind:
+        case EventType.WEIGHTS_LOADING:
+            return "◐ is being loaded", Role.WARN
+        case EventType.WEIGHTS_LOADED:
+            seconds, held = data.get("seconds"), data.get("memory_mb")
+            took = f" in {quantity.span(seconds)}" if isinstance(seconds, (int, float)) else ""
+            size = f", {held:,} MB" if isinstance(held, int) else ""
+            return f"● loaded by {visible(str(data.get('backend') or ''), 14)}{took}{size}", Role.OK
+        case EventType.WEIGHTS_FAILED:
+            return f"✗ cannot be loaded: {reason}", Role.BAD
+        case EventType.WEIGHTS_DIED:
+            rest = data.get("rest_s")
+            after = f", rests {quantity.span(rest)}" if isinstance(rest, (int, float)) and rest > 0 else ""
+            return f"✗ weights worker {reason}{after}", Role.BAD
+        case EventType.WEIGHTS_RESTARTED:
+            return "● weights worker runs again", Role.OK
+        case _:
             return None
 
 

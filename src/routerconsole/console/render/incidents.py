@@ -36,6 +36,11 @@ _SAID: Final = {
     EventType.PROVIDER_ENABLED: "enabled",
     EventType.PROVIDER_DISABLED: "disabled",
     EventType.CAPABILITY_GAP_LEARNED: "learned gap",
+    EventType.WEIGHTS_LOADING: "loading",
+    EventType.WEIGHTS_LOADED: "loaded",
+    EventType.WEIGHTS_FAILED: "cannot be loaded",
+    EventType.WEIGHTS_DIED: "weights worker died",
+    EventType.WEIGHTS_RESTARTED: "weights worker restarted",
 }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +157,62 @@ async def test_what_nobody_reported_is_estimated_or_unknown_and_held_against_the
     assert (row["requests"], row["estimated_requests"], row["unknown_cost_requests"]) == (2, 1, 1)
     assert row["completion_tokens"] > 0
     assert row["cost_usd"] > 0
+
+
+async def test_what_was_counted_before_the_end_of_a_broken_stream_is_no_count(make: MakeStand) -> None:
+    """Tokens told ahead of the content are not what came; row, attempt and books say the same, prompt included."""
+    stand = await make("a", models={"a": [PRICED]})
+    stand.sims["a"].set("m", Behaviour(tokens=50, preamble=("usage",), cut_after=5))
+    assert b"stream_incomplete" in (await stand.stream("a/m")).body
+    await stand.until(lambda: stand.idle)
+    (row,) = (await usage(stand))["days"]
+    (request,) = (await stand.get("/api/v1/requests")).json["requests"]
+    (attempt,) = (await stand.get(f"/api/v1/requests/{request['id']}")).json["attempts_detail"]
+    assert (request["completion_tokens"], request["usage_source"], row["estimated_requests"]) == (5, "estimated", 1)
+    for name in ("prompt_tokens", "completion_tokens", "cost_usd"):
+        assert request[name] == attempt[name] == pytest.approx(row[name]), name
+    assert row["prompt_tokens"] > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_reasoning_that_only_the_total_counts_is_paid_for(make: MakeStand, stream: bool) -> None:
+    """Where an upstream leaves reasoning out of the completion (xAI), its tokens are in the cost all the same."""
+    stand = await make("a", models={"a": [PRICED]})
+    counted = {"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 90}}
+    for whole, completion in ((105, 95), (15, 5)):
+        stand.sims["a"].set("m", Behaviour(usage="never", extra={"usage": {**counted, "total_tokens": whole}}))
+        reply = await stand.chat("a/m", stream=stream)
+        assert (await stand.detail(reply)).row.completion_tokens == completion, whole
+
+
+async def test_a_request_left_before_it_had_a_connection_took_nothing(make: MakeStand) -> None:
+    """Nothing was sent: it is no call, and no cost is unknown."""
+    with socket.socket() as listener, ExitStack() as held:  # a full backlog drops further SYNs
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        room = {"a": {"base_url": f"http://127.0.0.1:{listener.getsockname()[1]}/v1"}}
+        stand = await make("a", models={"a": [PRICED]}, providers=room)
+        asked = asyncio.create_task(stand.chat("a/m"))
+        await stand.until(lambda: stand.events("attempt.started"), "an attempt")
+        asked.cancel()
+        await stand.until(lambda: stand.events("request.cancelled"), "its end")
+        told = await usage(stand)
+    assert told["days"] == []
+    assert told["budget"]["used_usd"] == 0
+
+
+async def test_a_trace_tells_tokens_and_cost(make: MakeStand) -> None:
+    """`x-router-trace` says what a request took, by whose count, and what it cost or that nobody knows."""
+    stand = await make("a", "b", models={"a": [PRICED], "b": ["m"]})
+    told = (await stand.chat("a/m", headers={"x-router-trace": "1"})).json["routerconsole"]
+    took = told["usage"]
+    assert took["source"] == "reported"
+    assert told["cost_usd"] == pytest.approx(took["prompt_tokens"] / 1e3 + took["completion_tokens"] / 1e2)
+    assert (await stand.chat("b/m", headers={"x-router-trace": "1"})).json["routerconsole"]["cost_usd"] is None
 
 
 async def test_undelivered_answers_cost_too_and_evaluations_are_counted(make: MakeStand) -> None:

@@ -16,6 +16,7 @@ from routerconsole.routing.plan import Ranked
 from routerconsole.routing.spending import (
     DEFAULT_OUTPUT,
     FREE,
+    MAX_AGENT,
     MOST_AGENTS,
     OTHERS,
     Books,
@@ -64,11 +65,22 @@ def only(found: Books) -> Row:
         (replace(UNKNOWN, free=True), HOSTED, FREE),
         (UNKNOWN, replace(HOSTED, free=True), FREE),
         (UNKNOWN, LOCAL, None),
+        (UNKNOWN, replace(LOCAL, free=True), FREE),
+        (replace(UNKNOWN, free=True), LOCAL, FREE),
+        (replace(UNKNOWN, free=False), replace(HOSTED, free=True), None),
     ],
 )
 def test_an_unknown_price_is_never_zero(model: Model, provider: Provider, expected: Prices | None) -> None:
     """Both prices, or somebody's word that it is free; else nobody knows, of local models too."""
     assert prices_of(model, provider) == expected
+
+
+def test_embeddings_have_no_output_to_price() -> None:
+    """A price per token in is all they need; without one nobody knows."""
+    model = replace(UNKNOWN, usd_per_mtok_in=0.5)
+    assert prices_of(model, HOSTED, Endpoint.EMBEDDINGS) == Prices(0.5, 0.0)
+    assert prices_of(model, HOSTED) is None
+    assert prices_of(UNKNOWN, HOSTED, Endpoint.EMBEDDINGS) is None
 
 
 @pytest.mark.parametrize(
@@ -171,8 +183,14 @@ def test_rows_of_days_long_gone_are_let_go_once_written() -> None:
     """Yesterday's stay for answers still to come; what is not written stays too."""
     found = books()
     found.sent(ranked(), NEEDS, agent=None, wall=WALL).used(1, 1)
-    assert list(found.touched()) == [Key(TODAY, "p", "m", "")]
+    assert not found.touched(), "what was kept of the day is not known yet"
+    assert found.partial() == {TODAY}
+    found.whole.add(TODAY)
+    taken = found.touched()
+    assert list(taken) == [Key(TODAY, "p", "m", "")]
     assert not found.touched()
+    found.untaken(taken)
+    assert found.touched() == taken
     found.turn(WALL + DAY_S)
     assert len(list(found.rows())) == 1
     found.turn(WALL + 2 * DAY_S)
@@ -197,3 +215,11 @@ def test_agents_with_rows_of_their_own_are_bounded() -> None:
     rows = {key.agent: row.requests for key, row in found.rows()}
     assert len(rows) == MOST_AGENTS + 1
     assert rows[OTHERS] == 50
+
+
+def test_an_agents_name_is_kept_at_bounded_length() -> None:
+    """A header may hold 32 KB; no row does."""
+    found = books()
+    found.sent(ranked(), NEEDS, agent="x" * 10_000, wall=WALL).refused()
+    ((key, _),) = found.rows()
+    assert key.agent == "x" * MAX_AGENT

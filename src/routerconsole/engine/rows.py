@@ -126,6 +126,9 @@ def _attempt(attempt: Attempt) -> AttemptView:
         account=attempt.route.account,
         cause=_cause(attempt),
         served_as=_served_as(attempt),
+        prompt_tokens=attempt.prompt_tokens,
+        completion_tokens=attempt.completion_tokens,
+        cost_usd=attempt.cost_usd,
     )
 
 
@@ -191,6 +194,9 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
         "account": route.account,
         "cause": _cause(attempt),
         "served_as": _served_as(attempt),
+        "prompt_tokens": attempt.prompt_tokens,
+        "completion_tokens": attempt.completion_tokens,
+        "cost_usd": attempt.cost_usd,
     }
 
 

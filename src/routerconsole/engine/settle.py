@@ -18,6 +18,8 @@ from routerconsole.routing.resolution import ResolvedKind
 from .inflight import CancelReason
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from routerconsole.domain.errors import RouterError
     from routerconsole.domain.outcome import Ending
     from routerconsole.domain.trace import Attempt
@@ -99,29 +101,35 @@ class Settlement:
         trace.usage_source = "missing" if usage.completion_tokens is None else "reported"
 
     def cut_short(self, attempt: Attempt, gate: StreamGate) -> None:
-        """Note how far a stream came that did not end well: what the upstream reported, else one token an event."""
-        counts = gate.usage or {}
-        reported = _count(counts.get("completion_tokens"))
-        trace = self.trace
-        trace.prompt_tokens = _count(counts.get("prompt_tokens"))
-        trace.completion_tokens = attempt.completion_tokens = gate.tokens if reported is None else reported
-        trace.usage_source = "estimated" if reported is None else "reported"
-        bill = self._flight.bills.get(attempt.n)
+        """Note how far a stream came that did not end well: what the upstream reported, else one token an event.
+
+        A prompt nobody counted is as long as it was taken to be before the call.
+        """
+        asked, reported = _count((gate.usage or {}).get("prompt_tokens")), _completed(gate.final_usage)
+        bill, trace = self._flight.bills.get(attempt.n), self.trace
+        guessed = asked is None or reported is None
+        if asked is None and bill is not None:
+            asked = bill.prompt
+        completion = gate.tokens if reported is None else reported
+        trace.prompt_tokens, trace.completion_tokens = asked, completion
+        attempt.prompt_tokens, attempt.completion_tokens = asked, completion
+        trace.usage_source = "estimated" if guessed else "reported"
         if bill is not None:
-            prompt, guessed = trace.prompt_tokens, reported is None or trace.prompt_tokens is None
-            asked = bill.prompt if prompt is None else prompt
-            attempt.cost_usd = bill.used(asked, trace.completion_tokens, estimated=guessed)
+            attempt.cost_usd = bill.used(asked, completion, estimated=guessed)
             self._summed()
-        if trace.prompt_tokens is not None:
-            self._charged(trace.prompt_tokens + trace.completion_tokens)
+        if asked is not None:
+            self._charged(asked + completion)
 
     def abandoned(self, step: Try, attempt: Attempt, reason: str) -> None:
         """Give the lease of an attempt nobody waits for back; neutral."""
         attempt.cls, attempt.detail = OutcomeClass.IGNORED, reason
         attempt.ended_ms = self._elapsed_ms()
         bill = self._flight.bills.get(attempt.n)
+        unsent = not attempt.reused and attempt.connect_ms is None  # it never had a connection
         if bill is not None and bill.open:
-            bill.lost()
+            bill.unsent() if unsent else bill.lost()
+        if unsent and self._flight.charge is not None:
+            self._flight.charge.unsent()
         self._on_board(step, attempt, Abandoned(reason))
 
     def committed(self, step: Try, attempt: Attempt) -> None:
@@ -145,7 +153,7 @@ class Settlement:
             model=gate.served_model,
             finish_reason=gate.finish_reason,
             prompt_tokens=_count(counts.get("prompt_tokens")),
-            completion_tokens=_count(counts.get("completion_tokens")),
+            completion_tokens=_completed(counts),
         )
         self.trace.flags.extend(gate.flags)
         if attempt.cls is None:
@@ -301,8 +309,20 @@ class Usage:
             model=_text(data.get("model")),
             finish_reason=_text(first.get("finish_reason")),
             prompt_tokens=_count(counts.get("prompt_tokens")),
-            completion_tokens=_count(counts.get("completion_tokens")),
+            completion_tokens=_completed(counts),
         )
+
+
+def _completed(counts: Mapping[str, Any]) -> int | None:
+    """Return the tokens an answer had; some (xAI) count reasoning in the total only, and bill it all the same."""
+    completion = _count(counts.get("completion_tokens"))
+    details = counts.get("completion_tokens_details")
+    if completion is None or not isinstance(details, dict):
+        return completion
+    reasoning, prompt = _count(details.get("reasoning_tokens")), _count(counts.get("prompt_tokens"))
+    if not reasoning or prompt is None or counts.get("total_tokens") != prompt + completion + reasoning:
+        return completion
+    return completion + reasoning
 
 
 def _text(value: object) -> str | None:

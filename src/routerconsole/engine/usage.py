@@ -1,6 +1,7 @@
 """Usage that outlives the process: the day's books restored and written down, older days read back, and the budget.
 
-A kill costs at most what was counted since the last writing; nothing is written before what was kept is known.
+A kill costs at most what was counted since the last writing. A day is written once what was kept of it is known: at a
+start, and when the clock leaps to a day that has rows already (machines without a battery begin in the past).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class UsageKeeper:
 
     def __init__(self, books: Books, store: UsageStore, clock: Clock) -> None:
         self._books, self._store, self._clock = books, store, clock
-        self._loaded = self._writes = False
+        self._writes = False
         self._written = 0.0
         self._pruned = self._alerted = self._exceeded = ""  # days
         books.turn(clock.wall())
@@ -51,19 +52,25 @@ class UsageKeeper:
         await self._load()
 
     async def _load(self) -> None:
-        """Take over the rows of today; tried again with the next writing where they cannot be read."""
+        """Take over the rows of days not complete yet; tried again with the next writing where they cannot be read."""
+        days = self._books.partial()
+        if not days:
+            return
         try:
-            rows = await self._store.since(self._books.day)
+            rows = await self._store.since(min(days))
         except StorageUnavailable:
             return
+        days -= self._books.whole  # who asked meanwhile has done it
         for row in rows:
-            if row.date == self._books.day:
+            if row.date in days:
                 self._books.restore(Key(*row[:4]), Row(*row[4:]))
-        self._loaded = True
+        self._books.whole |= days
         now = self.budget()
-        # told before this start, or within the two seconds a kill may cost
-        self._alerted = now.date if now.alert else self._alerted
-        self._exceeded = now.date if now.exceeded else self._exceeded
+        if now.date in days and any(
+            row.date == now.date for row in rows
+        ):  # told before this start, or within what a kill may cost
+            self._alerted = now.date if now.alert else self._alerted
+            self._exceeded = now.date if now.exceeded else self._exceeded
 
     def tick(self) -> list[Fact]:
         """Let a new day begin, and tell once a day that the budget nears its end, and that it has."""
@@ -84,10 +91,7 @@ class UsageKeeper:
         if not self._writes or (not last and now - self._written < WRITTEN_EVERY_S):
             return
         self._written = now
-        if not self._loaded:
-            await self._load()
-        if not self._loaded:
-            return
+        await self._load()
         taken = self._books.touched()
         try:
             if taken:
@@ -100,8 +104,7 @@ class UsageKeeper:
 
     async def page(self, days: int) -> UsagePage:
         """Return the rows of so many UTC days up to today, newest first; raise StorageUnavailable."""
-        if not self._loaded:
-            await self._load()
+        await self._load()
         first = _ago(self._books.day, days - 1)
         found = {Key(*row[:4]): row for row in await self._store.since(first)}
         found |= {key: _stored(key, row) for key, row in self._books.rows() if key.date >= first}  # which is newer

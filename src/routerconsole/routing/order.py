@@ -18,7 +18,7 @@ from routerconsole.domain.trace import Decision
 
 from .limits import percent
 from .pointers import Track
-from .spending import Books
+from .spending import Books, prices_of
 
 if TYPE_CHECKING:
     from random import Random
@@ -143,9 +143,8 @@ def by_quality(scores: Sequence[Quality]) -> list[int]:
 
 def unit_price(model: Model, provider: Provider) -> float | None:
     """Return USD per million tokens, in and out together: 0 where it is said to be free, None where one is unknown."""
-    if model.usd_per_mtok_in is not None and model.usd_per_mtok_out is not None:
-        return model.usd_per_mtok_in + model.usd_per_mtok_out
-    return 0.0 if price_tier(model, provider) is PriceTier.FREE else None
+    prices = prices_of(model, provider)
+    return None if prices is None else sum(prices)
 
 
 def _median(values: Sequence[float | None], without: float) -> float:

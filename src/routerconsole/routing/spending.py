@@ -16,7 +16,7 @@ from routerconsole.domain.request import Endpoint
 from .limits import DAY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping
 
     from routerconsole.domain.registry import Model, Provider
     from routerconsole.domain.request import Needs
@@ -28,6 +28,8 @@ DEFAULT_OUTPUT = 1024
 """Tokens an answer is taken to have where neither request nor model names a limit (capabilities.md §7)."""
 MOST_AGENTS = 200
 """Agents of one day with rows of their own: the name comes from a client's header."""
+MAX_AGENT = 128
+"""Characters of such a name that are kept, as of those that may be assigned."""
 OTHERS = "(others)"
 _EPOCH = date(1970, 1, 1).toordinal()
 
@@ -46,11 +48,17 @@ class Prices(NamedTuple):
 FREE = Prices(0.0, 0.0)
 
 
-def prices_of(model: Model, provider: Provider) -> Prices | None:
-    """Return what a model's tokens cost, None where nobody knows; what is said to be free costs nothing."""
-    if model.usd_per_mtok_in is not None and model.usd_per_mtok_out is not None:
-        return Prices(model.usd_per_mtok_in, model.usd_per_mtok_out)
-    return FREE if price_tier(model, provider) is PriceTier.FREE else None
+def prices_of(model: Model, provider: Provider, endpoint: Endpoint = Endpoint.CHAT) -> Prices | None:
+    """Return what a model's tokens cost, None where nobody knows; what is said to be free costs nothing.
+
+    That holds on a local machine too, which is a tier of its own and no price. Embeddings have no output to price.
+    """
+    per_in, per_out = model.usd_per_mtok_in, model.usd_per_mtok_out
+    if per_out is None and endpoint is Endpoint.EMBEDDINGS:
+        per_out = 0.0
+    if per_in is not None and per_out is not None:
+        return Prices(per_in, per_out)
+    return FREE if (provider.free if model.free is None else model.free) else None
 
 
 def estimate(model: Model, prices: Prices, needs: Needs) -> float:
@@ -202,6 +210,8 @@ class Books:
         """USD estimated of the calls under way."""
         self.refused = False
         """Whether a request of today was refused."""
+        self.whole: set[str] = set()
+        """Days whose rows are complete: what was kept of them elsewhere is in."""
         self._rows: dict[Key, Row] = {}
         self._touched: set[Key] = set()
         self._agents: set[str] = set()
@@ -210,7 +220,7 @@ class Books:
         """Enter a call that goes out now and hold its estimate."""
         self.turn(wall)
         key = Key(self.day, ranked.route.provider, ranked.route.model, self._agent(agent))
-        prices = prices_of(ranked.model, ranked.provider)
+        prices = prices_of(ranked.model, ranked.provider, needs.endpoint)
         held = 0.0 if prices is None else estimate(ranked.model, prices, needs)
         self.held += held
         self.row(key).requests += 1
@@ -224,7 +234,7 @@ class Books:
         limit = self.policy.daily_usd
         if limit is None or not self.policy.enforce:
             return ""
-        prices, used = prices_of(model, provider), self.used + self.held
+        prices, used = prices_of(model, provider, needs.endpoint), self.used + self.held
         if prices is None:
             open_ = used < limit or price_tier(model, provider) is not PriceTier.PAID
             return "" if open_ else f"budget: {_usd(used)} of {_usd(limit)} USD used today, its price is unknown"
@@ -240,9 +250,11 @@ class Books:
         self._turned, today = wall // DAY_S, day_of(wall)
         before, self.day = self.day, today
         kept = min(before or today, today)  # a call that began before midnight may still put its row right
-        self._rows = {key: row for key, row in self._rows.items() if key.date >= kept or key in self._touched}
+        unwritten = {key.date for key in self._touched}
+        self._rows = {key: row for key, row in self._rows.items() if key.date >= kept or key.date in unwritten}
+        self.whole = {day for day in self.whole if day >= kept or day in unwritten}
         own = [(key, row) for key, row in self._rows.items() if key.date == today]
-        self.spent, self.guessed = sum(row.cost_usd for _, row in own), sum(row.guessed_usd for _, row in own)
+        self.spent, self.guessed = (sum((each(row) for _, row in own), 0.0) for each in (_cost, _guess))
         self.held, self.refused = 0.0, False
         self._agents = {key.agent for key, _ in own} - {"", OTHERS}
         return True
@@ -267,13 +279,19 @@ class Books:
             self.guessed += guessed
             self.held = max(0.0, self.held - ended)
 
+    def partial(self) -> set[str]:
+        """Return the days whose rows are not complete yet: today after a start or a leap of the clock, mostly none."""
+        return {self.day, *(key.date for key in self._touched)} - self.whole
+
     def restore(self, key: Key, row: Row) -> None:
-        """Add a row of today that was kept before this start."""
-        if key.agent not in ("", OTHERS):
-            self._agents.add(key.agent)
+        """Add a row that was kept before this start, or before the clock went back to its day."""
         now = self._rows.setdefault(key, Row())
         for name in Row.__slots__:
             setattr(now, name, getattr(now, name) + getattr(row, name))
+        if key.date != self.day:
+            return
+        if key.agent not in ("", OTHERS):
+            self._agents.add(key.agent)
         self.spent += row.cost_usd
         self.guessed += row.guessed_usd
 
@@ -282,22 +300,33 @@ class Books:
         yield from self._rows.items()
 
     def touched(self) -> dict[Key, Row]:
-        """Return the rows that changed since they were last taken."""
-        taken, self._touched = self._touched, set()
+        """Return the rows of complete days that changed since they were last taken."""
+        taken = {key for key in self._touched if key.date in self.whole}
+        self._touched -= taken
         return {key: self._rows[key] for key in taken}
 
-    def untaken(self, keys: Iterable[Key]) -> None:
+    def untaken(self, rows: Mapping[Key, Row]) -> None:
         """Take rows back that could not be written."""
-        self._touched.update(keys)
+        self._touched.update(rows)
+        self._rows = {**rows, **self._rows}
 
     def _agent(self, name: str | None) -> str:
         if not name:
             return ""
+        name = name[:MAX_AGENT]
         if name not in self._agents:
             if len(self._agents) >= MOST_AGENTS:
                 return OTHERS
             self._agents.add(name)
         return name
+
+
+def _cost(row: Row) -> float:
+    return row.cost_usd
+
+
+def _guess(row: Row) -> float:
+    return row.guessed_usd
 
 
 def _usd(amount: float) -> str:

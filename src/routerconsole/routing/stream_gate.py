@@ -88,6 +88,7 @@ class StreamGate:
         self.ended = False
         self.done_seen = False
         self.usage: Mapping[str, Any] | None = None
+        self._counted_at = 0  # the event that told it
         self.served_model: str | None = None
         self.flags: list[str] = []
         self.events = 0
@@ -97,6 +98,11 @@ class StreamGate:
     def tokens(self) -> int:
         """About how many tokens came: upstreams send one an event from the first content on."""
         return max(0, self.events - self._lead)
+
+    @property
+    def final_usage(self) -> Mapping[str, Any]:
+        """The usage where nothing came after it: what was told before the end counts less than there is."""
+        return self.usage if self.usage is not None and self._counted_at == self.events else {}
 
     @property
     def finish_reason(self) -> str | None:
@@ -223,7 +229,7 @@ class StreamGate:
     def _without_usage(self, chunk: dict[str, Any], usage: object) -> tuple[bytes, dict[str, Any]]:
         """Keep the usage for the trace and take it out of the chunk; the last one told wins."""
         if isinstance(usage, Mapping):
-            self.usage = usage
+            self.usage, self._counted_at = usage, self.events
         del chunk["usage"]
         return orjson.dumps(chunk), chunk
 
@@ -332,7 +338,7 @@ class StreamGate:
 
     def _commit(self, out: list[bytes]) -> None:
         self.committed = True
-        self._lead = max(0, len(self._held) - 1)
+        self._lead = max(0, self.events - 1)
         out.extend(self._held)
         self._held = []
         self._held_bytes = 0

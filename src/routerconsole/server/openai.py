@@ -276,6 +276,12 @@ def _told(trace: Trace) -> dict[str, Any]:
         "model": route.model if route else None,
         "resolved": {"kind": trace.resolved_kind, "id": trace.resolved, "because": trace.because},
         "chain": chain_text(trace),
+        "usage": {
+            "prompt_tokens": trace.prompt_tokens,
+            "completion_tokens": trace.completion_tokens,
+            "source": trace.usage_source,
+        },
+        "cost_usd": trace.cost_usd,
         "attempts": attempts_of(trace),
         "skipped": skipped_of(trace),
         "candidates": [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from tests.console.capability_scene import (
 )
 from tests.console.fake_control import FakeControl, at, failed, provider, request
 from tests.console.stage import Stage, stage
+from tests.support.effort import calls
 
 from routerconsole.console.demand import Demand, Figure
 from routerconsole.console.foliage import Foliage, extension_problem
@@ -509,22 +509,16 @@ def big(count: int) -> CapabilityScene:
 
 @pytest.mark.parametrize("count", [0, 1, 5000])
 def test_T23_thousands_of_models_and_a_deep_tree_open_fast_and_draw_what_is_visible(count: int) -> None:
-    """0, 1 and 5,000 models and 50 levels: opened within 100 ms; a frame draws the visible rows and reads no others."""
+    """0, 1 and 5,000 models and 50 levels: a few calls a model to open; a frame draws the visible rows, no others."""
     scene, host = big(count), BareHost()
     host.state = ConsoleState(link=Link.LIVE, loaded=True)
     snapshots = host.state.snapshots
     snapshots.nodes, snapshots.models, snapshots.pools = scene.node_views, scene.model_page, scene.pool_views
     host.state.requests.merge(request(n, needed=("tools",)) for n in range(2000))
-    took = []
-    for _ in range(3):  # the best of three: other threads of this process spend time too
-        view = CapabilitiesView(host)
-        view.settle(wide=True)
-        began = time.process_time()
-        view.sync()
-        for pane in view.panes:
-            pane.paint(100, 50, focused=True)
-        took.append(time.process_time() - began)
-    assert min(took) < 0.1
+    view = CapabilitiesView(host)
+    view.settle(wide=True)
+    assert calls(view.sync) < 6_000 + 8 * count
+    assert calls(lambda: [pane.paint(100, 50, focused=True) for pane in view.panes]) < 20_000
     assert view.go(".".join(f"level-{n}" for n in range(50)))
     assert len(view.models.rows) == count
     view.models.move(1)

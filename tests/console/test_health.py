@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +11,7 @@ import pytest
 from tests.console.fake_control import NOW, FakeControl, provider, route, status
 from tests.console.scenes import fleet
 from tests.console.stage import Stage, stage
+from tests.support.effort import calls
 
 from routerconsole.console.latency import MAX_SUBJECTS, LatencyRecord
 from routerconsole.console.render import chart
@@ -655,17 +655,14 @@ def test_what_is_kept_of_latencies_is_bounded() -> None:
 
 
 async def test_T23_thousands_of_routes_open_at_once() -> None:
-    """5,000 routes: the view opens and moves within a tenth of a second."""
+    """5,000 routes: taking them in costs a few calls a row, and a frame what is visible of them."""
     crowd = [provider(f"p{number:02}", models=tuple(f"m{each}" for each in range(100))) for number in range(50)]
     async with stage(measured(FakeControl(*crowd)), size=(120, 40)) as on:
         await on.press("2", "full_stop")
         await on.until(lambda: len(on.desk.health.table.rows) == 5050, "all rows")
-        loop = asyncio.get_running_loop()
         on.desk.health._status = None
-        began = loop.time()
-        on.desk.health.sync()
-        on.app.redraw()
-        assert loop.time() - began < 0.1
+        assert 5050 < calls(on.desk.health.sync) < 12 * 5050
+        assert calls(on.app.redraw) < 20_000
 
 
 async def test_hostile_names_and_details_reach_the_screen_harmless() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from tests.console.fake_control import FakeControl, provider, status
 from tests.console.registry_scene import model, shop
 from tests.console.stage import Stage, stage
 from tests.engine.parts import running_engine, serve
+from tests.support.effort import calls
 from tests.support.node import RunningNode, chain, simulated
 
 from routerconsole.console.actions import ACTIONS, Context
@@ -549,23 +549,14 @@ async def test_a_sync_shows_what_is_new_changed_and_missing() -> None:
         assert SyncModels(()) in on.control.commands
 
 
-async def test_a_key_takes_less_than_a_frame_with_5000_models() -> None:
-    """Moving, filtering and taking a page of 5,000 models in stay far below what one sees."""
+async def test_a_key_costs_a_few_calls_a_model_and_a_frame_what_is_visible() -> None:
+    """Filtering 5,000 models and drawing them grow no faster than that."""
     many = tuple(model("lab", f"m-{number}", tags=(f"t{number % 7}",)) for number in range(5000))
     control = shop()
     control.model_page = ModelPage(many, len(many))
     async with stage(control, size=(120, 40)) as on:
         await on.press("4")
         await on.sees("lab/m-0 ")
-        loop = asyncio.get_running_loop()
-        took = []
         for text in ("t", "t3", "m-4999", ""):
-            began = loop.time()
-            on.desk.registry.narrow(text)
-            took.append(loop.time() - began)
-        assert min(took) < 0.02
-        assert max(took) < 0.2
-        began = loop.time()
-        control.model_page = ModelPage(tuple(replace(each, version=2) for each in many), len(many))
-        await on.press("j")
-        assert loop.time() - began < 2.0
+            assert calls(partial(on.desk.registry.narrow, text)) < 15 * len(many)
+        assert calls(on.app.redraw) < 30_000

@@ -193,9 +193,9 @@ async def test_500_requests_are_replayed_without_holding_the_loop(tmp_path: Path
 
         async def watch() -> None:
             while not done.is_set():
-                began = time.process_time()  # other work on the machine is none of the planner's
+                began = time.thread_time()  # other work on the machine is none of the planner's
                 await asyncio.sleep(0)
-                turns.append(time.process_time() - began)
+                turns.append(time.thread_time() - began)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(watch())

@@ -58,7 +58,10 @@ def settings(sims: dict[str, Simulator], **top: Any) -> str:
     ]
     mcp = {"max_tokens": MAX_TOKENS, "deadline": DEADLINE_S}
     return configuration(
-        sims, models=dict.fromkeys(sims, tuple(MODELS)), pools=pools, server={"max_body_mb": 1}, **{"mcp": mcp, **top}
+        sims,
+        models=dict.fromkeys(sims, tuple(MODELS)),
+        server={"max_body_mb": 1},
+        **{"pools": pools, "mcp": mcp, **top},
     )
 
 

@@ -37,8 +37,6 @@ def run(args: argparse.Namespace) -> int:
         return Exit.OK
     if importlib.util.find_spec("mcp") is None:
         raise Stop(Exit.USAGE, "the MCP server needs the extra `mcp`: pip install 'routerconsole[mcp]'")
-    if sys.stdin is None:
-        raise Stop(Exit.USAGE, "this speaks MCP on stdin and stdout, and stdin is closed")
     if sys.stdin.isatty():
         say("this speaks MCP on stdin and stdout, for programs; `routerconsole mcp --print-config` registers it")
     return asyncio.run(_serve(args))

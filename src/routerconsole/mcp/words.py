@@ -15,8 +15,6 @@ CUT_OFF = "length"
 _BEST_FIRST = ("healthy", "unknown", "degraded", "recovering")
 """A model is as well as the best of its accounts; the rest of the words say that nobody is asked."""
 _VIRTUAL = "router/"
-_TOLD = "Attempts: "
-"""What the engine's own messages say before what was tried."""
 
 
 def served(answer: Answer, limits: Limits) -> str:
@@ -40,8 +38,9 @@ def said(answer: Answer) -> str:
 
 def failed(error: ToolFailed) -> str:
     """Return an error in one line, with what was tried where its message does not say that."""
-    tried = f" Tried: {'; '.join(error.attempts)}." if error.attempts and _TOLD not in error.message else ""
-    return f"{error.code}: {error.message}{tried}"
+    told = all(attempt.partition(":")[0] in error.message for attempt in error.attempts)
+    tried = "" if told else f" Tried: {'; '.join(error.attempts)}."
+    return f"{error.code}: {error.message.rstrip('.')}.{tried}"
 
 
 def health_of_all(

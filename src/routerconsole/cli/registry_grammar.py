@@ -69,7 +69,7 @@ def _models(add: Adder) -> None:
     sync.add_argument("providers", nargs="*", metavar="PROVIDER", help="default: all that allow it")
     runs(sync, "models", "sync")
     runs(verb("doctor", "what is wrong with models; exit 1 with errors"), "models", "doctor")
-    prices = verb("prices", "take prices from a file: LiteLLM's table or OpenRouter's listing as JSON", dry_run())
+    prices = verb("prices", "take prices from a file: the JSON of LiteLLM, OpenRouter or models.dev", dry_run())
     prices.add_argument("file", metavar="FILE", help="the table, - for stdin")
     prices.add_argument("--provider", metavar="NAME", help="for this provider only: the table's ids are its own")
     prices.add_argument("--overwrite", action="store_true", help="in place of prices somebody wrote down, too")

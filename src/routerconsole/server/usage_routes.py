@@ -25,7 +25,7 @@ class UsageQuery(Query):
 
 
 class PricesBody(Body):
-    """A price table as LiteLLM or OpenRouter publish it; `provider` says whose ids the table's are."""
+    """A price table as LiteLLM, OpenRouter or models.dev publish it; `provider` says whose ids the table's are."""
 
     table: JsonObject
     origin: Annotated[str, Field(max_length=300)] = ""

@@ -7,6 +7,7 @@ protocol. Cancelled calls are cancelled tasks.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     Context = ServerRequestContext[Any, Any]
 
 Arguments = Mapping[str, object]
+log = logging.getLogger(__name__)
 
 BEAT_S = 5.0
 """Between signs of life to clients that ask for them; many give up after a minute without."""
@@ -121,7 +123,7 @@ class ToolServer:
         try:
             control = await self._engines.glance()
             return None if control is None else await _pools(control)
-        except ControlError:
+        except Exception:  # noqa: BLE001 - whatever is wrong with the engine, a call will say so; looking ends nothing
             return None
 
     async def _list(self, context: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
@@ -163,6 +165,9 @@ class ToolServer:
             return _error(ToolFailed(exc.code, exc.message))
         except ToolFailed as exc:
             return _error(exc)
+        except Exception as exc:  # an engine of another version, or a bug of ours, is an answer too
+            log.debug("the call failed with", exc_info=exc)
+            return _error(ToolFailed("internal_error", f"The call failed here with {type(exc).__name__}."))
 
     async def _ask(self, name: str, given: Arguments) -> CallToolResult | None:
         """Ask the pool of a tool, None where there is none; once there is an engine, the deadline is of all of it."""

@@ -20,6 +20,7 @@ from tests.e2e.stand import TOOL, Stand, configuration
 from tests.support import fake_weights
 
 from routerconsole.control.local import LocalControl
+from routerconsole.providers import worker as worker_module
 from routerconsole.providers.worker import Worker
 from routerconsole.simulator import Behaviour, Simulator
 
@@ -249,6 +250,23 @@ async def test_a_process_that_keeps_dying_rests_and_says_why(stand: Stand) -> No
         assert (answer.status, answer.served_by) == (200, "a/m")
     assert "no such library" in worker(stand).state.problem
     assert "no such library" in await said(stand, "tiny-a")
+    resting = await stand.chat(A, headers={"x-router-no-fallback": "1"})
+    assert (await stand.first(resting)).class_ == "warming"  # it passes by itself, and no circuit counts it
+
+
+async def test_one_that_is_killed_while_it_has_nothing_to_do_is_there_for_the_next(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often: it does not keep dying, somebody ends it."""
+    monkeypatch.setattr(worker_module, "SETTLED_S", 0.0)
+    await stand.chat(A)
+    for times in range(1, 5):
+        os.kill(worker(stand).state.pid or 0, signal.SIGKILL)
+        await stand.until(lambda times=times: worker(stand).state.restarts == times, "it to be seen dead")  # type: ignore[misc] # mypy infers no type for a default
+        await stand.until(lambda: worker(stand).state.pid, "a new process")
+        await stand.until(lambda: worker(stand)._ready, "it to be ready")
+    again = await stand.chat(A)
+    assert (again.status, again.served_by, again.attempts) == (200, A, 1)
 
 
 async def test_one_that_speaks_nonsense_is_killed(stand: Stand) -> None:

@@ -24,7 +24,7 @@ from . import shapes
 from .dialect import Unsupported, WireRequest
 from .openai import OpenAIDialect
 from .transport import MAX_BODY, Answered, Call, TransportError
-from .worker import Job, Worker
+from .worker import Job, NotNow, Worker
 
 if TYPE_CHECKING:
     from routerconsole.providers.shapes import Json
@@ -42,8 +42,8 @@ _FAILURES: Final[Mapping[str, tuple[int, str]]] = {
 
 What cannot be loaded is as good as not there: loading it again takes minutes and ends the same until its files change.
 """
-_MEMORY_REST: Final = ((b"retry-after", b"60"),)
-"""Who has no room for a model is not asked to load it again at once."""
+_REST: Final[Mapping[str, bytes]] = {"out_of_memory": b"60", "not_now": b"1"}
+"""Seconds until asking again makes sense: who has no room for a model is not to load it again at once."""
 _SEEDS: Final = range(-(2**63), 2**64)
 """What torch takes."""
 
@@ -163,7 +163,10 @@ class WeightsDoor:
             return self._whole(call, 400, error)
         call.timings.reused = False
         call.timings.connect_start = call.timings.connect_end = self._clock()
-        job = self._worker.submit({**asked, "path": str(lying.path)}, provider=self._provider)
+        try:
+            job = self._worker.submit({**asked, "path": str(lying.path)}, provider=self._provider)
+        except NotNow as exc:
+            return self._whole(call, exc.status, _error(str(exc), "not_now", "server_error"))
         try:
             said = await job.said.get()
             if said["say"] == "began":
@@ -185,7 +188,8 @@ class WeightsDoor:
 
     def _whole(self, call: Call, status: int, data: Json) -> Answered:
         call.timings.first_byte = self._clock()
-        headers = (*_JSON, *_MEMORY_REST) if status == 503 else _JSON
+        rest = _REST.get(data["error"]["code"]) if status >= 400 else None
+        headers = _JSON if rest is None else (*_JSON, (b"retry-after", rest))
         return Answered(status, headers, Bytes(orjson.dumps(data)))
 
 

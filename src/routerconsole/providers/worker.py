@@ -22,9 +22,6 @@ from typing import Any, Final, Protocol
 import orjson
 
 from routerconsole.domain.events import EventType, Fact
-from routerconsole.routing.faults import TransportFault
-
-from .transport import TransportError
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +33,8 @@ CANCEL_S: Final = 3.0
 LOADING_S: Final = 1800.0
 """Seconds a model that is being loaded may still take when who asked is gone: the next one finds it in memory, where
 killing it would have every client with less patience than that begin again."""
+SETTLED_S: Final = 1.0
+"""Seconds after which a process with nothing to do that ends was ended by somebody: it does not "keep dying"."""
 SLOWEST_S: Final = 30.0
 """Longest wait before a process that keeps dying is started again."""
 MAX_LINE: Final = 1 << 20
@@ -91,6 +90,14 @@ class WorkerState:
     problem: str = ""
 
 
+class NotNow(Exception):
+    """Nothing is begun: `status` is 503 while the process rests, which passes by itself, 429 where too many wait."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """One answer that is wanted; `said` receives what the worker says of it, ending with `done`, `failed` or `died`.
@@ -140,13 +147,13 @@ class Worker:
         return len(self._queue)
 
     def submit(self, asked: Json, *, provider: str) -> Job:
-        """Queue for an answer; raises TransportError while the process rests after dying, or the queue is full."""
+        """Queue for an answer; raises NotNow while the process rests after dying, or the queue is full."""
         rest = self._resting_until - self._clock()
         if rest > 0:
-            what = f"the weights worker keeps dying and is started again in {rest:.1f} s ({self.state.problem})"
-            raise TransportError(TransportFault.REFUSED, what, reused=False)
+            problem = f"the weights worker keeps dying and is started again in {rest:.1f} s ({self.state.problem})"
+            raise NotNow(503, f"The model is loading again: {problem}")
         if len(self._queue) >= MAX_QUEUED:
-            raise TransportError(TransportFault.REFUSED, "too many requests wait for the weights worker", reused=False)
+            raise NotNow(429, "too many requests wait for the weights worker")
         job = Job({**asked, "do": "generate", "id": str(next(self._ids))}, provider)
         self._queue.append(job)
         if self._task is None or self._task.done():
@@ -221,11 +228,12 @@ class Worker:
             return f"cannot be started: {exc.strerror or exc}"
         self._process = process
         self.state = WorkerState(pid=process.pid, restarts=self.state.restarts, problem=self.state.problem)
-        tail = bytearray()
+        tail, began = bytearray(), self._clock()
         deaf = asyncio.get_running_loop().call_later(START_S, self._kill)
         try:
             await asyncio.gather(self._listen(process, deaf), _drain(process, tail))
             code = await process.wait()
+            self._proved |= self._ready and self._job is None and self._clock() - began > SETTLED_S
         finally:
             deaf.cancel()
             with suppress(ProcessLookupError):

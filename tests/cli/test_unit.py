@@ -48,7 +48,7 @@ def test_systemd_accepts_it(argv: list[str], tmp_path: Path, capsys: pytest.Capt
 def test_it_runs_what_the_grammar_accepts_and_checks_the_configuration_first() -> None:
     """`config check` stands before `serve`, on the same configuration and state."""
     lines = made(["--config", "/c.yaml", "--state-dir", "/s", "--host", "::1", "--port", "0"])
-    before, start = (shlex.split(lines[name]) for name in ("ExecStartPre", "ExecStart"))
+    before, start = (shlex.split(lines[name].removeprefix("-")) for name in ("ExecStartPre", "ExecStart"))
     assert before[:4] == start[:4] == PROGRAM
     checked, served = parse(before[4:]), parse(start[4:])
     assert (checked.command, checked.verb, served.command) == ("config", "check", "serve")
@@ -58,9 +58,20 @@ def test_it_runs_what_the_grammar_accepts_and_checks_the_configuration_first() -
 
 
 def test_what_a_restart_would_meet_again_is_not_restarted() -> None:
-    """Usage, a newer state and a directory that is taken end it; a crash does not."""
+    """Usage, a newer state and a directory that is taken end it; a crash does not.
+
+    systemd looks at the main process alone for that, so the check before it must not be what fails.
+    """
     lines = made([])
     assert (lines["Restart"], lines["RestartPreventExitStatus"]) == ("on-failure", "2 3 5")
+    assert lines["ExecStartPre"].startswith("-")
+
+
+@pytest.mark.parametrize("argv", [[], ["--system"]])
+def test_a_stop_reaches_the_engine_only_and_cards_stay_in_reach(argv: list[str]) -> None:
+    """Its weights worker goes on with the answers that are drained, and computes on the machine's devices."""
+    assert made(argv)["KillMode"] == "mixed"
+    assert "PrivateDevices" not in made(argv)
 
 
 def test_your_own_unit_finds_what_your_shell_finds() -> None:

@@ -63,13 +63,16 @@ def unit(args: argparse.Namespace, env: Mapping[str, str], program: list[str]) -
         "WorkingDirectory=/",
         "# API keys as NAME=value lines (chmod 600); `-`: it need not exist.",
         f"EnvironmentFile=-{_ETC if system else '%E/routerconsole'}/env",
-        "# A configuration that cannot be used never starts an engine: its mistakes are in the journal.",
-        f"ExecStartPre={' '.join([*start, 'config', 'check'])}",
+        "# What is wrong with the configuration is in the journal. `-`: `serve` itself says whether it can be used,",
+        "# since only the main process's exit code keeps it from being restarted.",
+        f"ExecStartPre=-{' '.join([*start, 'config', 'check'])}",
         f"ExecStart={' '.join(serve)}",
         "Restart=on-failure",
         "RestartSec=1",
         f"RestartPreventExitStatus={' '.join(str(code.value) for code in LASTING)}",
         f"TimeoutStopSec={DRAIN_S}",
+        "# Only the engine is told to stop: it ends its weights worker once the answers under way are done.",
+        "KillMode=mixed",
         "LimitNOFILE=65536",
         *(_confined(own_state=args.state_dir is None) if system else ("NoNewPrivileges=yes",)),
         "",
@@ -80,7 +83,10 @@ def unit(args: argparse.Namespace, env: Mapping[str, str], program: list[str]) -
 
 
 def _confined(*, own_state: bool) -> Iterator[str]:
-    """Yield who the machine's engine is and what it may not do; a user's systemd cannot set up most of it."""
+    """Yield who the machine's engine is and what it may not do; a user's systemd cannot set up most of it.
+
+    Devices stay: kind `airllm` computes on the machine's cards.
+    """
     if own_state:
         yield from ("DynamicUser=yes", "StateDirectory=routerconsole", "StateDirectoryMode=0700")
     yield from (
@@ -88,7 +94,6 @@ def _confined(*, own_state: bool) -> Iterator[str]:
         "ProtectSystem=full",
         "ProtectHome=read-only",
         "PrivateTmp=yes",
-        "PrivateDevices=yes",
         "ProtectKernelTunables=yes",
         "ProtectControlGroups=yes",
         "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from routerconsole.cli.output import changes, fitted, sentence, table
+from routerconsole.cli.status import weights_line
 from routerconsole.control.row_text import cell
+from routerconsole.control.views import WeightsStatus
 from routerconsole.domain.visible import cells, json_text
 
 ANYTHING = st.text(st.characters(codec=None, exclude_categories=()), max_size=60)
@@ -82,3 +85,19 @@ def test_cells_of_other_types() -> None:
     assert [cell(value) for value in (None, True, 3, -1.5, ["tools", "=x"], ["=x"])] == [
         "", "true", "3", "-1.5", "tools =x", "'=x",
     ]  # fmt: skip
+
+
+def test_the_weights_worker_is_told_in_a_line() -> None:
+    """What it holds since when, what it waits for, and what went wrong, in every state it can be in."""
+    idle = WeightsStatus(
+        running=False, model=None, backend=None, loading=False, load_s=None, memory_mb=None,
+        waiting=0, restarts=0, problem="",
+    )  # fmt: skip
+    assert weights_line(idle) == "not running: the first request starts it"
+    assert weights_line(replace(idle, running=True)) == "running, nothing in memory"
+    assert weights_line(replace(idle, running=True, model="q\x1b", loading=True, waiting=2)) == (
+        "loading q\\x1b · 2 waiting"
+    )
+    held = replace(idle, running=True, model="q", backend="airllm", load_s=4.06, memory_mb=1806, restarts=3)
+    assert weights_line(held) == "q in memory by airllm, loaded in 4.1 s, 1,806 MB · restarted 3×"
+    assert weights_line(replace(idle, problem="died of signal 9")).endswith(" · died of signal 9")

@@ -694,3 +694,27 @@ def test_T22_bars_leave_out_what_cannot_be_drawn(value: float | None) -> None:
     rows = chart.bars(["odd", "fine"], [(5.0, value), (4.0, 900.0)], width=60)
     assert any("fine" in row for row in rows)
     assert not any("odd" in row for row in rows)
+
+
+async def test_what_becomes_of_the_weights_worker_stands_among_the_transitions() -> None:
+    """Loading with its seconds and size, what cannot be loaded, deaths and restarts, newest first."""
+    control = measured(fleet())
+    async with stage(control, size=(200, 60)) as on:
+        where = {"provider": "openai"}
+        control.publish(EventType.WEIGHTS_LOADING, SEEN - 9, **where, model="tiny")
+        control.publish(
+            EventType.WEIGHTS_LOADED, SEEN - 8, **where, model="tiny", backend="airllm", seconds=4.1, memory_mb=1806
+        )
+        control.publish(EventType.WEIGHTS_DIED, SEEN - 7, **where, model="tiny", reason="died of signal 9", rest_s=2.0)
+        control.publish(EventType.WEIGHTS_RESTARTED, SEEN - 5, **where, restarts=1)
+        control.publish(EventType.WEIGHTS_FAILED, SEEN - 4, **where, model="broken", reason="no checkpoint")
+        await on.press("2")
+        await select(on, "openai")
+        await on.press("enter")
+        await on.sees(
+            "tiny: is being loaded",
+            "tiny: loaded by airllm in 4s, 1,806 MB",
+            "weights worker died of signal 9, rests 2s",
+            "weights worker runs again",
+            "broken: cannot be loaded: no checkpoint",
+        )

@@ -202,6 +202,16 @@ async def test_a_stream_is_one_answer_of_one_author(stand: Stand) -> None:
     assert {chunk["id"] for chunk in first.chunks} & {chunk["id"] for chunk in second.chunks} == set()
 
 
+async def test_weights_put_in_the_place_of_others_are_loaded(stand: Stand, tmp_path: Path) -> None:
+    """The model in memory is the one on the disk."""
+    await stand.chat(A)
+    await stand.chat(A)
+    (tmp_path / "weights" / "tiny-a" / "model.safetensors").write_bytes(b"others")
+    assert (await stand.chat(A)).status == 200
+    events = stand.node.service.bus.page(0, 10_000).events
+    assert [event.type for event in events if event.type == "weights.loaded"] == ["weights.loaded"] * 2
+
+
 async def test_what_becomes_of_the_worker_is_told(stand: Stand) -> None:
     """Events, `status` and metrics: what is in memory since when and how large, what died, that it runs again."""
     assert (await status(stand))["running"] is False

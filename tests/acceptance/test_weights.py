@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -107,6 +109,38 @@ def test_airllm_answers_is_killed_and_comes_back_and_blocks_nothing(
         assert (long.status, long.body["error"]["code"]) == (400, "context_length_exceeded")
         engine.kill()
         wait_until(lambda: not Path(f"/proc/{after}").exists(), "the worker to end with its engine")
+
+
+def test_code_and_pickles_of_a_checkpoint_never_run(python: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """AirLLM trusts every checkpoint: a known architecture serves with the library's own code, an unknown one not."""
+    canary, folder = tmp_path / "ran", tmp_path / "coded"
+    shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns("splitted_model"))
+    settings = json.loads((folder / "config.json").read_text())
+    settings["auto_map"] = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
+    (folder / "config.json").write_text(json.dumps(settings))
+    (folder / "evil.py").write_text(
+        f"open({str(canary)!r}, 'w')\nfrom transformers import LlamaConfig as Config, LlamaForCausalLM as Model\n"
+    )
+    with serving(python, folder, tmp_path, {}) as engine:
+        assert asked(engine, max_tokens=2)["usage"]["completion_tokens"] == 2
+        assert "in memory by airllm" in engine.run("models", "show", "disk/tiny").stdout
+        (folder / "config.json").write_text(json.dumps({**settings, "model_type": "unheard-of"}))
+        refused = engine.client(timeout=PATIENCE_S).chat({**ASKED, "model": "disk/file"})
+        assert "needs code of its own, which is never run here" in refused.body["error"]["message"]
+    assert not canary.exists()
+
+
+def test_weights_that_changed_are_split_again(python: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """AirLLM would go on with the layers of the old ones."""
+    folder, other = tmp_path / "changing", tmp_path / "other"
+    shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns("splitted_model"))
+    command = [str(python), str(HERE / "tiny_checkpoint.py"), str(other), "8"]
+    subprocess.run(command, check=True, capture_output=True)
+    with serving(python, folder, tmp_path, {}) as engine:
+        before = asked(engine, max_tokens=8)["choices"][0]["message"]["content"]
+        shutil.copyfile(other / "model.safetensors", folder / "model.safetensors")
+        after = asked(engine, model="disk/file", max_tokens=8)["choices"][0]["message"]["content"]
+        assert before != after
 
 
 def test_where_airllm_cannot_run_transformers_serves_and_says_why(

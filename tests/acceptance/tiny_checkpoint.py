@@ -12,9 +12,9 @@ SPECIAL = ["<unk>", "<s>", "</s>"]
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }} {% endfor %}assistant:"
 
 
-def main(folder: str) -> None:
-    """Make it, the same each time."""
-    torch.manual_seed(7)
+def main(folder: str, seed: str = "7") -> None:
+    """Make it, the same each time for a seed."""
+    torch.manual_seed(int(seed))
     words = {word: number for number, word in enumerate([*SPECIAL, *(chr(code) for code in range(32, 127))])}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
@@ -37,4 +37,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

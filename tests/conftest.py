@@ -51,7 +51,7 @@ def _open_files() -> dict[int, str]:
 
 def _threads() -> set[threading.Thread]:
     """Threads that somebody must end; the loop's default executor is ended by the test runner itself."""
-    return {t for t in threading.enumerate() if not t.name.startswith("asyncio_")}
+    return {t for t in threading.enumerate() if not t.name.startswith(("asyncio_", "uvloop_"))}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routerconsole.cli.output import changes, fitted, sentence, table
+from routerconsole.cli.output import MOST_CHANGES, changes, fitted, sentence, table
 from routerconsole.cli.status import weights_line
 from routerconsole.control.row_text import cell
 from routerconsole.control.views import WeightsStatus
@@ -54,6 +54,13 @@ def test_changes_name_only_what_differs() -> None:
     after = {"status": "disabled", "n": 1, "deep": {"a": 1, "b": 3}, "new": True}
     assert changes(before, after) == "status: healthy → disabled; deep.b: 2 → 3; new: – → yes"
     assert changes(before, before) == ""
+
+
+def test_of_thousands_of_changes_the_first_are_told() -> None:
+    """An imported price table is no megabyte on one line."""
+    told = changes({}, {f"m{number}": number for number in range(5_000)}).split("; ")
+    assert len(told) == MOST_CHANGES + 1
+    assert told[-1] == f"… and {5_000 - MOST_CHANGES} more (`--json` has them)"
 
 
 @given(ANYTHING)

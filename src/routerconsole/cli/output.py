@@ -14,6 +14,8 @@ Item = Mapping[str, object]
 
 _MIN_CELL = 6
 _SLOTS = "operator"
+MOST_CHANGES = 100
+"""Values of one change that are told on its line: an imported table may set thousands."""
 """Where a registry change keeps what an undo needs; people see the same in words beside it."""
 _UNKNOWN: tuple[object, ...] = (None, "", ())
 
@@ -89,10 +91,12 @@ def text(value: object) -> str:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Return what differs as `key: before → after`, nested values by their path."""
+    """Return what differs as `key: before → after`, nested values by their path; of thousands the first."""
     old, new = (_flat({key: value for key, value in each.items() if key != _SLOTS}) for each in (before, after))
     told = [(name, text(old.get(name)), text(new.get(name))) for name in dict.fromkeys([*old, *new])]
-    return "; ".join(f"{visible(name)}: {was} → {now}" for name, was, now in told if was != now)
+    differ = [f"{visible(name)}: {was} → {now}" for name, was, now in told if was != now]
+    rest = [f"… and {len(differ) - MOST_CHANGES} more (`--json` has them)"] if len(differ) > MOST_CHANGES else []
+    return "; ".join((*differ[:MOST_CHANGES], *rest))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

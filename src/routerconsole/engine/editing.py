@@ -36,7 +36,6 @@ from routerconsole.storage.state import AuditEntry
 
 from .clock import iso
 from .edits import Draft, Edit, conflict, not_found, path_problem, refused, undeclared
-from .pricing import priced
 from .several import edits_of, joined, reversed_edits
 from .slots import AGENT, CAPABILITY, FIELD, NODE, Conflict, Parts, reversed_parts
 
@@ -104,13 +103,13 @@ class Editor:
             work = await self._worked_out(command, actor)
             for edit in work.edits:
                 await self._check_weights(edit)
-            before, after = self._told(work)
+            before, after = await self._told(work)
             if isinstance(command, RegisterModel) and not after["registered"]:
                 raise conflict(f"Model {work.edit.target!r} is another name of one that is registered already.")
             if dry_run:
                 return Receipt(command.name, work.edit.target, before, after, persisted=False, dry_run=True)
             audit_id = await self._written(command.name, work, before, after, actor=actor)
-            self._in_force(work)
+            await self._in_force(work)
             return Receipt(command.name, work.edit.target, before, after, audit_id=audit_id)
 
     async def ahead(self, commands: Sequence[RegistryCommand]) -> tuple[Registry, frozenset[tuple[ModelKey, str]]]:
@@ -146,10 +145,9 @@ class Editor:
     # --- working it out ---
 
     async def _worked_out(self, command: RegistryCommand, actor: str) -> _Work:
-        if isinstance(command, ImportPrices):
-            command = priced(command, self._service.registry, self._service.overlay)
-        if isinstance(command, ApplyEdits):
-            edits = edits_of(command, self._draft(actor))
+        if isinstance(command, ApplyEdits | ImportPrices):  # maybe thousands: on another thread
+            draft, registry, overlay = self._draft(actor), self._service.registry, self._service.overlay
+            edits = await asyncio.to_thread(edits_of, command, draft, registry, overlay)
             return _Work(joined(edits), several=edits)
         if isinstance(command, Undo):
             return self._undone(await self._row(command.audit_id), actor)
@@ -265,13 +263,15 @@ class Editor:
 
     # --- telling ---
 
-    def _told(self, work: _Work) -> tuple[dict[str, Any], dict[str, Any]]:
+    async def _told(self, work: _Work) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the state before and after, JSON-ready: what people look at, and the slots an undo needs."""
         service, edit = self._service, work.edit
-        old, new = service.registry, service.composed(edit.parts.onto(service.overlay))
+        old, overlay = service.registry, service.overlay
         if work.several:
-            return self._told_together(work, old, new)
-        slots = edit.parts.differences(service.overlay)
+            new = await self._composed(edit.parts.onto(overlay))
+            return await asyncio.to_thread(self._told_together, work, overlay, old=old, new=new)
+        new = service.composed(edit.parts.onto(overlay))
+        slots = edit.parts.differences(overlay)
         before = {**edit.shown, **work.before, **self._picture(old, edit), _SLOTS: slots[0]}
         after = {**edit.shown, **work.after, **self._picture(new, edit), _SLOTS: slots[1]}
         agents = {name.partition(".")[2]: name for name in slots[1] if name.startswith(f"{AGENT}.")}
@@ -282,18 +282,21 @@ class Editor:
             before["assignments"] = {agent: slots[0][name] for agent, name in agents.items()}
             after["assignments"] = {agent: slots[1][name] for agent, name in agents.items()}
         if edit.key is not None:
-            after["pools"] = _pools(old, new, edit.key)
+            after["pools"] = _pools(pool_changes(old, new), edit.key)
         return _plain(before), _plain(after)
 
-    def _told_together(self, work: _Work, old: Registry, new: Registry) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _told_together(
+        self, work: _Work, overlay: Overlay, *, old: Registry, new: Registry
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the state of several models before and after, each under its name."""
         before, after = dict(work.before), dict(work.after)
         slots: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+        pools = pool_changes(old, new)
         for edit in work.several:
             before[edit.target], after[edit.target] = self._picture(old, edit), self._picture(new, edit)
             if edit.key is not None:
-                after[edit.target]["pools"] = _pools(old, new, edit.key)
-            slots[0][edit.target], slots[1][edit.target] = edit.parts.differences(self._service.overlay)
+                after[edit.target]["pools"] = _pools(pools, edit.key)
+            slots[0][edit.target], slots[1][edit.target] = edit.parts.differences(overlay)
         return _plain({**before, _SLOTS: slots[0]}), _plain({**after, _SLOTS: slots[1]})
 
     def _picture(self, registry: Registry, edit: Edit) -> dict[str, Any]:
@@ -333,11 +336,14 @@ class Editor:
         service.bus.publish(Fact(EventType.AUDIT, data))
         return audit_id
 
-    def _in_force(self, work: _Work) -> None:
+    async def _in_force(self, work: _Work) -> None:
         """Swap once, on the newest overlay: a provider may have listed its models while this was written down."""
         service, parts = self._service, work.edit.parts
         if parts != Parts():
-            service.lay_over(parts.onto(service.overlay))
+            overlay = parts.onto(before := service.overlay)
+            if work.several:
+                await service.work_out(overlay)
+            service.lay_over(overlay if service.overlay is before else parts.onto(service.overlay))
         if work.gaps is not None:
             self._forget_or_relearn(work.gaps)
 
@@ -359,9 +365,8 @@ class Editor:
         service.bus.publish(Fact(EventType.CAPABILITY_CHANGED, {**data, **told}))
 
 
-def _pools(before: Registry, after: Registry, key: ModelKey) -> dict[str, list[str]]:
+def _pools(changes: Mapping[str, tuple[list[ModelKey], list[ModelKey]]], key: ModelKey) -> dict[str, list[str]]:
     """Return the pools a model gets into and falls out of."""
-    changes = pool_changes(before, after)
     return {
         "added": [pool for pool, (gained, _) in changes.items() if key in gained],
         "removed": [pool for pool, (_, lost) in changes.items() if key in lost],

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from routerconsole.control.port import ControlError
+from routerconsole.control.registry_commands import ImportPrices
 
 from .edits import Edit, conflict, refused
+from .pricing import priced
 from .slots import CAPABILITY, FIELD, Conflict, Parts, reversed_parts
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from routerconsole.control.registry_commands import ApplyEdits
     from routerconsole.domain.overlay import Overlay
+    from routerconsole.domain.registry import Registry
     from routerconsole.domain.route import ModelKey
 
     from .edits import Draft
@@ -22,17 +25,23 @@ NAMED = 3
 """Models that stand in the target of a change of several."""
 
 
-def edits_of(command: ApplyEdits, draft: Draft) -> tuple[Edit, ...]:
-    """Return the edits of a command; a refusal names the model it is about."""
+def edits_of(
+    command: ApplyEdits | ImportPrices, draft: Draft, registry: Registry, overlay: Overlay
+) -> tuple[Edit, ...]:
+    """Return the edits of a command; a refusal names the model it is about. There may be thousands: not on a loop."""
+    if isinstance(command, ImportPrices):
+        command = priced(command, registry, overlay)
     edits: list[Edit] = []
+    named: set[ModelKey | None] = set()
     for update in command.edits:
         try:
             edit = draft.of(update)
         except ControlError as exc:
             told = f"{update.provider}/{update.model}: {exc.message}"
             raise ControlError(exc.code, told, status=exc.status) from exc
-        if any(edit.key == other.key for other in edits):
+        if edit.key in named:
             raise refused(f"Model {edit.target!r} is named twice; put its fields into one edit.")
+        named.add(edit.key)
         edits.append(edit)
     if not edits:
         raise refused("There is nothing to change; name at least one edit.")

@@ -238,6 +238,14 @@ def test_a_file_of_weights_that_is_not_there_is_warned_of_with_its_line(tmp_path
     assert "registry.weights_dir is not set" in alone.message
 
 
+def test_an_extra_that_is_not_installed_is_warned_of_with_its_remedy() -> None:
+    """The provider stays unavailable for it; one that is switched off needs nothing."""
+    (told,) = load_text("version: 1\nproviders:\n  - {name: d, kind: airllm}\n", "f", {}).warnings
+    assert (told.path, told.line) == ("providers.0.kind", 3)
+    assert told.message == "missing_extra: airllm (pip install 'routerconsole[airllm]')"
+    assert load_text("version: 1\nproviders:\n  - {name: d, kind: airllm, enabled: false}\n", "f", {}).warnings == ()
+
+
 def test_C0_02_routing_numbers_are_taken() -> None:
     """request_deadline 60s and max_attempts 3 are what the settings hold."""
     routing = good("version: 1\nrouting: {request_deadline: 60s, max_attempts: 3}\n").settings.routing

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,13 @@ async def test_what_weights_cannot_do_goes_elsewhere_or_says_why(stand: Stand) -
         "not served: 'gone' does not exist (format hf needs the file); mend it, then run: "
         "routerconsole models sync disk"
     )
+    same = ("providers.0.models.3.path", "'gone' does not exist (format hf needs the file)")
+    stand.node.service.loaded = replace(stand.node.service.loaded, warnings=(same, ("pools.0", "is empty")))
+    told = [each.subject for each in await LocalControl(stand.node.service).doctor("models")]
+    assert [subject for subject in told if subject in ("model disk/gone", "pools.0", same[0])] == [
+        "model disk/gone",  # said once, where the remedy stands
+        "pools.0",
+    ]
 
 
 async def test_a_worker_that_dies_costs_its_answer_only_and_is_started_again(stand: Stand) -> None:

@@ -5,7 +5,6 @@ A provider that cannot be used stays in the registry with its reason; nothing he
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -57,6 +56,7 @@ from .models import (
 from .secrets import Resolved, expand, is_literal, resolve
 from .tools import TOOL_ARGUMENT, default_tool
 from .urls import DEFAULT_URLS, check_proxy, host_of, normalise_base_url
+from .weights import missing_extra
 
 WRITTEN = "configuration"
 LOCAL_FIRST_TOKEN = 180.0
@@ -197,7 +197,7 @@ def _provider(
     ca_file, bad_ca = _ca_file(provider, env)
     # a provider with one usable account is usable: the others keep their own reasons
     no_account = None if any(account.unavailable is None for account in accounts) else accounts[0].unavailable
-    reasons = (bad_url, _missing_extra(provider), no_account, bad_header, bad_proxy, bad_ca)
+    reasons = (bad_url, missing_extra(provider.kind), no_account, bad_header, bad_proxy, bad_ca)
     return Provider(
         name=provider.name,
         kind=ProviderKind(provider.kind),
@@ -292,13 +292,6 @@ def _ca_file(provider: ProviderSettings, env: Mapping[str, str]) -> tuple[str | 
     if not os.path.isfile(text):
         return None, "config_error: ca_file is not a file that can be read"
     return text, None
-
-
-def _missing_extra(provider: ProviderSettings) -> str | None:
-    if provider.kind != "airllm" or importlib.util.find_spec("airllm") is not None:
-        return None
-    stand_in = all(importlib.util.find_spec(name) is not None for name in ("torch", "transformers"))
-    return None if stand_in else "missing_extra: airllm (pip install 'routerconsole[airllm]')"
 
 
 def _model(model: ModelSettings, provider: ProviderSettings, tree: CapabilityTree) -> Model:

@@ -17,7 +17,7 @@ from .problems import ConfigError, Loc, Problem, Severity, dotted
 from .references import check_references, mappings
 from .secrets import expand, is_literal, subscription, syntax_error
 from .validate import validate
-from .weights import WeightsError, check_checkpoint, check_weights
+from .weights import WeightsError, check_checkpoint, check_weights, missing_extra
 from .yaml_loader import Document, Value, parse, read_config
 
 CONFIG_VARIABLE = "ROUTERCONSOLE_CONFIG"
@@ -165,9 +165,12 @@ def _unusable_secrets(document: Document, data: Mapping[str, Value], env: Mappin
 
 
 def _missing_weights(document: Document, settings: Settings) -> list[Problem]:
-    """Warn of files of weights that are not there: whoever serves them may still do, and nobody else is held up."""
+    """Warn of weights, and of libraries for them, that are not there: nobody else is held up by that."""
     found: list[Problem] = []
     for place, provider in enumerate(settings.providers):
+        if provider.enabled and (extra := missing_extra(provider.kind)) is not None:
+            kind: Loc = ("providers", place, "kind")
+            found.append(Problem(document.file, document.root.line_of(kind), dotted(kind), extra, Severity.WARNING))
         for index, model in enumerate(provider.models):
             if model.path is None or model.format is None:
                 continue

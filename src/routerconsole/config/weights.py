@@ -5,6 +5,7 @@ Only headers are read, never tensors, and every count and length in a file is di
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -93,6 +94,14 @@ def check_checkpoint(path: str, form: ModelFormat, weights_dir: str | None) -> P
     if not any(name.endswith(".safetensors") for name in names):
         raise WeightsError(f"{path!r} has no safetensors (pickled weights are never read: convert them)")
     return found
+
+
+def missing_extra(kind: str) -> str | None:
+    """Return what is to be installed before a kind of provider can serve weights itself, None where nothing is."""
+    if kind != "airllm" or importlib.util.find_spec("airllm") is not None:
+        return None
+    stand_in = all(importlib.util.find_spec(name) is not None for name in ("torch", "transformers"))
+    return None if stand_in else "missing_extra: airllm (pip install 'routerconsole[airllm]')"
 
 
 def read_header(path: Path, form: ModelFormat) -> WeightsHeader:

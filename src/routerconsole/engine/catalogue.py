@@ -170,7 +170,9 @@ class Catalogue:
         warnings, enabled = service.loaded.warnings, service.board.enabled
         registry = service.registry
         nobody = service.weights.refused(registry) | unserved(registry, self._weights_dir)
-        facts = Facts(_prompts(rows), warnings, enabled, self._faults(), nobody)
+        said = (*nobody.values(), *(each.unavailable or "" for each in registry.providers.values()))
+        told = tuple((where, what) for where, what in warnings if not any(what in each for each in said))
+        facts = Facts(_prompts(rows), told, enabled, self._faults(), nobody)
         look = models_doctor if scope == "models" else profiles_doctor
         found = look(registry, facts)
         return tuple(Finding(each.level.value, each.subject, each.message) for each in found)

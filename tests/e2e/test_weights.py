@@ -260,6 +260,27 @@ async def status(stand: Stand) -> dict[str, Any]:
     return found
 
 
+async def test_a_library_that_fails_midway_costs_its_answer_only(stand: Stand) -> None:
+    """Whole answers fail over, streams end as incomplete with the reason, and the process goes on with its model."""
+    whole = await stand.chat("both", messages=asking("breaks"))
+    assert (whole.status, whole.served_by) == (200, "a/m")
+    assert "device-side assert" in str((await stand.first(whole)).detail)
+    streamed = await stand.stream(A, messages=asking("breaks"))
+    assert (b"stream_incomplete" in streamed.body, b"device-side assert" in streamed.body) == (True, True)
+    assert b"[DONE]" not in streamed.body
+    assert (await stand.chat(A)).status == 200
+    assert worker(stand).state.restarts == 0
+
+
+async def test_who_has_no_room_is_not_asked_again_at_once(stand: Stand) -> None:
+    """Loading it once more takes minutes and ends the same: a gate counts down, and others are asked meanwhile."""
+    full = await stand.chat(A, messages=asking("memory"))
+    assert full.attempts == 1
+    gated = await stand.route("disk", "tiny-a")
+    assert (gated.gate, (gated.gate_ends_in_s or 0) > 30) == ("overload", True)
+    assert (await stand.chat("both")).served_by == "a/m"
+
+
 async def test_a_process_that_keeps_dying_rests_and_says_why(stand: Stand) -> None:
     """Requests go elsewhere at once meanwhile: nobody waits for a program that cannot start."""
     worker(stand).command = (*FAKE, "stillborn")

@@ -34,7 +34,7 @@ class Fake:
         return int(asked.get("max_tokens", 4))
 
     def generate(self, tokens: list[int], asked: Json, limit: int, stop: Callable[[], bool]) -> Iterator[str]:
-        """Do as told: `die`, `fail`, `deaf` (never looks up again), `slow` (a word every 10 ms)."""
+        """Do as told: `die`, `fail`, `breaks` (after a word), `slow` (a word every 10 ms), `deaf` (looks up no more)."""
         told = asked.get("prompt") or asked["messages"][-1]["content"]
         if "die" in told:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -45,6 +45,8 @@ class Fake:
         print("a library that prints")  # must not reach the engine
         for number in range(limit):
             yield f"{self._model}{number} "
+            if "breaks" in told:
+                raise RuntimeError("device-side assert triggered")
             if "deaf" in told:
                 threading.Event().wait()
             if "slow" in told:

@@ -92,8 +92,11 @@ async def test_C1_49_a_stream_is_recorded_after_its_last_chunk(leakcheck: None, 
     ):
         exchange = await node.service.chat.open(request(node, stream=True))
         assert not FINAL & set(types(node.service.bus.page(0, 100)))
+        attempts = exchange.trace.attempts
+        assert [each.ended_ms for each in attempts] == [None], "an attempt lasts as long as its stream"
         async for _ in exchange.deltas():
             continue
+        assert None not in [each.ended_ms for each in attempts]
         row = node.service.recorder.rows(RequestQuery())[0]
         assert row.status == "ok"
         assert row.total_ms is not None

@@ -73,7 +73,8 @@ def waterfall(detail: RequestDetail, width: int) -> list[str]:
     names = [visible(f"{each.provider}/{each.model}", _NAME) for each in attempts]
     name_width = max(cells(name) for name in names)
     bar_width = max(_MIN_BAR, width - name_width - _OUTCOME - 6)
-    ends = [each.ended_ms for each in attempts] + [detail.row.total_ms]
+    ends = [at for each in attempts for at in (each.started_ms, each.first_token_ms, each.ended_ms)]
+    ends.append(detail.row.total_ms)
     longest = max([1.0, *(end for end in ends if end is not None and math.isfinite(end))])
     lines: list[str] = []
     for attempt, name in zip(attempts, names, strict=True):
@@ -102,7 +103,7 @@ def _bar(attempt: AttemptView, longest: float, width: int) -> str:
 
 def _outcome(attempt: AttemptView) -> str:
     if attempt.ended_ms is None:
-        return "running"
+        return "running" if attempt.first_token_ms is None else "streaming"
     words = [ms(attempt.ended_ms - attempt.started_ms), attempt.status, attempt.class_]
     return " ".join(visible(str(word), 40) for word in words if word is not None)
 

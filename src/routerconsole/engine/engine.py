@@ -311,7 +311,8 @@ class ChatEngine:
             raise
         finally:
             flight.step = None
-        attempt.ended_ms = (self.clock.monotonic() - trace.began) * 1000
+        if not isinstance(result, CommittedStream):  # whose attempt lasts as long as its stream
+            attempt.ended_ms = (self.clock.monotonic() - trace.began) * 1000
         return result, attempt
 
     async def _run(

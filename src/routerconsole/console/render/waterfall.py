@@ -203,7 +203,7 @@ def _outcome(attempt: AttemptView, tokens: int | None, room: int = 200) -> Run:
     `tokens` are those of the answer; what there is no room for is left out from the end.
     """
     if attempt.ended_ms is None:
-        return "running", Role.INFO
+        return "running" if attempt.first_token_ms is None else "streaming", Role.INFO
     took = quantity.ms(attempt.ended_ms - attempt.started_ms)
     if attempt.class_ == "ok":
         first, told = attempt.first_token_ms, [took]

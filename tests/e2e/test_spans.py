@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,19 +19,25 @@ from routerconsole.simulator import Behaviour
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SECRET = "the quick brown canary"
+NAMED = "router-of-the-lab"
 
 
 @asynccontextmanager
 async def receiver() -> AsyncIterator[tuple[str, list[ExportTraceServiceRequest]]]:
-    """An OTLP/HTTP receiver on loopback that keeps what it gets in memory."""
+    """An OTLP/HTTP receiver on loopback that keeps what it gets in memory; asked to chat, it repeats the prompt."""
     got: list[ExportTraceServiceRequest] = []
 
     async def take(request: web.Request) -> web.Response:
         got.append(ExportTraceServiceRequest.FromString(await request.read()))
         return web.Response(content_type="application/x-protobuf")
 
+    async def echo(request: web.Request) -> web.Response:
+        said = (await request.json())["messages"][0]["content"]
+        return web.json_response({"error": {"message": f"cannot answer {said!r}", "type": "x"}}, status=400)
+
     app = web.Application()
     app.router.add_post("/v1/traces", take)
+    app.router.add_post("/v1/chat/completions", echo)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -96,6 +103,47 @@ async def test_spans_mirror_a_traces_attempts(make: MakeStand) -> None:
     assert SECRET.encode() not in b"".join(each.SerializeToString() for each in got)
 
 
+async def test_no_words_of_an_upstream_are_in_a_span_and_every_ending_has_one(make: MakeStand) -> None:
+    """An error that repeats the prompt, a cut stream, a client that leaves: class and status, and no text."""
+    attributes = f"service.name={NAMED},deployment.environment=lab"
+    async with receiver() as (url, got):
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_RESOURCE_ATTRIBUTES": attributes}
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("OTEL_RESOURCE_ATTRIBUTES", attributes)  # the library reads it itself
+            stand = await make("a", "b", env=env, providers={"b": {"base_url": f"{url}/v1"}})
+        reply = await stand.chat("b/m", messages=[{"role": "user", "content": SECRET}])
+        assert SECRET in (await stand.detail(reply)).attempts_detail[0].detail, "operators see it"
+        stand.sims["a"].set("m", Behaviour(tokens=50, cut_after=3))
+        await stand.stream("a/m")
+        stand.sims["a"].set("m", Behaviour(latency=60.0))
+        asked = asyncio.create_task(stand.chat("a/m"))
+        await stand.until(lambda: len(stand.events("attempt.started")) == 3, "the third attempt")
+        asked.cancel()
+        await stand.until(lambda: stand.events("request.cancelled"), "its end")
+        await stand.stop()
+    spans = spans_of(got)
+    assert {told(each)["routerconsole.status"] for each in spans if each.kind == Span.SPAN_KIND_SERVER} == {
+        "failed",
+        "truncated",
+        "cancelled",
+    }
+    outcomes = {told(each)["routerconsole.outcome"]: each for each in spans if each.kind == Span.SPAN_KIND_CLIENT}
+    assert outcomes.keys() == {"client_error", "cut", "ignored"}
+    assert outcomes["client_error"].status.message == "client_error HTTP 400"
+    assert SECRET.encode() not in b"".join(each.SerializeToString() for each in got)
+    resource = {each.key: each.value.string_value for each in got[0].resource_spans[0].resource.attributes}
+    assert (resource["service.name"], resource["deployment.environment"]) == (NAMED, "lab")
+
+
+async def test_another_protocol_is_refused_with_what_to_set(make: MakeStand) -> None:
+    """A collector's gRPC port would take nothing of ours: the status says so."""
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    stand = await make("a", env=env)
+    (notice,) = (each for each in (await stand.node.control.status()).notices if "traces" in each)
+    assert "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf" in notice
+    assert (await stand.chat()).status == 200
+
+
 async def test_without_the_extra_the_status_says_what_to_install(
     make: MakeStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +170,8 @@ async def test_without_the_extra_the_status_says_what_to_install(
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, True),
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/v1/traces"}, True),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_TRACES_EXPORTER": "none"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_TRACES_EXPORTER": "otlp"}, True),
     ],
 )
 def test_traces_are_off_unless_a_collector_is_named(env: dict[str, str], expected: bool) -> None:

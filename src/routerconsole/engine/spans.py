@@ -1,6 +1,7 @@
 """Traces as OpenTelemetry spans: one a request, one an attempt, made on another thread after the request is over.
 
-Only the `otel` extra knows how; it is imported when the first feed is opened. Prompts and answers are in no span.
+Only the `otel` extra knows how; it is imported when the first feed is opened. Prompts and answers are in no span, and
+no upstream's words either, which may repeat a prompt.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 """Environment variables of OpenTelemetry's own; where one is set, traces go there."""
+PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 TIMEOUTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
 TIMEOUT_S: Final = 3.0
 """How long a collector may take, unless one of these says so: the end of the engine waits for it."""
@@ -45,7 +47,8 @@ class NoExporter(Exception):
 
 def wanted(env: Mapping[str, str]) -> bool:
     """Say whether traces go anywhere."""
-    return any(env.get(name) for name in ENDPOINTS) and env.get("OTEL_SDK_DISABLED", "").lower() != "true"
+    off = env.get("OTEL_SDK_DISABLED", "").lower() == "true" or env.get("OTEL_TRACES_EXPORTER", "").lower() == "none"
+    return any(env.get(name) for name in ENDPOINTS) and not off
 
 
 class SpanFeed:
@@ -89,7 +92,12 @@ class SpanFeed:
 
 
 def open_feed(env: Mapping[str, str], version: str) -> SpanFeed:
-    """Return a feed to the collector the environment names; raise NoExporter where the extra is not installed."""
+    """Return a feed to the collector the environment names; raise NoExporter where nothing can be sent to it."""
+    protocol = next((env[name] for name in PROTOCOLS if env.get(name)), "http/protobuf")
+    if protocol != "http/protobuf":
+        raise NoExporter(
+            f"traces are sent as http/protobuf (port 4318), not {_text(protocol)}: set {PROTOCOLS[0]}=http/protobuf"
+        )
     try:
         import requests  # noqa: PLC0415 - the exporter's own HTTP client
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - the extra
@@ -104,7 +112,8 @@ def open_feed(env: Mapping[str, str], version: str) -> SpanFeed:
     told = any(env.get(name) for name in TIMEOUTS)
     to = env.get(ENDPOINTS[0]) or env[ENDPOINTS[1]].rstrip("/") + "/v1/traces"
     exporter = OTLPSpanExporter(endpoint=to, timeout=None if told else TIMEOUT_S, session=session)
-    own = {"service.version": version} | ({} if env.get("OTEL_SERVICE_NAME") else {"service.name": "routerconsole"})
+    named = env.get("OTEL_SERVICE_NAME") or "service.name=" in env.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    own = {"service.version": version} | ({} if named else {"service.name": "routerconsole"})
     provider = TracerProvider(resource=Resource.create(own), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return SpanFeed(provider)
@@ -139,7 +148,7 @@ def write_spans(tracer: Tracer, trace: Trace) -> None:
         )
         _marks(span, attempt, at)
         if attempt.cls is not OutcomeClass.OK:
-            span.set_status(Status(StatusCode.ERROR, _text(attempt.detail) if attempt.detail else None))
+            span.set_status(Status(StatusCode.ERROR, _why(attempt)))
         span.end(at(attempt.ended_ms if attempt.ended_ms is not None else attempt.started_ms))
     if trace.status in _ERRORS:
         root.set_status(Status(StatusCode.ERROR, trace.error_code))
@@ -208,6 +217,13 @@ def _of_attempt(attempt: Attempt, operation: str) -> Values:
             "routerconsole.cost_usd": attempt.cost_usd,
         }
     )
+
+
+def _why(attempt: Attempt) -> str | None:
+    """Say what was wrong: in our words where nobody answered, else by class and status only."""
+    if attempt.status is None:
+        return _text(attempt.detail) if attempt.detail else None
+    return f"{attempt.cls or OutcomeClass.IGNORED} HTTP {attempt.status}"
 
 
 def _known(values: Mapping[str, str | int | float | bool | list[str] | None]) -> Values:

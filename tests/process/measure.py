@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,11 @@ def _status_mb(pid: int, name: str) -> float:
 def resident_mb(router: Router) -> float:
     """Resident memory now (VmRSS)."""
     return _status_mb(router.process.pid, "VmRSS")
+
+
+def processor_s(router: Router) -> float:
+    """Processor seconds of all its threads since it began, by its own clock (clock_getcpuclockid(3))."""
+    return time.clock_gettime(~router.process.pid << 3 | 2)
 
 
 @dataclass(slots=True)

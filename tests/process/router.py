@@ -214,3 +214,4 @@ def in_background(work: Callable[[], None], count: int = 1) -> Iterator[list[Bas
     finally:
         for thread in threads:
             thread.join(PATIENCE_S)
+        assert not any(thread.is_alive() for thread in threads), "it never ended"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import select
 import socket
 import struct
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -15,7 +18,7 @@ from tests.process.conftest import Upstreams
 from tests.process.measure import allow_files, descriptors, growth, resident_mb, tasks
 from tests.process.router import Bench, Router, until
 
-from routerconsole.server.door import MAX_IDLE_PER_PEER
+from routerconsole.server.door import IDLE_GRACE_S, MAX_IDLE_PER_PEER
 from routerconsole.simulator import Behaviour
 
 
@@ -34,13 +37,15 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
 @contextmanager
-def connections(router: Router, count: int) -> Iterator[list[socket.socket]]:
-    """So many open connections from this machine."""
-    allow_files(count + 500)
+def connections(router: Router, count: int, *, say: bytes = b"") -> Iterator[list[socket.socket]]:
+    """So many open connections from this machine, each of which says something as soon as it is open."""
+    allow_files(len(os.listdir("/proc/self/fd")) + count + 100)
     with ExitStack() as held:
-        yield [
-            held.enter_context(socket.create_connection(("127.0.0.1", router.port), timeout=60)) for _ in range(count)
-        ]
+        made = []
+        for _ in range(count):
+            made.append(held.enter_context(socket.create_connection(("127.0.0.1", router.port), timeout=60)))
+            made[-1].sendall(say)
+        yield made
 
 
 def answer(sock: socket.socket) -> int:
@@ -76,13 +81,11 @@ def test_C09_of_a_thousand_idle_connections_of_one_peer_64_are_kept(bench: Bench
     """Half of them asked something first; others are served meanwhile, and one that is kept still serves."""
     config, _ = upstreams(a=Behaviour())
     router = bench.start(config).ready()
-    with connections(router, 1_000) as idle:
-        for sock in idle[::2]:
-            sock.sendall(HEALTH)
-        assert {answer(sock) for sock in idle[::2]} == {200}
-        assert len(open_of(idle)) > 900, "they are idle together"
+    with connections(router, 500) as silent, connections(router, 500, say=HEALTH) as asking:
+        assert {answer(sock) for sock in asking} == {200}
         assert router.chat()[0] == 200
-        until(lambda: len(open_of(idle)) <= MAX_IDLE_PER_PEER, "64 are left", seconds=8)  # a silent one has 10 s
+        idle = [*silent, *asking]
+        until(lambda: len(open_of(idle)) <= MAX_IDLE_PER_PEER, "64 are left")  # who asked could stay for 75 s
         kept = open_of(idle)
         assert len(kept) == MAX_IDLE_PER_PEER
         kept[0].sendall(asked(router))
@@ -100,14 +103,17 @@ def test_C10_two_thousand_connections_never_take_the_last_descriptors(
     router = bench.start(config, through=["prlimit", f"--nofile={files}:{files}"]).ready()
     at_rest = descriptors(router)
     with connections(router, 20) as inside:
+        for sock in inside:
+            sock.sendall(asked(router))
+        assert {answer(sock) for sock in inside} == {200}
+        began = time.monotonic()
         with connections(router, 2_000) as crowd:
-            for sock in inside:
-                sock.sendall(asked(router))
-            assert {answer(sock) for sock in inside} == {200}
             until(lambda: len(open_of(crowd)) <= admitted - len(inside), "the rest is told")
             still = set(open_of(crowd))
-            refused = [sock for sock in crowd if sock not in still]
-            assert {answer(sock) for sock in refused} == {429}
+            quick = time.monotonic() - began < IDLE_GRACE_S  # else idle ones may have been sent away meanwhile
+            told = Counter(answer(sock) if sock.recv(1, socket.MSG_PEEK) else None for sock in set(crowd) - still)
+            assert told[429] > 0
+            assert set(told) == {429} if quick else set(told) <= {429, None}
             assert descriptors(router) <= files - 32
             inside[0].sendall(asked(router))
             assert answer(inside[0]) == 200
@@ -139,17 +145,16 @@ async def visit(port: int, whole: bytes, number: int) -> None:
         writer.transport.abort() if phase == PHASES - 2 else writer.close()
 
 
-async def storm(router: Router, rate: int, seconds: float) -> int:
-    """So many visits a second for so long; returns how many there were, and raises what went wrong in one."""
+async def storm(router: Router, rate: int, visits: int) -> None:
+    """So many visits, at most so many a second; raises what went wrong in one."""
     loop, whole = asyncio.get_running_loop(), asked(router, stream=True)
     began, number = loop.time(), 0
     async with asyncio.TaskGroup() as group:
-        while (elapsed := loop.time() - began) < seconds:
-            while number < elapsed * rate:
+        while number < visits:
+            while number < min(visits, (loop.time() - began) * rate):
                 group.create_task(visit(router.port, whole, number))
                 number += 1
             await asyncio.sleep(0.005)
-    return number
 
 
 def stormed(router: Router, *, rate: int, seconds: float, warm_s: float) -> float:
@@ -158,12 +163,12 @@ def stormed(router: Router, *, rate: int, seconds: float, warm_s: float) -> floa
     The first storm is there to fill what is bounded: kept rows, kept bodies, the ring of events.
     """
     allow_files(4_000)
-    asyncio.run(storm(router, rate, warm_s))
+    asyncio.run(storm(router, rate, round(rate * warm_s)))
     until(lambda: router.status()["in_flight"] == 0, "the first storm is over")
     assert router.chat()[0] == 200
     names, files, memory = tasks(router), descriptors(router), resident_mb(router)
-    visits = asyncio.run(storm(router, rate, seconds))
-    assert visits >= 0.9 * rate * seconds, "the machine is too busy to storm"
+    visits = round(rate * seconds)
+    asyncio.run(storm(router, rate, visits))
     until(lambda: router.status()["in_flight"] == 0, "the storm is over")
     until(lambda: descriptors(router) <= files + KEPT, "descriptors are back")
     until(lambda: not tasks(router) - names, "tasks are back")
@@ -175,7 +180,7 @@ def stormed(router: Router, *, rate: int, seconds: float, warm_s: float) -> floa
 
 
 def test_C12_a_storm_leaves_memory_descriptors_and_tasks_as_they_were(bench: Bench, upstreams: Upstreams) -> None:
-    """500 visits a second for two seconds, left in every phase (a minute of it is in tests/acceptance)."""
+    """1,000 visits, 500 a second, left in every phase (a minute of it is in tests/acceptance)."""
     config, _ = upstreams(a=Behaviour(latency=0.02))
     grown = stormed(bench.start(config).ready(), rate=500, seconds=2.0, warm_s=0.5)
     assert grown < 6, "half of 1,000 visits are requests, whose rows and events are kept up to a bound"

@@ -37,7 +37,7 @@ def synced(line: str) -> bool:
 def at_rest(out: Path) -> int:
     """Wait until the router has nothing of its own to save any more; return how many lines there are."""
     seen, since = -1, time.monotonic()
-    deadline = since + 5
+    deadline = since + 60
     while time.monotonic() - since < 2.5 * TICK_S:
         assert time.monotonic() < deadline, "it saves for ever"
         if (now := out.read_text().count("sync(")) != seen:
@@ -70,22 +70,25 @@ def slow_disk(router: Router, delay_s: float) -> None:
                 assert router.control("b", action)[1]["persisted"]
                 acknowledged.append(time.monotonic() - began)
 
-        with in_background(change) as failed:
-            during: list[float] = []
-            while len(acknowledged) < 2 and not failed:
-                during += times(router, 10)
-        assert failed == []
+        during: list[float] = []
+        while len(during) < 100:
+            with in_background(change) as failed:
+                count = len(acknowledged) + 2
+                while len(acknowledged) < count and not failed:
+                    during += times(router, 10)
+            assert failed == []
         assert out.read_text().count("(DELAYED)") >= 2
-    print(f"p99 {before[197]:.4f} s, with syncs of {delay_s:g} s {sorted(during)[len(during) * 99 // 100]:.4f} s")
+    during.sort()
+    p99 = during[len(during) * 99 // 100]
+    print(f"p99 {before[197]:.4f} s, with syncs of {delay_s:g} s {p99:.4f} s")
     assert min(acknowledged) >= delay_s
-    assert len(during) > 50
-    assert sorted(during)[len(during) * 99 // 100] <= max(before[197] * 2, before[197] + 0.05)
+    assert p99 <= 2 * before[197] + delay_s / 2, "not one in a hundred waits for a sync"
 
 
 def test_D10_slow_syncs_delay_no_request(bench: Bench, upstreams: Upstreams) -> None:
-    """The writer is off the path, with a quarter of a second a sync (five seconds in tests/acceptance)."""
+    """The writer is off the path, with a second a sync (five seconds in tests/acceptance)."""
     config, _ = upstreams(a=Behaviour(), b=Behaviour())
-    slow_disk(bench.start(config).ready(), 0.25)
+    slow_disk(bench.start(config).ready(), 1.0)
 
 
 def failing_disk(bench: Bench, router: Router, config: str, numbers: range) -> None:
@@ -94,7 +97,7 @@ def failing_disk(bench: Bench, router: Router, config: str, numbers: range) -> N
     acknowledged = injected = refused = 0
     for n in numbers:
         with traced(router, f"pwrite64,{SYNCS}", inject=f"pwrite64,{SYNCS}:error=EIO:when={n}") as out:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while "(INJECTED)" not in out.read_text():
                 assert time.monotonic() < deadline, f"number {n} never came"
                 status, receipt = router.control("a", actions[turn % 2])

@@ -24,9 +24,7 @@ def stopped(router: Router, seconds: float) -> None:
 
 def test_D22_a_stop_trips_nothing_and_fails_nobody(bench: Bench, upstreams: Upstreams) -> None:
     """Whole and streamed requests whose every timer runs out while the process is stopped are served all the same."""
-    timers = (
-        "routing: {connect_timeout: 1s, first_token_timeout: 1500ms, idle_timeout: 1500ms, total_timeout: 1500ms}\n"
-    )
+    timers = "routing: {connect_timeout: 4s, first_token_timeout: 4s, idle_timeout: 4s, total_timeout: 4s}\n"
     slow, streaming = Behaviour(latency=0.8), Behaviour(tokens=20, tokens_per_second=15)
     config, sim = upstreams(timers, a=slow, b=Behaviour(ttft=0.8), c=streaming)
     router = bench.start(config).ready()
@@ -47,7 +45,7 @@ def test_D22_a_stop_trips_nothing_and_fails_nobody(bench: Bench, upstreams: Upst
     for thread in threads:
         thread.start()
     until(lambda: sum(sim.count(name) for name in "abc") >= 30, "all are asked")
-    stopped(router, 3.0)
+    stopped(router, 6.0)
     for thread in threads:
         thread.join(60)
     assert statuses == [200] * 30

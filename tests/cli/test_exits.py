@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +101,40 @@ def test_a_locale_without_the_characters_costs_nothing(tmp_path: Path) -> None:
         env["PYTHONPATH"] = os.environ["PYTHONPATH"]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
     assert (done.returncode, done.stdout) == (0, "a \\u2192 b\n")
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+@pytest.mark.parametrize(("sink", "code", "said"), [("| true", 0, ""), ("> /dev/full", 2, "No space left on device")])
+def test_help_that_cannot_be_written_ends_as_any_output(
+    flag: str, sink: str, code: int, said: str, tmp_path: Path
+) -> None:
+    """A reader that has gone is no error, a full disk is one line; the interpreter adds nothing."""
+    script = f"set -o pipefail; {sys.executable} -m routerconsole {flag} {sink}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=60, env=environment(tmp_path), check=False
+    )
+    assert done.returncode == code
+    assert done.stderr == (f"routerconsole: {said}\n" if said else "")
+
+
+def test_a_closed_stdin_is_an_empty_one(tmp_path: Path) -> None:
+    """`complete - <&-` says that the prompt is empty."""
+    script = f"{sys.executable} -m routerconsole complete - <&-"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=60, env=environment(tmp_path), check=False
+    )
+    assert (done.returncode, done.stderr) == (2, "routerconsole: the prompt is empty\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_simulator_ends_by_signal_as_an_engine_does(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """Ctrl-C is 130, SIGTERM 0, and neither says anything."""
+    with subprocess.Popen(
+        [*COMMAND, "simulate"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("routerconsole simulator listening on ")
+        process.send_signal(number)
+        assert process.wait(60) == code
+        assert process.stderr.read() == ""

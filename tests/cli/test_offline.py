@@ -42,7 +42,7 @@ def test_the_files_of_a_state_directory_are_read(finished: Cli) -> None:
 
 
 def test_D15_newer_files_are_left_alone(finished: Cli) -> None:
-    """A database with a migration this version does not know is exit 3, for reading and for serving."""
+    """A database with a migration this version does not know is exit 3, whoever opens it."""
     for name in ("log.db", "state.db"):
         with sqlite3.connect(finished.state / name) as conn:
             table = next(row[0] for row in conn.execute("SELECT name FROM sqlite_schema WHERE name LIKE '%migration%'"))
@@ -50,10 +50,41 @@ def test_D15_newer_files_are_left_alone(finished: Cli) -> None:
             values = ["9999-from-the-future" if column == "name" else 0 for column in columns]
             conn.execute(f"INSERT INTO {table} VALUES ({','.join('?' * len(values))})", values)
         conn.close()
-    for command in (("requests", "list"), ("audit", "list"), ("serve",)):
+    run = ("eval", "run", "--targets", "good/sim-ok", "--scenarios", "plain-chat")
+    for command in (("requests", "list"), ("audit", "list"), ("serve",), run):
         done = finished.process(*command)
         assert done.code == 3, done
         assert "newer version" in done.err
+
+
+def test_an_engine_of_ones_own_that_cannot_open_its_log_ends_the_command(finished: Cli) -> None:
+    """Half started it is stopped again: nothing keeps the process alive."""
+    with sqlite3.connect(finished.state / "log.db") as conn:
+        conn.execute("INSERT INTO migrations (name) VALUES ('9999-from-the-future')")
+    conn.close()
+    done = finished.process("eval", "run", "--targets", "good/sim-ok", "--scenarios", "plain-chat")
+    assert (done.code, done.out) == (3, "")
+
+
+def test_D13_a_damaged_state_is_named_at_rest_and_mended_with_its_last_edits_at_the_next_start(finished: Cli) -> None:
+    """Reading says the file and what to run; the newest backup holds what was decided before the last clean stop."""
+    (finished.state / "state.db").write_bytes(b"garbage" * 1000)
+    done = finished("models", "list")
+    assert done.code == 2
+    assert str(finished.state / "state.db") in done.err
+    assert "routerconsole serve" in done.err
+    with finished.started("serve", ready="routerconsole listening on "):
+        assert finished("providers", "list", "--json").json["providers"][0]["priority"] == 42
+
+
+def test_every_json_of_an_export_is_one_document(finished: Cli) -> None:
+    """--json wraps what would be JSON lines or YAML, and tells of a file what was written to it."""
+    assert finished("requests", "export", "--json").json["requests"][0]["model"] == "sim-ok"
+    out = finished.home / "rows.jsonl"
+    told = finished("requests", "export", "--json", "--out", str(out))
+    assert told.json == {"path": str(out), "requests": 1}
+    assert told.err == f"1 request written to {out}\n"
+    assert "priority: 42" in finished("config", "export", "--json").json["yaml"]
 
 
 def test_an_unused_state_directory_is_not_created_by_looking(alone: Cli) -> None:
@@ -119,7 +150,9 @@ def test_config_check_names_keys_the_console_would_leave_out(alone: Cli) -> None
     assert "console.keys.log.freez: no such action; did you mean log.freeze?" in done.out
     assert "console.keys.log.freeze: 'ctrl+z' is reserved" in done.out
     warned = alone("config", "check", "--json").json["warnings"]
-    assert sum("console.keys." in warning["message"] for warning in warned) == 2
+    assert [(each["line"], each["path"]) for each in warned] == [
+        (3, "console.keys.log.freez"), (3, "console.keys.log.freeze")
+    ]  # fmt: skip
 
 
 def test_G12_G21_config_show_masks_and_export_loads_again(alone: Cli) -> None:
@@ -234,3 +267,11 @@ def test_looking_for_help_imports_nothing_heavy(alone: Cli) -> None:
     assert "commands" in alone.process("--help").out
     assert alone.process("--version").out.startswith("routerconsole ")
     assert "--dry-run" in alone.process("providers", "disable", "--help").out
+
+
+def test_switching_a_model_off_and_on_again_is_no_loss_in_an_export(finished: Cli) -> None:
+    """`enabled` has no place in the file; only a no would be lost."""
+    assert finished("models", "disable", "good/sim-ok").code == 0
+    assert "`enabled` of good/sim-ok" in finished("config", "export").err
+    assert finished("models", "enable", "good/sim-ok").code == 0
+    assert finished("config", "export").err == ""

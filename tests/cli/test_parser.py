@@ -129,3 +129,28 @@ def test_a_time_to_live_is_a_duration(text: str, value: float) -> None:
     """Seconds or with a unit, 15 minutes when left out."""
     assert parse(["providers", "isolate", "x", "--ttl", text]).ttl == value
     assert parse(["providers", "isolate", "x"]).ttl == 900.0
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (
+            ["providers", "list", "--plian"],
+            "; did you mean --plain? (see `routerconsole providers list --help`)",
+        ),
+        (["serve", "--prot", "1"], "--prot 1; did you mean --port? (see `routerconsole serve --help`)"),
+        (["status", "--jsn"], "--jsn; did you mean --json? (see `routerconsole status --help`)"),
+        (["--confg=x", "status"], "--confg=x; did you mean --config? (see `routerconsole --help`)"),
+        (["status", "x"], "unrecognized arguments: x (see `routerconsole status --help`)"),
+        (["--log-level", "inf", "status"], "unknown log-level 'inf'; did you mean info?"),
+        (["requests", "list", "--before", "zz"], "'zz' is no cursor (take the `next` of a page"),
+    ],
+)
+def test_a_wrong_option_gets_the_nearest_and_its_commands_help(
+    argv: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The hint names options of the very command, and the help to read is that command's."""
+    with pytest.raises(SystemExit) as ended:
+        parse(argv)
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err

@@ -59,6 +59,10 @@ def test_G05_provider_ids_differing_by_case_are_duplicates() -> None:
         ("capabilities: {extend: [understanding.vision-understanding.parallel]}", "two parents"),
         ("capabilities: {extend: [interaction.x-y, retrieval.x-y]}", "two parents"),
         ("capabilities: {extend: [interaction.reasoning]}", "already in the tree"),
+        ("capabilities: {extend: [vision]}", "'vision' has a meaning of its own"),
+        ("capabilities: {extend: [interaction.tools]}", "'tools' has a meaning of its own"),
+        ("capabilities: {extend: [interaction.deep]}", "'deep' has a meaning of its own"),
+        ("capabilities: {aliases: {chat-completion: vision}}", "'chat-completion' already means"),
         ("capabilities: {extend: ['Interaction.X']}", "no capability path"),
         ("capabilities: {aliases: {tools: interaction.reasoning}}", "already means"),
         *(

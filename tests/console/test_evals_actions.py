@@ -91,7 +91,7 @@ async def test_a_suite_is_picked_and_what_there_is_not_is_told_before_it_is_sent
         await on.sees("Ask what", "suite:drills")
         await typed(on, "drills")
         await on.press("enter")
-        await on.sees("1 targets × 1 scenarios = 1 cells, 1", "about 0 calls; 1 drill runs")
+        await on.sees("1 target × 1 scenario = 1 cell, 1", "about 0 calls; 1 drill runs")
         await typed(on, ", nope")
         await on.sees("✗ unknown nope")
         on.control.refuses = ControlError("invalid_request", "Unknown scenario 'nope'; there are: vision.")
@@ -125,7 +125,7 @@ async def test_what_measures_a_node_is_asked_for_from_its_capability() -> None:
     async with stage(fleet(), size=WIDE) as on:
         await evaluated(on, None)
         on.desk.evaluate(["a/b"], NODE_OF["vision"])
-        await on.sees("1 targets × 1 scenarios = 1 cells")
+        await on.sees("1 target × 1 scenario = 1 cell")
         assert on.desk.evals.start.form.texts["scenarios"] == "vision"
         await on.press("escape", "escape")
         on.desk.evaluate(["a/b"], NODE_OF["audio"])

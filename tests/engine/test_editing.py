@@ -450,6 +450,9 @@ async def test_extending_the_tree(leakcheck: None, tmp_path: Path) -> None:
             ("tools.x", "write 'interaction.tool-calling.x'"),
             ("interaction.reasoning.interaction", "two parents"),
             ("retrieval.computer-use", "two parents"),
+            ("vision", "meaning of its own"),
+            ("interaction.tools", "meaning of its own"),
+            ("interaction.auto", "meaning of its own"),
         ):
             assert words in await refused(node, ExtendCapabilities(path), 400), path
     async with pair(tmp_path) as node:

@@ -201,6 +201,16 @@ async def test_provider_names_are_case_insensitive(leakcheck: None, tmp_path: Pa
         assert (await node.control.do(SetPriority("A", 3))).target == "a"
 
 
+async def test_a_priority_no_file_could_hold_is_refused(leakcheck: None, tmp_path: Path) -> None:
+    """The bounds are the configuration's, so that an export loads again."""
+    async with pair(tmp_path) as (node, _):
+        for wrong in (1_000_001, -1_000_001):
+            with pytest.raises(ControlError, match="is no priority") as told:
+                await node.control.do(SetPriority("a", wrong))
+            assert told.value.status == 400
+        assert (await node.control.do(SetPriority("a", 1_000_000))).persisted
+
+
 async def test_cancel_stops_one_request(leakcheck: None, tmp_path: Path) -> None:
     """The caller is told, the upstream connection is cut, the row says cancelled, the others go on."""
     async with pair(tmp_path) as (node, sim):

@@ -61,6 +61,14 @@ def test_no_route_at_all_is_an_error_of_both(providers: tuple[object, ...], why:
         assert [each for each in doctor(registry) if each.level is Level.ERROR and why in each.message]
 
 
+def test_the_models_doctor_tells_what_is_wrong_with_profiles_too() -> None:
+    """Both commands answer for broken profiles; the profiles' one leaves out pools."""
+    broken = built(SHOP, profiles=[profile("p", "shop/gone", default=True)])
+    lines = said(profiles_doctor(broken))
+    assert lines
+    assert set(lines) <= set(said(models_doctor(broken)))
+
+
 # --- pools
 
 

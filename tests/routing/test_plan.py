@@ -136,6 +136,18 @@ def test_the_wrong_kind_of_endpoint_is_dropped_and_said() -> None:
     assert "p1/m" in error.message
 
 
+def test_a_model_is_asked_only_in_the_ways_it_delivers() -> None:
+    """`delivery` without stream takes whole answers only, without sync streams only; batch is neither."""
+    ways = (("sync",), ("stream",), ("batch",), ("sync", "stream"))
+    made = [provider(f"p{n}", model(f"p{n}", "m", delivery=way), priority=n) for n, way in enumerate(ways)]
+    streamed = replace(CHAT, needed=(Word.STREAMING,))
+    assert order(Stage(*made)) == ["p0", "p3"]
+    assert order(Stage(*made), streamed) == ["p1", "p3"]
+    error = Stage(*made[:1]).decide(streamed).error
+    assert error is not None
+    assert "p0/m: delivery: sync, not stream" in error.message
+
+
 def test_C1_30_an_empty_pool_is_503_and_names_the_key_to_fill() -> None:
     """With Retry-After, as every 503."""
     error = Stage(provider("a", model("a", "m", in_pools=False))).decide().error

@@ -17,6 +17,7 @@ from routerconsole.cli.output import show_json
 from routerconsole.cli.session import engine
 from routerconsole.control.discovery import TokenKind
 from routerconsole.control.port import ControlError, EngineUnreachable
+from routerconsole.domain.counted import counted
 from routerconsole.domain.visible import visible, visible_block
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ async def _ask(found: Found, body: Json, *, as_json: bool) -> int:
     timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
     head = {"authorization": f"Bearer {found.token.reveal()}", "x-router-trace": "1"}
     async with httpx.AsyncClient(base_url=found.url, headers=head, timeout=timeout, trust_env=False) as client:
+        begun = asyncio.get_running_loop().time()
         try:
             async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
                 if answer.status_code != httpx.codes.OK:
@@ -50,6 +52,7 @@ async def _ask(found: Found, body: Json, *, as_json: bool) -> int:
         except httpx.TransportError as exc:
             why = str(exc) or type(exc).__name__
             raise EngineUnreachable(f"No engine answers at {found.url}: {why}.") from exc
+    document["latency_ms"] = round((asyncio.get_running_loop().time() - begun) * 1000, 1)
     if as_json:
         show_json(document)
     elif not body.get("stream"):
@@ -57,7 +60,8 @@ async def _ask(found: Found, body: Json, *, as_json: bool) -> int:
     sys.stdout.flush()
     served = f"{document['provider']}/{document['model']}"
     if not as_json:
-        print(visible(f"({served}, {len(document['attempts'])} attempt(s), {document['request_id']})"), file=sys.stderr)
+        attempts = counted(len(document["attempts"]), "attempt")
+        print(visible(f"({served}, {attempts}, {document['request_id']})"), file=sys.stderr)
     return Exit.OK
 
 

@@ -22,11 +22,12 @@ from routerconsole.config.load import CONFIG_VARIABLE, LoadedConfig, find_config
 from routerconsole.config.patch import CannotPatch
 from routerconsole.config.problems import SHOWN, ConfigError, Problem, Severity
 from routerconsole.config.show import effective
-from routerconsole.config.yaml_loader import read_config
+from routerconsole.config.yaml_loader import parse, read_config
 from routerconsole.console.keymap import keymap_problems
 from routerconsole.control.new_file import write_new
 from routerconsole.control.wire import plain
 from routerconsole.domain.capability import ANY_OF_ITS_KIND, NODE_OF, Source, Tri
+from routerconsole.domain.counted import counted
 from routerconsole.domain.route import ModelKey
 from routerconsole.domain.visible import BLOCK_LIMIT, visible, visible_block
 
@@ -49,7 +50,7 @@ def check(args: argparse.Namespace) -> int:
             return Exit.USAGE
         for problem in exc.problems[:SHOWN]:
             _print(f"ERROR: {problem}")
-        say(f"{len(exc.problems)} problem{'s' if len(exc.problems) > 1 else ''}; nothing of {found} is in use")
+        say(f"{counted(len(exc.problems), 'problem')}; nothing of {found} is in use")
         return Exit.USAGE
     loaded = replace(loaded, warnings=(*loaded.warnings, *_bad_keys(loaded)))
     refused = [problem for problem in loaded.warnings if problem.refused]
@@ -64,7 +65,7 @@ def check(args: argparse.Namespace) -> int:
     if loaded.source_path is None:
         print("ok: no configuration file; providers are detected at start (`config init` writes them down)")
     else:
-        _print(f"ok: {loaded.source_path}, {len(loaded.settings.providers)} providers")
+        _print(f"ok: {loaded.source_path}, {counted(len(loaded.settings.providers), 'provider')}")
     return Exit.OK
 
 
@@ -107,7 +108,10 @@ def export(args: argparse.Namespace) -> int:
     for what in done.lost:
         say(f"not in the file: {visible(what, BLOCK_LIMIT)}")
     if args.out is None:
-        print(done.text, end="")
+        if args.json:
+            show_json({"yaml": done.text, "lost": list(done.lost)})
+        else:
+            print(done.text, end="")
         return Exit.OK
     write_new(args.out, done.text)
     if args.json:
@@ -210,7 +214,16 @@ def _report(path: Path | None, problems: Sequence[Problem], loaded: LoadedConfig
 def _bad_keys(loaded: LoadedConfig) -> list[Problem]:
     """Return what the console would leave out of `console.keys`: it knows its actions, the configuration does not."""
     found = keymap_problems(loaded.settings.console.keys)
-    return [Problem(str(loaded.source_path), 0, "", text, Severity.WARNING) for text in found]
+    path = loaded.source_path
+    if not found or path is None:
+        return []
+    root, file = parse(read_config(path), str(path)).root, str(path)
+    told = []
+    for text in found:
+        where, _, message = text.partition(": ")
+        name = where.removeprefix("console.keys.")
+        told.append(Problem(file, root.line_of(("console", "keys", name)), where, message, Severity.WARNING))
+    return told
 
 
 def _yaml(shown: object) -> str:

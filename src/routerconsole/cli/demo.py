@@ -23,6 +23,7 @@ import orjson
 
 from routerconsole.cli.console import NO_TERMINAL, run_beside, terminal_is_fine
 from routerconsole.cli.demo_report import DemoReport
+from routerconsole.cli.output import show_json
 from routerconsole.cli.process import run_headless
 from routerconsole.simulator.fleet import Fleet, demo_fleet
 from routerconsole.simulator.traffic import TrafficItem, traffic
@@ -48,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
         if not args.headless:
             return run_beside(prepared, args, title="demo", beside=partial(_drive, prepared, seed=seed))
         seconds = HEADLESS_SECONDS if args.seconds is None else args.seconds
-        beside = partial(_headless, prepared, seed=seed, seconds=seconds)
-        return run_headless(prepared, ready=_ready, beside=beside)
+        beside = partial(_headless, prepared, seed=seed, seconds=seconds, as_json=args.json)
+        return run_headless(prepared, ready=_ready if not args.json else _no_line, beside=beside)
     finally:
         fleet.stop()
         shutil.rmtree(place, ignore_errors=True)
@@ -70,9 +71,13 @@ def _ready(node: Node) -> None:
     print(f"routerconsole demo on {node.service.endpoint}", flush=True)
 
 
-async def _headless(prepared: Prepared, node: Node, *, seed: int, seconds: float) -> None:
+def _no_line(node: Node) -> None:
+    """Say nothing: with --json the summary is the one document."""
+
+
+async def _headless(prepared: Prepared, node: Node, *, seed: int, seconds: float, as_json: bool) -> None:
     """Drive traffic for so many seconds, printing each finished request; then the summary."""
-    report = DemoReport(node.service.recorder.find)
+    report = DemoReport(node.service.recorder.find, quiet=as_json)
     after = node.service.bus.last
     driving = node.service.tasks.start(_drive(prepared, node, seed=seed, seconds=seconds), name="demo traffic")
     while not driving.done():
@@ -80,7 +85,10 @@ async def _headless(prepared: Prepared, node: Node, *, seed: int, seconds: float
         after = report.follow(node.service.bus.page(after, 100_000))
     driving.result()
     report.follow(node.service.bus.page(after, 100_000))
-    report.summary()
+    if as_json:
+        show_json({"seed": seed, "seconds": seconds, **report.document()})
+    else:
+        report.summary()
 
 
 async def _drive(prepared: Prepared, node: Node, *, seed: int, seconds: float | None = None) -> None:

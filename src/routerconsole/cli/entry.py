@@ -15,7 +15,7 @@ def run(argv: list[str]) -> int:
     try:
         args = parse(argv)
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 2
+        return _flushed(ended.code if isinstance(ended.code, int) else 2)
     from routerconsole.cli import logs
 
     logs.set_up(args.log_level, os.environ, form=args.log_format)
@@ -24,12 +24,25 @@ def run(argv: list[str]) -> int:
 
 def _prepare_streams() -> None:
     """Neither a closed stream nor a locale without the character costs a command."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for the life of the process
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the life of the process
         else:
             stream.reconfigure(errors="backslashreplace")
+
+
+def _flushed(code: int) -> int:
+    """Write out what --help or --version printed; a reader that has gone and a full disk are told as everywhere."""
+    try:
+        sys.stdout.flush()
+    except OSError as exc:
+        from routerconsole.cli.exits import explain
+
+        return explain(exc)
+    return code
 
 
 def carry_out(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 import shutil
 import sys
@@ -24,6 +25,7 @@ from routerconsole.cli.targets import show_receipt
 from routerconsole.control.eval_accept import accepting
 from routerconsole.control.eval_commands import CancelEval, RegradeEval, StartEval
 from routerconsole.control.wire import plain
+from routerconsole.domain.counted import counted
 from routerconsole.domain.visible import BLOCK_LIMIT, visible
 
 if TYPE_CHECKING:
@@ -271,7 +273,7 @@ async def _followed(control: Control, name: str, cursor: int) -> None:
                 return
         if mine:
             idle = 0.0
-            _progress(f"{done} cells, {wrong} not passed")
+            _progress(f"{counted(done, 'cell')}, {wrong} not passed")
             continue
         if page.missed or idle >= LOOK_S:
             idle = 0.0
@@ -288,7 +290,7 @@ async def _over(control: Control, name: str) -> bool:
 
 
 def _progress(line: str) -> None:
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
 
 

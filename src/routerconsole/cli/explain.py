@@ -14,6 +14,7 @@ from routerconsole.cli.output import Item, show_items, show_json, text
 from routerconsole.cli.session import with_control
 from routerconsole.control.sample import Body, add_needs
 from routerconsole.control.wire import plain
+from routerconsole.domain.counted import counted
 from routerconsole.domain.visible import BLOCK_LIMIT, visible
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _show(explanation: Explanation, *, sentences: bool) -> None:
     for line in resolved.because:
         print(f"  {visible(line, BLOCK_LIMIT)}")
     print(f"needed: {text(explanation.needed)}; forced: {text(explanation.forced)}")
-    print(f"estimate: {explanation.estimate_tokens} tokens")
+    print(f"estimate: {counted(explanation.estimate_tokens, 'token')}")
     items = [candidate_item(candidate, number) for number, candidate in enumerate(explanation.candidates, 1)]
     show_items(items, plain=sentences, empty="no candidates")
     if explanation.error is not None:

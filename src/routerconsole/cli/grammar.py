@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 LEVELS = ("debug", "info", "warning", "error")
 MODULES = "routerconsole.cli"
 _MAX_PORT = 65535
+_CURSOR = re.compile(r"[0-9]{1,18}|[0-9a-f]{6}-[0-9a-f]{5,}", re.ASCII)
 
 Commands = Any
 """argparse's subparsers action; its class is private and generic only in type stubs."""
@@ -28,12 +30,22 @@ class Parser(argparse.ArgumentParser):
         shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in message)
         self.exit(2, f"routerconsole: {shown} (see `{self.prog} --help`)\n")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuse what is left over here, where the command's own options are known to suggest one of them."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            wrong = next((each.partition("=")[0] for each in rest if each.startswith("--")), None)
+            near = difflib.get_close_matches(wrong, self._option_string_actions, n=1, cutoff=0.6) if wrong else []
+            hint = f"; did you mean {near[0]}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
+        return found, rest
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices = action.choices
         if choices is None or value in choices:
             return
         near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=2, cutoff=0.5)
-        what = "command" if action.dest in ("command", "verb", "deed") else action.dest
+        what = "command" if action.dest in ("command", "verb", "deed") else action.dest.replace("_", "-")
         hint = f"; did you mean {' or '.join(near)}?" if near else f"; there are: {', '.join(map(str, choices))}"
         raise argparse.ArgumentError(None, f"unknown {what} {value!r}{hint}")
 
@@ -108,6 +120,13 @@ def count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def cursor(text: str) -> str:
+    """Return the `next` of a page, or a request's id; raises ArgumentTypeError."""
+    if not _CURSOR.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no cursor (take the `next` of a page, or a request's id)")
+    return text
 
 
 def port(text: str) -> int:

@@ -13,7 +13,7 @@ from routerconsole.control.wire import detail_from_json, revive
 from routerconsole.engine.clock import SystemClock
 from routerconsole.engine.rows import audit_row
 from routerconsole.storage.db import Database
-from routerconsole.storage.errors import NewerSchema
+from routerconsole.storage.errors import NewerSchema, Reason, StorageUnavailable
 from routerconsole.storage.log import RequestLog
 from routerconsole.storage.migrations import LOG, STATE, Schema, unknown
 from routerconsole.storage.state import StateStore, StoredState
@@ -77,6 +77,12 @@ class OfflineReader:
         def look(conn: sqlite3.Connection) -> str | None:
             return unknown(conn, schema.migrations)
 
-        foreign = await database.read(look)
+        try:
+            foreign = await database.read(look)
+        except StorageUnavailable as exc:
+            if exc.reason is not Reason.CORRUPT:
+                raise
+            mend = "the next start of an engine (`routerconsole serve`) sets it aside and restores the newest backup"
+            raise StorageUnavailable(exc.reason, f"{database.path}: {exc.detail}; {mend}") from exc
         if foreign is not None:
             raise NewerSchema(database.path, foreign)

@@ -30,8 +30,8 @@ def with_engine(args: argparse.Namespace, work: Work) -> int:
     async def main() -> int:
         options = EngineOptions(config=args.config, state_dir=args.state_dir, host="127.0.0.1", port=0)
         node = Node(prepare(options, os.environ))
-        await node.start()
         try:
+            await node.start()
             code = await work(node.control)
             await _others(node.control)
             return code

@@ -17,6 +17,7 @@ from routerconsole.cli.grammar import (
     Parser,
     adder,
     count,
+    cursor,
     dry_run,
     duration,
     global_options,
@@ -197,7 +198,7 @@ def _log(add: Adder) -> None:
         option("--status", choices=("ok", "failed", "cancelled", "truncated", "in_flight"), help="only these"),
         option("--provider", metavar="NAME", help="only those it served"),
     )
-    page = option("--before", metavar="CURSOR", help="continue below a page (its `next`)")
+    page = option("--before", type=cursor, metavar="CURSOR", help="continue below a page (its `next`)")
     runs(verb("list", "requests, newest first", *chosen, limit(50), page, plain()), "requests", "list_")
     one = option("id", metavar="ID", help="a request's id, or a part only it has")
     runs(verb("show", "one request in full, with its waterfall", one, plain()), "requests", "show")

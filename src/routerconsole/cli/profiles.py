@@ -48,7 +48,7 @@ def show(args: argparse.Namespace) -> int:
             show_items([_item(found)], plain=True, empty="")
         else:
             for name, value in plain(found).items():
-                print(f"{name}: {text(value)}")
+                print(f"{name}: {text(_item(found)['needs'] if name == 'requirements' else value)}")
         return Exit.OK
 
     return with_registry(args, work)

@@ -31,13 +31,20 @@ def run(args: argparse.Namespace) -> int:
 async def _serve(script: Script, port: int) -> int:
     """Serve until a signal: SIGTERM ends with 0, Ctrl-C with 130."""
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    if task is not None:
-        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    told = asyncio.Event()
+
+    def end() -> None:
+        told.set()
+        if task is not None:
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, end)
     try:
         await serve(script, HOST, port, _ready)
     except asyncio.CancelledError:
-        if task is not None:
-            task.uncancel()
+        if not told.is_set() or task is None:  # Ctrl-C, which asyncio.run turns into KeyboardInterrupt
+            raise
+        task.uncancel()
     return Exit.OK
 
 

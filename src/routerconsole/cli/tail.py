@@ -15,6 +15,7 @@ from routerconsole.cli.session import with_control
 from routerconsole.control.port import RequestQuery
 from routerconsole.control.views import RequestRow
 from routerconsole.control.wire import plain, revive
+from routerconsole.domain.counted import counted
 from routerconsole.domain.events import EventType
 from routerconsole.domain.visible import json_text
 from routerconsole.engine.clock import SystemClock
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
             events = await control.events(cursor)
             cursor = events.next
             if events.missed:
-                say(f"{events.missed} events were overwritten before they were read; `requests list` has them all")
+                say(f"{counted(events.missed, 'event was', 'events were')} overwritten unread; `requests list` has all")
             for event in events.events:
                 row_data = event.data.get("row")
                 if event.type in ENDINGS and row_data and str(row_data.get("id")) not in shown:

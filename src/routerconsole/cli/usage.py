@@ -11,6 +11,7 @@ from routerconsole.cli.output import Item, sentence, show_items, show_json
 from routerconsole.cli.registry import with_registry
 from routerconsole.control.usage_views import total, totals
 from routerconsole.control.wire import plain
+from routerconsole.domain.counted import counted
 from routerconsole.domain.visible import visible
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _show(page: UsagePage, *, by: tuple[By, ...], sentences: bool) -> None:
         print(sentence({"total": "all", **_figures(whole)}))
     else:
         print(
-            f"{whole.requests} requests · {whole.prompt_tokens} tokens in · {whole.completion_tokens} out"
+            f"{counted(whole.requests, 'request')} · {whole.prompt_tokens} tokens in · {whole.completion_tokens} out"
             f" · {money(whole)} USD"
         )
     print(visible(budget_line(page.budget)))

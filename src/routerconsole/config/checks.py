@@ -25,7 +25,7 @@ _SEGMENT = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
 _WILDCARDS = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104 - recognised in order to be refused
 _NEEDS_PATH = frozenset({"gguf", "safetensors"})
 _SUBSCRIBED = "holds a subscription token (sk-ant-oat…), which is refused: use an API key"
-_NO_ALIAS = frozenset({AUTO_POOL, "free", "local", *(tier.value for tier in Tier), *RESERVED})
+SPOKEN_FOR = frozenset({AUTO_POOL, "free", "local", *(tier.value for tier in Tier), *RESERVED})
 """A word of one's own becomes a pool and `router/<word>`: these stand for something else there."""
 
 
@@ -119,11 +119,12 @@ class _Checks:
         extend = [text for _, text in _extensions(self._data)]
         for index, path in _extensions(self._data):
             self._extension(("capabilities", "extend", index), path, extend)
+        taken = self._tree.nodes | {node.rpartition(".")[2] for node in self._tree.nodes}
         for word, target in section(capabilities, "aliases").items():
             loc = ("capabilities", "aliases", word)
-            if word in NODE_OF or word in self._tree.nodes:
+            if word in NODE_OF or word in taken:
                 self._say(loc, f"{word!r} already means a capability (choose another word)")
-            elif word.casefold() in _NO_ALIAS or "/" in word or "__" in word:
+            elif word.casefold() in SPOKEN_FOR or "/" in word or "__" in word:
                 self._say(loc, f"{word[:60]!r} has a meaning of its own in `model` (choose another word)")
             if isinstance(target, str):
                 self._node(loc, target, CapabilityTree(extensions=self._tree.extensions))
@@ -139,6 +140,8 @@ class _Checks:
             self._say(loc, f"{path!r} is listed twice (keep one)")
         elif parent and parent not in known:
             self._node(loc, parent, CapabilityTree())
+        elif leaf in NODE_OF or leaf in SPOKEN_FOR:
+            self._say(loc, f"{leaf!r} has a meaning of its own in `model` (choose another name)")
         elif twin := next((node for node in sorted(known) if node != path and node.rpartition(".")[2] == leaf), None):
             self._say(loc, f"{leaf!r} would stand under two parents, here and as {twin!r} (choose another name)")
 

@@ -28,7 +28,7 @@ class ModelFields(ModelSettings):
     display: Text | None = None
     description: Text | None = None
     default_temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    delivery: list[Literal["sync", "stream", "batch"]] = Field(default=["sync", "stream"])
+    delivery: list[Literal["sync", "stream", "batch"]] = Field(default=["sync", "stream"], min_length=1)
     features: list[Name] = Field(default=[])
     constraints: list[Name] = Field(default=[])
     free: bool | None = None

@@ -13,6 +13,8 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY}
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|s|m|h|d)", re.ASCII)
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*", re.IGNORECASE | re.ASCII)
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+MAX_PRIORITY = 1_000_000
+"""How far a priority may lie from 0."""
 MAX_EXTENSIONS = 1000
 """Nodes a document may add to the tree; looking one up walks them all."""
 RESERVED = frozenset({"router", "llmproxy"})

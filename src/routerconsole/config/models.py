@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .fields import (
     MAX_EXTENSIONS,
+    MAX_PRIORITY,
     Count,
     Duration,
     HeaderName,
@@ -182,7 +183,7 @@ class ProviderSettings(Section):
     name: Id
     kind: Kind
     enabled: bool = True
-    priority: int = Field(default=100, ge=-1_000_000, le=1_000_000)
+    priority: int = Field(default=100, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     base_url: str | None = None
     api_key: str | None = None
     accounts: list[AccountSettings] = []

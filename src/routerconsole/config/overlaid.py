@@ -15,6 +15,8 @@ from .secrets import is_literal
 from .yaml_loader import Value
 
 _FIELDS = frozenset(ModelSettings.model_fields)
+_TRUE_UNLESS_SAID = frozenset({"enabled", "exposed"})
+"""What the file has no key for because every model in it is so: nothing is lost of a yes."""
 _WORD_OF = {node: str(word) for word, node in NODE_OF.items()}
 
 
@@ -100,7 +102,9 @@ def _model(entry: Entry, index: int, provider: Mapping[str, Any], tree: Capabili
         yield Drop((*here, at)) if at is not None else Lost(f"that {_label(entry)} was removed: nothing to leave out")
         return
     fields = {name: value for name, value in entry.fields.items() if name in _FIELDS}
-    for name in entry.fields.keys() - fields.keys():
+    for name in sorted(entry.fields.keys() - fields.keys()):
+        if entry.fields[name] is True and name in _TRUE_UNLESS_SAID:
+            continue
         yield Lost(f"`{name}` of {_label(entry)}: the file has no such key")
     written = listed[at].get("capabilities") if at is not None else None
     words = _words(written if isinstance(written, list) else [], entry, tree)

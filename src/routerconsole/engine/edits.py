@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from routerconsole.config.checks import SPOKEN_FOR
 from routerconsole.config.edits import FieldProblem, checked_fields
 from routerconsole.config.fields import MAX_EXTENSIONS, check_model_id
 from routerconsole.config.weights import FILE_FORMATS, WeightsError, check_weights
@@ -28,7 +29,7 @@ from routerconsole.control.registry_commands import (
     UnassignAgent,
     UpdateModel,
 )
-from routerconsole.domain.capability import CapabilityTree, Layer, Source, Tri, UnknownCapability, is_path
+from routerconsole.domain.capability import NODE_OF, CapabilityTree, Layer, Source, Tri, UnknownCapability, is_path
 from routerconsole.domain.errors import RequestRejected, RouterError
 from routerconsole.domain.fingerprint import merged
 from routerconsole.domain.overlay import PRICES, Entry, Overlay
@@ -320,6 +321,8 @@ class Draft:
         if parent and parent not in nodes:
             near = self.node(parent)  # raises for what is no name at all
             raise refused(f"{parent!r} is no path; write {f'{near}.{leaf}'!r}.")
+        if leaf in NODE_OF or leaf in tree.aliases or leaf in SPOKEN_FOR:
+            raise refused(f"{leaf!r} has a meaning of its own in `model` (choose another name).")
         twin = next((node for node in sorted(nodes) if node.rpartition(".")[2] == leaf), None)
         if twin is not None:
             raise refused(f"{leaf!r} would stand under two parents, here and as {twin!r} (choose another name).")

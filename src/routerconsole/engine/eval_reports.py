@@ -19,6 +19,7 @@ from routerconsole.control.eval_views import (
     ReportForm,
 )
 from routerconsole.control.port import ControlError
+from routerconsole.domain.counted import counted
 from routerconsole.evals.compare import compare, comparison_json
 from routerconsole.evals.files import report_text
 from routerconsole.evals.render_json import iso, report_json
@@ -195,7 +196,7 @@ def _view(run: Run, cells: Iterable[Cell], offered: tuple[EvalMeasured, ...] = (
     odd = dict.fromkeys(square.scenario_id for _, square in squares if square.scenario_id not in known)
     return EvalRun(
         id=run.id,
-        suite=f"{len(run.scenarios)} scenarios",
+        suite=counted(len(run.scenarios), "scenario"),
         state=_STATE[run.state],
         started_at=iso(run.started_at),
         completed_at=None if run.completed_at is None else iso(run.completed_at),

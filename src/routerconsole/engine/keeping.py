@@ -85,6 +85,7 @@ class Keeper:
         self._unsaved: dict[tuple[Any, ...], Record] = {}
         self._saving = asyncio.Lock()
         self._restored = False
+        self._decided = False  # since the newest backup
         self._troubles: dict[str, str] = {}
         self._strange: tuple[str, ...] = ()
         self.check_s = CHECK_S
@@ -144,7 +145,9 @@ class Keeper:
         await self._writer.settled()
 
     async def aclose(self) -> None:
-        """Close both files."""
+        """Close both files; what was decided since the newest backup is in one more."""
+        if self._decided and self._state_db.degraded is None:
+            await self._back_up()
         await self._state_db.aclose()
         await self._log_db.aclose()
 
@@ -182,10 +185,12 @@ class Keeper:
         """Write an audit row with the state it brings, in one transaction; None where it cannot be kept now."""
         rows = [*records, *(_record(item) for item in board)]
         try:
-            return await self.state.commit_change(audit, rows, undoes=undoes)
+            written = await self.state.commit_change(audit, rows, undoes=undoes)
         except StorageUnavailable as exc:
             self._trouble("state", str(exc))
             return None
+        self._decided = True
+        return written
 
     def offer(self, item: Trace) -> None:
         """Hand a finished request to the log (the recorder's sink)."""
@@ -295,11 +300,15 @@ class Keeper:
     async def _backing_up(self) -> None:
         """Keep a recent copy to restore from: at the start, then hourly."""
         while True:
-            try:
-                await self._state_db.backup()
-            except StorageUnavailable as exc:
-                log.warning("no backup of the state: %s", exc)
+            await self._back_up()
             await asyncio.sleep(BACKUP_S)
+
+    async def _back_up(self) -> None:
+        self._decided = False
+        try:
+            await self._state_db.backup()
+        except StorageUnavailable as exc:
+            log.warning("no backup of the state: %s", exc)
 
 
 def _record(item: Mapping[str, Any]) -> Record:

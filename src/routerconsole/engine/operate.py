@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from routerconsole.config.fields import MAX_PRIORITY
 from routerconsole.control.commands import (
     CancelRequest,
     ClearFailures,
@@ -213,6 +214,9 @@ class Operator:
         return replace(receipt, persisted=receipt.persisted and bool(found.records))
 
     async def _set_priority(self, command: SetPriority, *, actor: str, dry_run: bool) -> Receipt:
+        if abs(command.priority) > MAX_PRIORITY:
+            said = f"{command.priority} is no priority (-{MAX_PRIORITY:,} to {MAX_PRIORITY:,})."
+            raise ControlError("invalid_request", said, status=400)
         registry = self._service.registry
         target = self._known(Target(command.provider, command.model))
         key: tuple[str, ...] = (target.provider,) if target.model is None else (target.provider, target.model)

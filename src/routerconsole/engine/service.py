@@ -309,7 +309,8 @@ class Service:
             problems = [str(item) for item in exc.problems]
         except OSError as exc:
             problems = [f"{self.loaded.path}: {exc.strerror or type(exc).__name__}"]
-        self.config_notice = f"configuration rejected, the last good one stays: {problems[0]}"
+        more = f" (and {len(problems) - 1} more: `routerconsole config check`)" if len(problems) > 1 else ""
+        self.config_notice = f"configuration rejected, the last good one stays: {problems[0]}{more}"
         self.bus.publish(Fact(EventType.CONFIG_REJECTED, {"problems": problems}))
         raise ControlError("invalid_config", "\n".join(problems), status=422)
 

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
     from .clock import Clock
 
-WRITTEN_EVERY_S = 2.0
-"""Between two writings: under load every row changes all the time, and a kill may cost this much."""
+WRITTEN_EVERY_S = 0.5
+"""Between two writings: a kill may cost this much."""
+MANY_ROWS = 100
+MANY_EVERY_S = 2.0
+"""The same after a writing of more rows than that: under load every one of them changes all the time."""
 _DIGITS = 9
 """Of a USD amount: a billionth is less than a token costs."""
 
@@ -33,7 +36,7 @@ class UsageKeeper:
     def __init__(self, books: Books, store: UsageStore, clock: Clock) -> None:
         self._books, self._store, self._clock = books, store, clock
         self._writes = False
-        self._written = 0.0
+        self._due = 0.0
         self._pruned = self._alerted = self._exceeded = ""  # days
         books.turn(clock.wall())
 
@@ -88,11 +91,13 @@ class UsageKeeper:
     async def save(self, *, last: bool = False) -> None:
         """Write what changed and is due; what cannot be written stays due."""
         now = self._clock.monotonic()
-        if not self._writes or (not last and now - self._written < WRITTEN_EVERY_S):
+        if not self._writes or (not last and now < self._due):
             return
-        self._written = now
+        self._due = now + WRITTEN_EVERY_S
         await self._load()
         taken = self._books.touched()
+        if len(taken) > MANY_ROWS:
+            self._due = now + MANY_EVERY_S
         try:
             if taken:
                 await self._store.save([_stored(key, row) for key, row in taken.items()])

@@ -65,8 +65,9 @@ NO_FACTS: Final = Facts()
 
 
 def models_doctor(registry: Registry, facts: Facts = NO_FACTS) -> tuple[Finding, ...]:
-    """Return what is wrong with providers, models, pools and assignments: errors first, none twice."""
-    return _sorted((*_common(registry, facts), *_pools(registry, facts), *_agents(registry, facts)))
+    """Return what is wrong with providers, models, pools, profiles and assignments: errors first, none twice."""
+    found = (*_common(registry, facts), *_pools(registry, facts), *_profiles(registry, facts))
+    return _sorted((*found, *_agents(registry, facts)))
 
 
 def profiles_doctor(registry: Registry, facts: Facts = NO_FACTS) -> tuple[Finding, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from routerconsole.domain.capability import Word
 from routerconsole.domain.errors import RoutingFailed
 from routerconsole.domain.pool import Strategy
 from routerconsole.domain.registry import NO_LIMITS, AccountStrategy
@@ -172,6 +173,7 @@ def _sifted(
     """Return the routes that stay with their sort keys, those dropped, what these lack, and if it was for money."""
     policy = resolution.capability_policy or registry.policy.capability_policy
     words = gate.asked(needs)
+    wanted = "stream" if Word.STREAMING in needs.needed else "sync"
     explicit = None if resolution.profile is None else resolution.profile.model
     shelf = _SHELF.of(registry)
     dropped: list[Candidate] = []
@@ -184,6 +186,10 @@ def _sifted(
             index += 1
             if needs.endpoint not in item.offer.serves:  # 5
                 dropped.append(Candidate(route, Decision.DROPPED, [f"does not serve {needs.endpoint}"]))
+                continue
+            if wanted not in item.model.delivery:
+                told = f"delivery: {', '.join(item.model.delivery)}, not {wanted}"
+                dropped.append(Candidate(route, Decision.DROPPED, [told]))
                 continue
             gaps = board.gap_nodes(route, now)
             asked = resolution.requirements.get(key)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.safe_text import visible
 from routerconsole.console.state import Link
+from routerconsole.domain.counted import counted
 
 from . import quantity
 from .cells import Line, Role, Run, fit, line_width, merge, width_of, wrap
@@ -45,7 +46,7 @@ def _figures(state: ConsoleState) -> list[str]:
         f"err {quantity.percent(status.error_ratio)}",
         f"p95 {quantity.ms(status.p95_ms)}",
         f"{status.in_flight} in flight",
-        *([f"{state.missed} events missed"] if state.missed else []),
+        *([f"{counted(state.missed, 'event')} missed"] if state.missed else []),
         *([visible(status.endpoint, 60)] if status.endpoint else []),
         *([visible(status.config_path, 60)] if status.config_path else []),
     ]

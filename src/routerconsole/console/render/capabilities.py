@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.safe_text import visible
+from routerconsole.domain.counted import counted
 
 from . import quantity
 from .cells import Column, Line, Role, Run, header, labelled, lay_out, merge, row
@@ -236,7 +237,7 @@ def node_lines(at: AtNode, demand: Figure, since: str | None, width: int) -> lis
         pointer = f", next {visible(at.pool.pointer, 60)}" if at.pool.pointer else ""
         lines += labelled("pool", f"{visible(at.pool.id, 40)}: {visible(at.pool.strategy, 30)}{pointer}", width, pad=8)
     back = "in the last hour" if since is None else f"since {quantity.clock(since)} (the newest 2,000 are counted)"
-    count = "no request needed it" if not demand.count else f"{demand.count} requests needed it"
+    count = "no request needed it" if not demand.count else f"{counted(demand.count, 'request')} needed it"
     failed = f", {demand.failed} failed" if demand.count else ""
     return [*lines, *labelled("needed", f"{count} {back}{failed}", width, pad=8)]
 

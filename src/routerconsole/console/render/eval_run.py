@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from routerconsole.console.safe_text import visible
+from routerconsole.domain.counted import counted
 
 from . import quantity
 from .cells import Line, Role, fit, labelled, wrap
@@ -27,7 +28,9 @@ def run_detail(run: EvalRun, report: Mapping[str, Json] | None, width: int) -> l
     """Return a run: how far it is, each target's share with its interval, pairs of them, what was measured."""
     lines: list[Line] = [((fit(visible(run.id, 60), width), Role.TITLE),)]
     lines += labelled("state", _state(run, report), width, pad=PAD)
-    lines += labelled("asks", f"{len(run.scenarios)} scenarios × {len(run.targets)} targets", width, pad=PAD)
+    lines += labelled(
+        "asks", f"{counted(len(run.scenarios), 'scenario')} × {counted(len(run.targets), 'target')}", width, pad=PAD
+    )
     if report is None:
         return [*lines, (), *wrap("reading its report…", width, role=Role.DIM)]
     lines += [(), (("Targets", Role.TITLE),), ((_heads(width), Role.DIM),)]

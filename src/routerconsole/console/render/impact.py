@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.safe_text import visible
+from routerconsole.domain.counted import counted
 
 from .cells import Line, Role, labelled
 
@@ -78,4 +79,4 @@ def _signs(added: Sequence[str], removed: Sequence[str]) -> str:
     signed = [(sign, name) for sign, names in (("+", added), ("-", removed)) for name in names]
     if len(signed) <= NAMES:
         return " ".join(f"{sign}{visible(name, 40)}" for sign, name in signed)
-    return " ".join(f"{sign}{len(names)} models" for sign, names in (("+", added), ("-", removed)) if names)
+    return " ".join(f"{sign}{counted(len(names), 'model')}" for sign, names in (("+", added), ("-", removed)) if names)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.console.safe_text import visible
+from routerconsole.domain.counted import counted
 from routerconsole.domain.events import EventType
 from routerconsole.domain.redact import scrub
 
@@ -123,7 +124,7 @@ def _facts(incident: Incident, now: float) -> list[tuple[str, str]]:
     facts = [
         ("when", span_text(incident, now)),
         ("cause", cause_text(incident)),
-        ("hit", f"{incident.hit} requests, {incident.lost} of them failed"),
+        ("hit", f"{counted(incident.hit, 'request')}, {incident.lost} of them failed"),
         ("absorbed", absorbed_text(incident)),
     ]
     if incident.absorbed:

@@ -193,7 +193,8 @@ def provider_detail(provider: ProviderStatus, width: int) -> list[Line]:
         ),
         *labelled(
             "so far",
-            f"{quantity.count(provider.total_requests)} requests · {quantity.count(provider.failed)} failed"
+            f"{quantity.count(provider.total_requests)} request{'' if provider.total_requests == 1 else 's'}"
+            f" · {quantity.count(provider.failed)} failed"
             f" · {quantity.percent(provider.error_rate)} errors",
             width,
             pad=9,

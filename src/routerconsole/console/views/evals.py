@@ -18,6 +18,7 @@ from routerconsole.console.snapshots import Read
 from routerconsole.console.state import Link
 from routerconsole.console.table import TableModel
 from routerconsole.console.tick import Wants
+from routerconsole.domain.counted import counted
 
 from . import evals_actions as doing
 from .base import ABREAST, Host, View
@@ -308,10 +309,10 @@ class EvalsView(View):
         run = self.runs.current
         if run is None:
             return ""
-        text = f"{len(run.scenarios)} scenarios × {len(run.targets)} targets"
+        text = f"{counted(len(run.scenarios), 'scenario')} × {counted(len(run.targets), 'target')}"
         if run.state == "running":
             text += f" · running, {done(run)} of {squares(run)} cells"
-        columns = f"◆ {len(self.marked)} targets · " if self.marked else ""
+        columns = f"◆ {counted(len(self.marked), 'target')} · " if self.marked else ""
         compared = f"compared with {visible(self.base, 40)} · " if self.base is not None else ""
         return f"{columns}{compared}{text}"
 

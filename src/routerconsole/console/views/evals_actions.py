@@ -14,6 +14,7 @@ from routerconsole.control.eval_commands import CancelEval, RegradeEval, StartEv
 from routerconsole.control.eval_views import ReportForm
 from routerconsole.control.port import ControlError
 from routerconsole.control.registry_commands import AcceptMeasured
+from routerconsole.domain.counted import counted
 
 from .evals_start import Wanted, node_of
 from .new_file import ask_new_file
@@ -73,7 +74,7 @@ def again(host: Host, run: EvalRun, scenario: EvalScenario | None, target: str, 
     entries = []
     missing, failed = squares(run) - done(run), sum(cell.verdict in ASKED_AGAIN for cell in run.cells)
     if run.state != "running":
-        note = f"{missing} cells missing, {failed} without an answer"
+        note = f"{counted(missing, 'cell')} missing, {failed} without an answer"
         entries.append(Entry("go on with this run: what is missing or was an error", partial(_resume, host, run), note))
         entries.append(Entry("grade its kept answers again, without a call", partial(_regrade, host, run)))
     entries.append(Entry("all of it again, as a new run…", partial(form, Wanted(run.targets, ids))))

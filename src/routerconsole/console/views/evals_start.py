@@ -14,6 +14,7 @@ from routerconsole.console.sending import Proposal
 from routerconsole.control.eval_commands import StartEval
 from routerconsole.control.port import ControlError
 from routerconsole.domain.capability import NODE_OF
+from routerconsole.domain.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -219,7 +220,8 @@ class RunForm:
         repeats = targets * sum(count for count, _ in each)
         calls = targets * sum(count * int(one.get("calls", 1)) for count, one in each if one["kind"] != "drill")
         drills = sum(one["kind"] == "drill" for one in meant)
-        text = f"{targets} targets × {len(meant)} scenarios = {cells} cells, {repeats} repeats, about {calls} calls"
+        squares = f"{counted(targets, 'target')} × {counted(len(meant), 'scenario')} = {counted(cells, 'cell')}"
+        text = f"{squares}, {counted(repeats, 'repeat')}, about {counted(calls, 'call')}"
         return f"{text}; {drills} drill{'s run' if drills > 1 else ' runs'} on the simulator" if drills else text
 
     def _limits(self) -> str:

@@ -22,6 +22,7 @@ from routerconsole.console.state import in_flight
 from routerconsole.control.commands import CancelRequest, ReplayRequest
 from routerconsole.control.port import ControlError
 from routerconsole.control.row_text import csv_text, jsonl
+from routerconsole.domain.counted import counted
 
 from .new_file import ask_new_file
 from .panes import TextPane
@@ -180,10 +181,10 @@ def export(host: Host, rows: Sequence[RequestRow], filter_text: str) -> None:
 
     def said(path: Path) -> str:
         more = f" --filter '{filter_text}'" if filter_text and "'" not in filter_text else ""
-        return f"{len(kept)} rows written to {path}; the whole log: routerconsole requests export{more}"
+        return f"{counted(len(kept), 'row')} written to {path}; the whole log: routerconsole requests export{more}"
 
     name = f"requests-{host.state.now.astimezone():%Y%m%d-%H%M%S}.jsonl"
-    ask_new_file(host, f"{len(kept)} rows", name, forms=("jsonl", "csv"), made=made, said=said)
+    ask_new_file(host, counted(len(kept), "row"), name, forms=("jsonl", "csv"), made=made, said=said)
 
 
 def saved_filters(host: Host, saved: SavedFilters, current: str, use: Callable[[str], None]) -> None:

@@ -156,7 +156,8 @@ def test_commands_and_configurations_of_the_pages_are_accepted(document: Path) -
                     parse(shlex.split(call))
     for _, block in ((kind, block) for kind, block in fenced if kind == "yaml" and block.startswith("version:")):
         loaded = load_text(block, document.name, {})
-        assert [str(each) for each in loaded.warnings if "does not exist" not in each.message] == []
+        absent = ("does not exist", "missing_extra")  # here, and not where somebody follows the page
+        assert [str(each) for each in loaded.warnings if not any(word in each.message for word in absent)] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

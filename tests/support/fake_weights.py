@@ -34,7 +34,7 @@ class Fake:
         return int(asked.get("max_tokens", 4))
 
     def generate(self, tokens: list[int], asked: Json, limit: int, stop: Callable[[], bool]) -> Iterator[str]:
-        """Do as told: `die`, `fail`, `breaks` (after a word), `slow` (a word every 10 ms), `deaf` (looks up no more)."""
+        """Do as told: `die`, `fail`, `breaks` (after a word), `slow` (a word each 10 ms), `deaf` (looks up no more)."""
         told = asked.get("prompt") or asked["messages"][-1]["content"]
         if "die" in told:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -246,6 +246,11 @@ async def test_a_reloaded_budget_holds_from_the_next_request(tmp_path: Path) -> 
             with pytest.raises(RoutingFailed) as refused:
                 await serve(node)
             assert refused.value.code is ErrorCode.BUDGET_EXCEEDED
+            assert (await node.control.usage()).budget.exceeded
+            file.write_text(text + "budget: {daily_usd: 10000, enforce: true}\n")
+            await node.control.do(ReloadConfig())
+            await serve(node)
+            assert not (await node.control.usage()).budget.exceeded, "the one in force refused nobody"
             file.write_text(text)
             await node.control.do(ReloadConfig())
             await serve(node)

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from tests.engine.parts import FakeClock
 
+from routerconsole.domain.events import EventType
 from routerconsole.domain.policy import BudgetPolicy
 from routerconsole.domain.registry import Model, Provider, ProviderKind
 from routerconsole.domain.request import Endpoint, Needs
@@ -85,6 +86,21 @@ async def test_a_clock_that_leaps_to_a_day_with_rows_adds_to_them(store: UsageSt
     assert (await second.days())[today] == pytest.approx(0.95)
     assert second.books.used == pytest.approx(0.95)
     assert second.books.objection(replace(PRICED, max_output_tokens=100_000), RANKED.provider, NEEDS)
+
+
+async def test_another_budget_of_the_same_day_alerts_anew(store: UsageStore) -> None:
+    """Each budget tells once a day; one that was raised tells again when it nears its own end."""
+    process = Process(store, FakeClock())
+    await process.keeper.start()
+    await process.call(0.9)
+    assert not process.keeper.tick()
+    process.books.policy = BudgetPolicy(2.0)
+    assert not process.keeper.tick()
+    await process.call(0.8)
+    assert not process.keeper.tick()
+    process.books.policy = BudgetPolicy(1.5)
+    assert [fact.type for fact in process.keeper.tick()] == [EventType.BUDGET_ALERT, EventType.BUDGET_EXCEEDED]
+    assert not process.keeper.tick()
 
 
 async def test_a_clock_set_back_for_days_finds_their_rows(store: UsageStore) -> None:

@@ -7,7 +7,7 @@ start, and when the clock leaps to a day that has rows already (machines without
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from routerconsole.control.usage_views import BudgetView, UsageDay, UsagePage
 from routerconsole.domain.events import EventType, Fact
@@ -30,6 +30,18 @@ _DIGITS = 9
 """Of a USD amount: a billionth is less than a token costs."""
 
 
+class _Told(NamedTuple):
+    """Which budget of which day was told of."""
+
+    date: str
+    daily_usd: float | None
+
+    @classmethod
+    def of(cls, budget: BudgetView) -> _Told:
+        """Return the one in force."""
+        return cls(budget.date, budget.daily_usd)
+
+
 class UsageKeeper:
     """The books of one engine on their disk."""
 
@@ -37,7 +49,8 @@ class UsageKeeper:
         self._books, self._store, self._clock = books, store, clock
         self._writes = False
         self._due = 0.0
-        self._pruned = self._alerted = self._exceeded = ""  # days
+        self._pruned = ""
+        self._alerted = self._exceeded = _Told("", None)
         books.turn(clock.wall())
 
     @property
@@ -72,19 +85,19 @@ class UsageKeeper:
         if now.date in days and any(
             row.date == now.date for row in rows
         ):  # told before this start, or within what a kill may cost
-            self._alerted = now.date if now.alert else self._alerted
-            self._exceeded = now.date if now.exceeded else self._exceeded
+            self._alerted = _Told.of(now) if now.alert else self._alerted
+            self._exceeded = _Told.of(now) if now.exceeded else self._exceeded
 
     def tick(self) -> list[Fact]:
-        """Let a new day begin, and tell once a day that the budget nears its end, and that it has."""
+        """Let a new day begin, and tell once a day of each budget that it nears its end, and that it has."""
         self._books.turn(self._clock.wall())
         now, facts = self.budget(), list[Fact]()
         told = {"date": now.date, "used_usd": now.used_usd, "daily_usd": now.daily_usd, "enforce": now.enforce}
-        if now.alert and self._alerted != now.date:
-            self._alerted = now.date
+        if now.alert and self._alerted != _Told.of(now):
+            self._alerted = _Told.of(now)
             facts.append(Fact(EventType.BUDGET_ALERT, {**told, "alert_at": now.alert_at}))
-        if now.exceeded and self._exceeded != now.date:
-            self._exceeded = now.date
+        if now.exceeded and self._exceeded != _Told.of(now):
+            self._exceeded = _Told.of(now)
             facts.append(Fact(EventType.BUDGET_EXCEEDED, told))
         return facts
 

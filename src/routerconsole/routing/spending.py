@@ -199,7 +199,7 @@ class Books:
     """The rows of the present UTC day and the sums a budget looks at; one per engine."""
 
     def __init__(self, policy: BudgetPolicy | None = None) -> None:
-        self.policy = policy or BudgetPolicy()
+        self._policy = policy or BudgetPolicy()
         self.day = ""
         self._turned = -1.0
         self.spent = 0.0
@@ -209,7 +209,7 @@ class Books:
         self.held = 0.0
         """USD estimated of the calls under way."""
         self.refused = False
-        """Whether a request of today was refused."""
+        """Whether a request of today was refused by the budget in force."""
         self.whole: set[str] = set()
         """Days whose rows are complete: what was kept of them elsewhere is in."""
         self._rows: dict[Key, Row] = {}
@@ -237,11 +237,26 @@ class Books:
         prices, used = prices_of(model, provider, needs.endpoint), self.used + self.held
         if prices is None:
             open_ = used < limit or price_tier(model, provider) is not PriceTier.PAID
-            return "" if open_ else f"budget: {_usd(used)} of {_usd(limit)} USD used today, its price is unknown"
+            return "" if open_ else f"{self._so_far(limit)}, its price is unknown"
         wanted = estimate(model, prices, needs)
         if not wanted or used + wanted <= limit:
             return ""
-        return f"budget: {_usd(used)} of {_usd(limit)} USD used today, this call may cost {_usd(wanted)}"
+        return f"{self._so_far(limit)}, this call may cost {_usd(wanted)}"
+
+    def _so_far(self, limit: float) -> str:
+        held = f" and {_usd(self.held)} held for calls under way" if self.held else ""
+        return f"budget: {_usd(self.used)} of {_usd(limit)} USD used today{held}"
+
+    @property
+    def policy(self) -> BudgetPolicy:
+        """The budget in force."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: BudgetPolicy) -> None:
+        """Put another in force: what the one before refused says nothing of it."""
+        self.refused = self.refused and policy == self._policy
+        self._policy = policy
 
     def turn(self, wall: float) -> bool:
         """Let a new UTC day begin; return whether one did."""

@@ -165,6 +165,10 @@ async def read_json_body(headers: Headers, receive: Receive, limit: int) -> byte
             media = value.partition(b";")[0].strip().lower()
         elif name == b"content-length":
             announced = int(value)
+        elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            raise RequestRejected(
+                ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Compressed bodies are not read; send the body as it is."
+            )
     if announced is not None and announced > limit:
         raise _too_large(limit)
     if media != b"application/json":

@@ -8,6 +8,7 @@ import termios
 from collections.abc import Callable
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from routerconsole.domain.errors import ErrorCode, RequestRejected
@@ -94,6 +95,26 @@ class JoinedWriter(asyncio.Transport):
         return self._transport.is_closing()
 
 
+class UnchunkedWriter(JoinedWriter):
+    """The same for a client of HTTP/1.0, which knows no chunks: what has no length ends with its connection."""
+
+    __slots__ = ("_whole",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        super().__init__(cycle)
+        self._whole = cycle
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write without what uvicorn puts around each chunk; the head is the first thing it writes."""
+        if self._whole.chunked_encoding:
+            if self._cycle is None:
+                size, _, rest = bytes(data).partition(b"\r\n")
+                data = rest[: int(size, 16)]
+            else:
+                data = bytes(data).replace(b"transfer-encoding: chunked\r\n", b"", 1)
+        super().write(data)
+
+
 def protocol_class(door: Door) -> type[HttpToolsProtocol]:
     """Return the protocol class bound to a door; uvicorn makes the instances."""
 
@@ -118,7 +139,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._header_bytes = self._header_fields = self._progress = 0
         self._watches: list[Watch] = []
         self._cycles: list[RequestResponseCycle] = []
-        self._refused = False
+        self._refused = self._upgrading = False
         if not self.the_door.admit(self):
             self._refuse(429, RequestRejected(ErrorCode.OVERLOADED, "Too many connections.", retry_after=1.0))
 
@@ -146,11 +167,35 @@ class GuardedProtocol(HttpToolsProtocol):
             self._progress += len(data)
             if self._progress >= MIN_PROGRESS:
                 self._progress, self.since = 0, self.the_door.now()
-        super().data_received(data)
+        self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        """Parse. A wish to speak another protocol is declined as HTTP says, by answering in this one.
+
+        Java's own client sends one (h2c) with every request; the parser takes such a request's body for the other
+        protocol's bytes, so the request is parsed once more without the wish.
+        """
+        try:
+            while not self.transport.is_closing():
+                try:
+                    self.parser.feed_data(data)
+                    return
+                except httptools.HttpParserUpgrade as wish:
+                    data = self._without_upgrade() + data[wish.args[0] :]
+                    self.parser = httptools.HttpRequestParser(self)
+                    self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def _without_upgrade(self) -> bytes:
+        fields = b"".join(b"%s: %s\r\n" % field for field in self.headers if field[0] != b"upgrade")
+        version = self.parser.get_http_version().encode()
+        return b"%s %s HTTP/%s\r\n%s\r\n" % (self.parser.get_method(), self.url, version, fields)
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
+        self._upgrading = False
         self._header_bytes = self._header_fields = 0
         self.fresh = False
 
@@ -174,6 +219,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.parser.get_method() == b"CONNECT":  # its target is no path, so it never reaches the app
             self._refuse(405, RequestRejected(ErrorCode.METHOD_NOT_ALLOWED, "This is not a proxy."))
             return
+        if self.parser.should_upgrade():
+            self._upgrading = True
+            return
         if not self.url.startswith((b"/", b"*")) and not self._at_its_host():
             told = "The request's target and its Host header name different servers."
             self._refuse(421, RequestRejected(ErrorCode.MISDIRECTED_HOST, told))
@@ -185,7 +233,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self.phase, self.since, self._progress = Phase.BODY, self.the_door.now(), 0
         super().on_headers_complete()
         self._cycles.append(self.cycle)
-        self.cycle.transport = JoinedWriter(self.cycle)
+        writer = UnchunkedWriter if self.scope["http_version"] == "1.0" else JoinedWriter
+        self.cycle.transport = writer(self.cycle)
         if len(self.pipeline) > MAX_PIPELINED:
             self.cut()
         elif self.pipeline:  # uvicorn stops reading behind a waiting request and would not see the client leave
@@ -193,7 +242,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The whole request is here."""
-        if self._refused:
+        if self._refused or self._upgrading:
             return
         self.phase = Phase.ANSWERING
         super().on_message_complete()
@@ -247,6 +296,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def cut(self) -> None:
         """See Doorstep."""
         self.transport.abort()
+        self._disconnect_cycle()
         self._client_gone()
 
     def leave(self) -> None:

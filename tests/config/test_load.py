@@ -201,6 +201,28 @@ def test_what_stands_for_a_subscription_token_is_refused_and_not_shown(fields: s
     assert "canary" not in str(found)
 
 
+@pytest.mark.parametrize(
+    ("reference", "mode", "told"),
+    [
+        ("file:GONE", 0o600, "missing_secret: file:{path} (no such file)"),
+        ("file:KEY", 0o644, "config_error: file:{path} can be read by others (chmod 600 it)"),
+        ("env:K", 0o600, "config_error: K holds spaces"),
+    ],
+)
+def test_a_secret_that_cannot_be_used_is_told_at_load(reference: str, mode: int, told: str, tmp_path: Path) -> None:
+    """Whatever its source, it is one warning at its line, without the value; the others run."""
+    for name in ("KEY", "GONE"):
+        reference = reference.replace(name, str(tmp_path / name))
+    (tmp_path / "KEY").write_text("canary")
+    (tmp_path / "KEY").chmod(mode)
+    text = f"version: 1\nproviders:\n  - {{name: a, kind: openai, api_key: '{reference}'}}\n"
+    (found,) = load_text(text, "f", {"K": "can ary"}).warnings
+    assert (found.line, found.path, found.refused) == (3, "providers.0.api_key", False)
+    assert found.message.startswith(told.format(path=reference.removeprefix("file:")))
+    assert "provider 'a' stays unavailable" in found.message
+    assert "canary" not in found.message
+
+
 def test_G12_a_literal_key_works_with_a_warning_that_does_not_show_it() -> None:
     """The warning offers to move it."""
     loaded = good("version: 1\nproviders: [{name: a, kind: openai, api_key: hunter2hunter2}]\n")

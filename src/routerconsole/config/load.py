@@ -15,7 +15,7 @@ from .checks import check_rules, declared_tree, unset_variables
 from .models import Settings
 from .problems import ConfigError, Loc, Problem, Severity, dotted
 from .references import check_references, mappings
-from .secrets import expand, is_literal, subscription, syntax_error
+from .secrets import expand, is_literal, subscription, syntax_error, unusable
 from .validate import validate
 from .weights import WeightsError, check_checkpoint, check_weights, missing_extra
 from .yaml_loader import Document, Value, parse, read_config
@@ -140,7 +140,7 @@ def _late(loc: Loc) -> bool:
 
 
 def _unusable_secrets(document: Document, data: Mapping[str, Value], env: Mapping[str, str]) -> list[Problem]:
-    """Warn of what enabled providers refer to and cannot use: variables that are unset now, subscription tokens."""
+    """Warn of what enabled providers refer to and cannot use: variables unset now, files, subscription tokens."""
     found: list[Problem] = []
     for index, provider in mappings(data.get("providers")):
         if provider.get("enabled") is False:
@@ -154,13 +154,21 @@ def _unusable_secrets(document: Document, data: Mapping[str, Value], env: Mappin
             fields.append((("accounts", place, "api_key"), account.get("api_key")))
         for where, value in fields:
             loc: Loc = ("providers", index, *where)
-            for name in unset_variables(value, env) if isinstance(value, str) else ():
+            unset = unset_variables(value, env) if isinstance(value, str) else ()
+            for name in unset:
                 text = f"missing_secret: {name} (provider {provider.get('name')!r} stays unavailable until it is set)"
                 line = document.root.line_of(loc)
                 found.append(Problem(document.file, line, dotted(loc), text, Severity.WARNING))
-            if isinstance(value, str) and (wrong := subscription(value, env)) is not None:
-                line = document.root.line_of(loc)
+            if not isinstance(value, str):
+                continue
+            line = document.root.line_of(loc)
+            if (wrong := subscription(value, env)) is not None:
                 found.append(Problem(document.file, line, dotted(loc), wrong, Severity.WARNING, refused=True))
+            elif not unset and (where[-1] == "api_key" or where[0] == "headers"):
+                reason = unusable(value, env, is_key=where[-1] == "api_key")
+                if reason is not None:
+                    text = f"{reason}; provider {provider.get('name')!r} stays unavailable"
+                    found.append(Problem(document.file, line, dotted(loc), text, Severity.WARNING))
     return found
 
 

@@ -159,6 +159,13 @@ def subscription(raw: str, env: Mapping[str, str]) -> str | None:
     return _subscribed(origin) if subscription_token(value) else None
 
 
+def unusable(raw: str, env: Mapping[str, str], *, is_key: bool) -> str | None:
+    """Return why what a reference finds cannot be used, None where it can; no keyring is opened."""
+    if raw.startswith("keyring:") or is_literal(raw) or syntax_error(raw) is not None:
+        return None
+    return resolve(raw, env, is_key=is_key).reason
+
+
 def _subscribed(origin: str) -> str:
     return f"{origin} is a subscription token (sk-ant-oat…), which is refused: use an API key"
 

@@ -289,10 +289,9 @@ class ChatEngine:
     ) -> tuple[Result, Attempt]:
         """Make one upstream call; however it is cut short, its lease is given back."""
         trace = flight.trace
-        route = step.ranked.route
         attempt = Attempt(
             n=len(trace.attempts) + 1,
-            route=route,
+            route=step.ranked.route,
             started_ms=(self.clock.monotonic() - trace.began) * 1000,
             circuit_before=step.lease.circuit.value,
         )
@@ -303,8 +302,8 @@ class ChatEngine:
             self.recorder.attempt_started(trace, attempt)
             result = await self._run(request, decision, step, attempt=attempt, flight=flight, packer=packer)
         except asyncio.CancelledError:
-            reason = flight.reason
-            Settlement(self, flight).abandoned(step, attempt, reason.value if reason else "client gone")
+            why = flight.reason.value if flight.reason else "client gone"
+            Settlement(self, flight).abandoned(step, attempt, why)
             raise
         except BaseException:
             Settlement(self, flight).abandoned(step, attempt, "internal error")
@@ -322,9 +321,10 @@ class ChatEngine:
         if target is None:
             reason = self.upstreams.broken.get(step.ranked.provider.name, "the provider cannot be used")
             return Refused(Failure(OutcomeClass.AUTH, reason, scope=FaultScope.PROVIDER))
-        tokens = decision.needs.estimate_tokens
         wall, ranked = self.clock.wall(), step.ranked
-        flight.charge = self.means.meter.sent(attempt.route, tokens, self.clock.monotonic(), wall)
+        flight.charge = self.means.meter.sent(
+            attempt.route, decision.needs.estimate_tokens, self.clock.monotonic(), wall
+        )
         flight.bills[attempt.n] = self.means.books.sent(ranked, decision.needs, agent=flight.trace.agent, wall=wall)
         runner = AttemptRunner(
             request=request,

@@ -191,16 +191,17 @@ async def test_B19_a_total_outage_is_not_multiplied(make: MakeStand) -> None:
     for sim in stand.sims.values():
         sim.set("m", DOWN)
     replies: list[Reply] = []
-    tasks = []
+    tasks, together = [], 0
     for _ in range(200):
         tasks.append(asyncio.create_task(stand.chat()))
+        together = max(together, sum(not task.done() for task in tasks))
         await asyncio.sleep(0.01)
     replies = await asyncio.gather(*tasks)
     assert not any(reply.status == 200 for reply in replies)
     for sim in stand.sims.values():
-        assert sim.count("m") <= 10  # five, and what was under way when the fifth came back
+        assert sim.count("m") <= 5 + together  # five, and what was under way when the fifth came back
     refused = [reply for reply in replies if reply.error["code"] == "no_routable_candidate"]
-    assert len(refused) > 150
+    assert len(refused) >= 200 - 2 * (5 + together)
     assert {reply.status for reply in refused} == {503}
     assert {reply.attempts for reply in refused} == {0}
     opened = [(await stand.route(name)).circuit_open_for_s for name in stand.sims]

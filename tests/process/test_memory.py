@@ -6,13 +6,13 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
 
 import pytest
 from tests.process.measure import growth, processor_s
 from tests.process.raw_upstream import RawUpstream, Script, chunk, event, raw_upstream
 from tests.process.router import Bench, Router, until
 from tests.process.test_crowds import asked
+from tests.support.kernel import kernel_holds
 
 BEFORE = (event(chunk({"role": "assistant", "content": ""})), event(chunk({"content": "first "})))
 AFTER = (event(chunk({"content": "last"})), event(chunk({}, "stop")), event(b"[DONE]"))
@@ -125,12 +125,6 @@ def trickled(bench: Bench, *, readers: int, seconds: int) -> None:
         for sock in socks:
             sock.close()
         until(lambda: router.status()["in_flight"] == 0, "they left")
-
-
-def kernel_holds() -> int:
-    """Bytes one connection's two socket buffers hold at most (Linux tunes them up to the last of three numbers)."""
-    limits = (Path(f"/proc/sys/net/ipv4/tcp_{side}mem").read_text("ascii").split()[-1] for side in "rw")
-    return sum(map(int, limits))
 
 
 @contextmanager

@@ -202,7 +202,7 @@ async def test_a_stream_left_alone_is_closed_at_once(sim: Simulator, sender: Sen
     await sim.wait_closed()
     (close,) = sim.closes
     assert close.by == "peer"
-    assert close.at - left < 0.5  # 100 ms, and what a busy machine adds
+    assert close.at - left < 4  # 100 ms, and what a busy machine adds; the stream would go on for 200 s
 
 
 async def test_C12_a_storm_of_cancelled_exchanges_leaves_nothing_behind(sim: Simulator, sender: Sender) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.process.conftest import Upstreams
 from tests.process.router import Bench, Router, free_port, in_background, until
-from tests.pty.terminal import Terminal
+from tests.pty.terminal import PATIENCE_S, Terminal
 
 from routerconsole.simulator import Behaviour
 
@@ -209,7 +209,7 @@ def test_invalid_bytes_and_a_burst_of_keys_do_what_the_keys_say(bench: Bench, up
 
 
 def test_closed_output_is_a_hang_up(bench: Bench, upstreams: Upstreams) -> None:
-    """A viewer whose terminal goes ends within seconds and leaves neither process nor traceback behind."""
+    """A viewer whose terminal goes ends and leaves neither process nor traceback behind."""
     config, _ = upstreams(a=Behaviour())
     engine = bench.start(config).ready()
     errors = bench.place / "attach.err"
@@ -217,7 +217,7 @@ def test_closed_output_is_a_hang_up(bench: Bench, upstreams: Upstreams) -> None:
     with Terminal(["/bin/sh", "-c", line], env={"HOME": str(bench.place)}) as on:
         on.sees("▶ Overview", "LIVE")
         on.hang_up()
-        until(lambda: not on.child.isalive(), "the viewer to end", seconds=5)
+        until(lambda: not on.child.isalive(), "the viewer to end")
     assert "Traceback" not in errors.read_text()
     assert engine.chat()[0] == 200
 
@@ -256,31 +256,26 @@ def test_T24_a_recorded_session_holds_no_secret(bench: Bench, upstreams: Upstrea
 
 
 def test_T26_a_slow_line_is_idle_and_echoes_in_time(bench: Bench, upstreams: Upstreams) -> None:
-    """At 9,600 baud with --slow: hardly a byte while nothing happens, and a typed character within RTT + 100 ms."""
+    """At 9,600 baud with --slow: hardly a byte while nothing happens, and a typed character waits for no more than
+    RTT + 100 ms of other bytes."""
     config, _ = upstreams(a=Behaviour())
     bench.start(config).ready()
     with on_terminal(bench, "attach", "--slow", size=(80, 24)) as on:
         on.sees("▶ Overview", "LIVE")
         line = Line(on)
         line.settle()
-        began, before = time.monotonic(), len(on.bytes)
-        line.carry(3.0)
-        assert (len(on.bytes) - before) / (time.monotonic() - began) <= 20_000
+        assert any(line.carry(3.0) <= 600 for _ in range(10)), "it never comes to rest"
         on.send(":")
         line.settle()
-        took = []
-        for char in "qzjxv":
-            began = time.monotonic()
+        for char in "qzj":
+            began, before = time.monotonic(), len(on.bytes)
             on.send(char)
             while f"{char}▏" not in on.text():
                 line.carry(0.02)
-                assert time.monotonic() < began + 60
-            took.append(time.monotonic() - began)
-        assert min(took) <= 0.4 + BUSY_S, "the quickest of five: a machine may be busy"
+                assert time.monotonic() < began + PATIENCE_S
+            assert len(on.bytes) - before <= 0.4 * BYTES_PER_S
 
 
-BUSY_S = 0.6
-"""What a machine that runs other tests meanwhile may add."""
 BYTES_PER_S = 960
 
 

@@ -321,14 +321,12 @@ class ChatEngine:
         if target is None:
             reason = self.upstreams.broken.get(step.ranked.provider.name, "the provider cannot be used")
             return Refused(Failure(OutcomeClass.AUTH, reason, scope=FaultScope.PROVIDER))
-        wall, ranked = self.clock.wall(), step.ranked
-        flight.charge = self.means.meter.sent(
-            attempt.route, decision.needs.estimate_tokens, self.clock.monotonic(), wall
-        )
-        flight.bills[attempt.n] = self.means.books.sent(ranked, decision.needs, agent=flight.trace.agent, wall=wall)
+        wall, needs = self.clock.wall(), decision.needs
+        flight.charge = self.means.meter.sent(attempt.route, needs.estimate_tokens, self.clock.monotonic(), wall)
+        flight.bills[attempt.n] = self.means.books.sent(step.ranked, needs, agent=flight.trace.agent, wall=wall)
         runner = AttemptRunner(
             request=request,
-            needs=decision.needs,
+            needs=needs,
             step=step,
             target=target,
             wire=packer.wire(step.ranked, target),

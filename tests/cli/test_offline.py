@@ -229,7 +229,7 @@ def test_X20_a_state_directory_that_is_none_is_refused(alone: Cli, kind: str) ->
     ("arguments", "said"),
     [
         (("--config", "gone.yaml", "serve"), "gone.yaml"),
-        (("serve", "--host", "0.0.0.0"), "allowed_hosts"),
+        (("serve", "--host", "0.0.0.0", "--port", "0"), "allowed_hosts"),
         (("simulate", "--script", "gone.yaml"), "gone.yaml"),
     ],
 )

@@ -177,6 +177,7 @@ def test_undo_takes_the_last_change_back_and_then_the_one_before(user: tuple[Cli
         (("capabilities", "show", "visoin"), 2, "did you mean"),
         (("pools", "show", "nope"), 2, "there are: auto"),
         (("profiles", "show", "nope"), 2, "default"),
+        (("models", "update", "MODEL", "--tier", "deep", "--unset", "tier"), 2, "both given and in --unset"),
     ],
 )
 def test_what_is_refused_says_what_there_is(

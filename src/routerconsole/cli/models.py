@@ -99,7 +99,11 @@ def register(args: argparse.Namespace) -> int:
 
 def update(args: argparse.Namespace) -> int:
     """Change fields of a model."""
-    fields = {**fields_of(args), **dict.fromkeys((name.replace("-", "_") for name in args.unset), None)}
+    given, unset = fields_of(args), [name.replace("-", "_") for name in args.unset]
+    both = next((name for name in unset if name in given), None)
+    if both is not None:
+        raise Stop(Exit.USAGE, f"{both} is both given and in --unset (keep one)")
+    fields = {**given, **dict.fromkeys(unset, None)}
     if not fields:
         raise Stop(Exit.USAGE, "nothing to change: name a field, e.g. `--tier deep` (see `models update --help`)")
     return change(args, UpdateModel(*key_of(args.id), fields, args.seen))

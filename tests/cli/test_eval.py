@@ -176,6 +176,27 @@ def test_ctrl_c_stops_the_run_and_resume_goes_on_with_it(user: Cli) -> None:
     assert (again.code, square["k"], square["n"], square["counts"]) == (0, 9, 9, {"pass": 9})
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_engine_of_ones_own_is_closed_when_its_command_is_ended(
+    number: signal.Signals, config: Path, tmp_path: Path
+) -> None:
+    """As Ctrl-C: the run is cancelled and told, and no run file of an engine that is gone stays."""
+    cli = Cli(tmp_path, config)
+    line = cli.line("eval", "run", "--targets", "s/slow", "--scenarios", "plain-chat", "--repeats", "1")
+    with (
+        subprocess.Popen(
+            line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cli.home, env=environment(cli.home)
+        ) as process,
+        in_time(process),
+    ):
+        assert process.stderr is not None
+        assert " begins; " in process.stderr.readline()
+        process.send_signal(number)
+        assert process.wait() == 130
+        assert "was stopped; what is finished is kept" in process.stderr.read()
+    assert not (cli.state / "engine.json").exists()
+
+
 def test_E06_finished_cells_are_there_after_kill_9_and_the_run_goes_on(config: Path, tmp_path: Path) -> None:
     """What was told of a run is on the disk; resumed with an engine of its own it asks only what is missing."""
     cli = Cli(tmp_path, config)

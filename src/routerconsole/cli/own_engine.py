@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 from typing import TYPE_CHECKING, Final
 
 from routerconsole.cli.exits import say
@@ -28,6 +29,9 @@ def with_engine(args: argparse.Namespace, work: Work) -> int:
     from routerconsole.wiring import EngineOptions, Node, prepare
 
     async def main() -> int:
+        for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the engine in this process has files to close
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                asyncio.get_running_loop().add_signal_handler(number, signal.raise_signal, signal.SIGINT)
         options = EngineOptions(config=args.config, state_dir=args.state_dir, host="127.0.0.1", port=0)
         node = Node(prepare(options, os.environ))
         try:

@@ -123,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--question", required=True)
     parser.add_argument("--model", default="auto")
-    parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--at-once", type=int, default=2, help="a local server takes two at a time (%(default)s)")
     args = parser.parse_args(argv)
     client = OpenAI()  # address and key from the environment; its two retries are for a router that restarts
     done = answered(args.out)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import os
 import resource
-import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.effort import cpu
 
 from routerconsole.config.problems import ConfigError
 from routerconsole.config.yaml_loader import MAX_BYTES, parse, plain_value, read_config
@@ -99,14 +99,9 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_G03_bombs_are_refused_at_once_in_little_memory(name: str) -> None:
-    """A bomb ends at the event that starts it: within 100 ms of processor time (the best of three) and 20 MB."""
+    """A bomb ends at the event that starts it: half a second of any machine's processor and 20 MB at most."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    took = []
-    for _ in range(3):
-        start = time.process_time()
-        refused(BOMBS[name])
-        took.append(time.process_time() - start)
-    assert min(took) < 0.1
+    assert cpu(lambda: refused(BOMBS[name])) < 0.5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
 
 

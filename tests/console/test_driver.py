@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 import tty
 from collections.abc import Iterator
 from itertools import pairwise
@@ -103,6 +104,8 @@ def test_T11_closing_cuts_the_frame_under_way_and_still_restores(line: Line) -> 
     os.read(line.master, 10)  # now a frame is under way
     closer = threading.Thread(target=line.writer.close, args=(b"RESTORED",))
     closer.start()
+    while not line.writer._closing:  # else what is read makes room for all of them before it is heard
+        time.sleep(0.001)
     out = line.read_until(b"RESTORED")
     closer.join(60)
     assert out.endswith(b"\x18RESTORED")

@@ -14,7 +14,7 @@ from routerconsole.control.commands import Disable, Drain, Enable, ForceClose, I
 from routerconsole.simulator import Behaviour, Wire
 
 DOWN = Behaviour(statuses=(500,))
-QUICK = {"circuit": {"recovery_timeout": "200ms", "recovery_cap": "400ms"}}
+QUICK = {"circuit": {"recovery_timeout": "600ms", "recovery_cap": "1200ms"}}
 
 
 async def trip(stand: Stand, requests: int = 5) -> None:
@@ -76,7 +76,7 @@ async def test_B06_C0_19_one_probe_for_a_thousand_callers(make: MakeStand) -> No
     probe.cancel()
     await stand.until(lambda: stand.idle)
     starts = [(await stand.first(reply)).started_ms for reply in served]
-    assert sorted(starts)[int(len(starts) * 0.95)] < 5
+    assert sorted(starts)[int(len(starts) * 0.95)] < 500, "they do not wait for the probe"
     assert stand.idle
 
 
@@ -84,7 +84,7 @@ async def test_C0_19_five_callers_in_half_open(make: MakeStand) -> None:
     """Half-open lets one of five through; the rest go elsewhere."""
     stand = await make(routing=QUICK, providers={"b": {"max_concurrency": 10}})
     await trip(stand)
-    stand.sims["a"].set("m", Behaviour(latency=0.1))
+    stand.sims["a"].set("m", Behaviour(latency=1.0))
     await elapsed(stand)
     replies = await stand.many(5)
     assert sorted(reply.served_by for reply in replies) == ["a/m", *["b/m"] * 4]
@@ -149,7 +149,7 @@ async def test_B07_a_probe_whose_client_left(make: MakeStand) -> None:
 
 async def test_B13_a_restart_keeps_a_circuit_open_for_its_time(make: MakeStand) -> None:
     """Stopped and started on one state directory: open for what was left, not asked meanwhile, then probed."""
-    stand = await make(routing={"circuit": {"recovery_timeout": "3s"}})
+    stand = await make(routing={"circuit": {"recovery_timeout": "5s"}})
     await trip(stand)
     left = (await stand.route("a")).circuit_open_for_s
     assert left is not None
@@ -157,7 +157,7 @@ async def test_B13_a_restart_keeps_a_circuit_open_for_its_time(make: MakeStand) 
     route = await stand.route("a")
     assert route.circuit_state == "open"
     assert route.circuit_open_for_s is not None
-    assert left - 2.5 <= route.circuit_open_for_s <= left
+    assert left - 4.5 <= route.circuit_open_for_s <= left
     before = stand.sims["a"].count("m")
     assert (await stand.chat()).served_by == "b/m"
     assert stand.sims["a"].count("m") == before

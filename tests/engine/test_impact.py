@@ -203,4 +203,4 @@ async def test_500_requests_are_replayed_without_holding_the_loop(tmp_path: Path
             done.set()
         assert (told.replayed, told.recorded, told.elsewhere) == (REPLAYED, REPLAYED, REPLAYED)
         turns.sort()
-        assert turns[len(turns) * 19 // 20] < 0.02  # a few may be the machine's
+        assert turns[len(turns) * 19 // 20] < 0.1  # 20 ms, and a machine five times as slow; a few may be the machine's

@@ -77,7 +77,7 @@ async def test_C2_01_C2_02_C2_03_C2_04_C2_05_C2_07_a_client_lists_and_calls_the_
                 # C2-05
                 began = time.monotonic()
                 hung = await session.call_tool("ask_hung", {"prompt": "x"})
-                assert time.monotonic() - began < DEADLINE_S + 0.5
+                assert DEADLINE_S / 2 < time.monotonic() - began < 5 * DEADLINE_S
                 assert hung.is_error
                 assert texts(hung)[0].startswith("deadline_exceeded: ")
 

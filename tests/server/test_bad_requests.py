@@ -90,7 +90,7 @@ async def test_R04_numbers_that_are_none_are_invalid_json(bench: Bench, number: 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 async def test_R05_a_body_100_000_levels_deep_is_refused_at_once(bench: Bench, opening: bytes) -> None:
-    """Depth is bounded, and finding out costs about what a flat body of this size, never ended either, does, in processor time."""
+    """Depth is bounded; finding out takes about the processor time of a flat body as long, never ended either."""
     deep, flat = (
         TEXT[:-1] + b',"x":' + rest for rest in (opening * 100_000, b'"' + b"a" * len(opening) * 100_000 + b'"')
     )

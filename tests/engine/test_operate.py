@@ -309,7 +309,7 @@ async def test_replay_without_a_body_is_a_conflict(leakcheck: None, tmp_path: Pa
         with pytest.raises(ControlError) as refused:
             await node.control.do(ReplayRequest(asked))
         assert refused.value.status == 409
-        assert "log.bodies" in refused.value.message
+        assert "`log.bodies` is off" in refused.value.message
         detail = await node.control.request(asked)
         assert detail is not None
         assert not detail.replayable

@@ -328,6 +328,10 @@ def _spent(reason: str) -> bool:
     return reason.startswith("cap_") and not reason.endswith("_unknown")
 
 
+def _tenths(ms: float | None) -> float | None:
+    return None if ms is None else round(ms, 1)
+
+
 def _change_item(square: Mapping[str, Any]) -> Item:
     before, after = square["before"], square["after"]
     return {
@@ -335,8 +339,8 @@ def _change_item(square: Mapping[str, Any]) -> Item:
         "scenario": square["scenario_id"],
         "before": f"{before['status']} {before['k']}/{before['n']}",
         "after": f"{after['status']} {after['k']}/{after['n']}",
-        "latency_ms": square["latency_ms"],
-        "ttft_ms": square["ttft_ms"],
+        "latency_ms": _tenths(square["latency_ms"]),
+        "ttft_ms": _tenths(square["ttft_ms"]),
         "cost_usd": square["cost_usd"],
         "regressed": "yes" if square["regressed"] else None,
     }

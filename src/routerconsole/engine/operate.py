@@ -315,11 +315,10 @@ class Operator:
         if kept is None and not await self._was(command.request_id):
             raise ControlError("not_found", f"Request {command.request_id!r} not found.", status=404)
         if kept is None:
-            raise ControlError(
-                "conflict",
-                "The body of this request is not kept: `log.bodies: memory` holds the last 200 until a restart.",
-                status=409,
-            )
+            why = "`log.bodies: memory` holds the last 200 until a restart"
+            if not self._service.bodies.enabled:
+                why = "`log.bodies` is off (write `memory` to keep the last 200)"
+            raise ControlError("conflict", f"The body of this request is not kept: {why}.", status=409)
         if dry_run:  # ids are given when they are needed: those of a rehearsal would be nobody's
             after = {"models": list(command.models or (kept.model,))}
             return Receipt(command.name, command.request_id, {}, after, persisted=False, dry_run=True)

@@ -47,21 +47,21 @@ async def test_C1_27_a_connection_that_ends_before_a_byte_fails_over(make: MakeS
 @pytest.mark.parametrize("stream", [False, True])
 async def test_U03_C1_27_an_upstream_without_a_byte_is_left_at_the_timer(make: MakeStand, stream: bool) -> None:
     """Accepted and silent: class timeout_first when the configured timer ends, then B; a provider of such falls out."""
-    stand = await make(routing={"first_token_timeout": "150ms", "total_timeout": "150ms"})
+    stand = await make(routing={"first_token_timeout": "400ms", "total_timeout": "400ms"})
     stand.sims["a"].set("m", Behaviour(wire=Wire.HANG))
     for _ in range(3):
         reply = await stand.chat(stream=stream)
         assert (reply.status, reply.served_by) == (200, "b/m")
         detail = await stand.detail(reply)
         assert [attempt.class_ for attempt in detail.attempts_detail] == ["timeout_first", "ok"]
-        assert 145 <= detail.attempts_detail[1].started_ms < 1000  # a timer may fire a moment early
+        assert 395 <= detail.attempts_detail[1].started_ms < 5000  # a timer may fire a moment early
     assert (await stand.provider("a")).circuit_state == "open"
     await stand.sims["a"].wait_closed(3)
 
 
 async def test_U03_a_listener_that_never_answers(make: MakeStand) -> None:
     """The kernel accepts and nobody reads: the same, and the connection is given up."""
-    stand = await make(routing={"total_timeout": "150ms"})
+    stand = await make(routing={"total_timeout": "400ms"})
     stand.sims["a"].greeting = Greeting.SILENT
     reply = await stand.chat()
     assert await stand.tried(reply) == [("a", "timeout_first"), ("b", "ok")]

@@ -136,6 +136,16 @@ async def test_R06_the_word_model_elsewhere_is_no_duplicate(bench: Bench) -> Non
     assert (await chat(bench.port, body)).status == 200
 
 
+async def test_R06_embeddings_are_not_streamed(bench: Bench) -> None:
+    """A 400, where the upstream's whole answer would look like a broken stream and be held against its route."""
+    asked = bench.asked
+    reply = await ask(bench.port, "POST", "/v1/embeddings", {"model": "a/m1", "input": "x", "stream": True})
+    assert (reply.status, reply.code, reply.json["error"]["param"]) == (400, "invalid_request", "stream")
+    reply = await ask(bench.port, "POST", "/v1/embeddings", {"model": "a/m1", "input": "x", "stream": False})
+    assert reply.status == 200
+    assert bench.asked == asked + 1
+
+
 # --- R07: size ---
 async def test_R07_a_body_announced_too_large_is_refused_unread(bench: Bench) -> None:
     """21 MB are refused by their length, and the connection is closed."""

@@ -316,12 +316,12 @@ async def test_a_timeout_of_the_client_only_lowers_the_deadline(node: RunningNod
 
 
 async def test_a_providers_requests_are_those_it_served_and_those_it_failed_on_every_page(node: RunningNode) -> None:
-    """The filter means the same in memory and in the log, and names are whole names."""
+    """The filter means the same in memory and in the log; names are whole names, and have no case."""
     (simulator,) = node.simulators
     simulator.set("m1", Behaviour(statuses=(500,)))
     ids = [(await chat(node.port, HELLO)).headers["x-router-request-id"] for _ in range(4)]
     found: list[str] = []
-    query = "requests?provider=a&limit=1"
+    query = "requests?provider=A&limit=1"
     while True:
         page = (await admin(node.port, "GET", query)).json
         found += [row["id"] for row in page["requests"]]

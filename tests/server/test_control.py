@@ -300,6 +300,14 @@ async def test_events_are_pushed_with_ids_and_resume_after_the_last_one(node: Ru
     assert [event["number"] for event in second] == list(range(first[-1]["number"] + 1, second[-1]["number"] + 1))
 
 
+async def test_a_number_of_an_engine_that_has_ended_resumes_at_this_ones_first_event(node: RunningNode) -> None:
+    """Its client has seen none of them: numbers begin anew with every engine."""
+    await chat(node.port, HELLO)
+    async with await Wire.open(node.port) as wire:
+        await _opened(wire, **{"last-event-id": str(10**9)})
+        assert (await _take(wire, "request.completed"))[0]["number"] == 1
+
+
 async def test_a_reader_that_lost_events_is_told_how_many(node: RunningNode) -> None:
     """`dropped` stands in the place of what the ring no longer has."""
     bus = node.service.bus

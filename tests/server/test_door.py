@@ -150,6 +150,7 @@ async def test_X05_no_token_or_a_wrong_one_is_unauthorized(
     body = TEXT if method == "POST" else b""
     reply = await ask(bench.port, method, path, body, token=None, headers={"authorization": given})  # type: ignore[dict-item]  # None leaves it out
     assert (reply.status, reply.code) == (401, "unauthorized")
+    assert reply.headers["www-authenticate"] == "Bearer"
     assert ADMIN_TOKEN.encode() not in reply.body
 
 

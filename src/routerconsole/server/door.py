@@ -31,6 +31,7 @@ class DoorLimits:
     header_timeout: float = 10.0
     body_idle_timeout: float = 20.0
     write_stall_timeout: float = 30.0
+    linger: float = 10.0  # for a refused client to send what it was sending, and to read why it was refused
     keep_alive: float = 75.0
 
 
@@ -41,6 +42,7 @@ class Phase(Enum):
     HEADERS = auto()
     BODY = auto()
     ANSWERING = auto()
+    LINGERING = auto()  # answered for good; what still comes is read into nothing
 
 
 class Doorstep(Protocol):
@@ -109,6 +111,8 @@ class Door:
                     connection.expel("The request's headers took too long.")
                 case Phase.BODY if waited > limits.body_idle_timeout:
                     connection.expel("The request's body stopped arriving.")
+                case Phase.LINGERING if waited > limits.linger:
+                    connection.cut()
                 case Phase.IDLE if waited > (limits.header_timeout if connection.fresh else limits.keep_alive):
                     connection.leave()
                 case Phase.IDLE if waited > IDLE_GRACE_S:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from routerconsole.domain.errors import RouterError, RoutingFailed, StreamIncomplete
+from routerconsole.domain.errors import ErrorCode, RouterError, RoutingFailed, StreamIncomplete
 from routerconsole.domain.trace import Decision
 from routerconsole.routing.error_body import public_text
 
@@ -73,6 +73,8 @@ def error_headers(error: RouterError) -> Headers:
     headers: Headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", str(max(1, ceil(error.retry_after - 1e-6))).encode()))
+    if error.code is ErrorCode.UNAUTHORIZED:
+        headers.append((b"www-authenticate", b"Bearer"))
     if error.allow is not None:
         headers.append((b"allow", error.allow.encode()))
     if error.should_retry is not None:

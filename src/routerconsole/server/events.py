@@ -46,8 +46,11 @@ class EventFeed:
         resumed = call.header(b"last-event-id").strip()
         if resumed.isascii() and resumed.isdigit() and len(resumed) <= 18:
             after = int(resumed)
+        newest = (await self._control.events(-1, 1)).next
         if after is None or after < 0:  # taken before the answer starts: nothing after the 200 is missed
-            after = (await self._control.events(-1, 1)).next
+            after = newest
+        elif after > newest:  # of an engine that has ended: all of this one is news
+            after = 0
         return Answer(stream=self._follow(after))
 
     async def _follow(self, cursor: int) -> AsyncGenerator[bytes]:

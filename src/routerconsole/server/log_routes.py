@@ -71,8 +71,10 @@ class LogRoutes:
         )
 
     async def requests(self, call: Call[RequestsQuery, Nothing]) -> Answer:
-        """A page of the log."""
-        return Answer(plain(await self._control.requests(RequestQuery(**call.query.model_dump()))))
+        """A page of the log; a provider's name has no case here either."""
+        asked = call.query.model_dump()
+        asked["provider"] = asked["provider"] and asked["provider"].casefold()
+        return Answer(plain(await self._control.requests(RequestQuery(**asked))))
 
     async def request(self, call: AnyCall) -> Answer:
         """One request in full."""

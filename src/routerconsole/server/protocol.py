@@ -85,10 +85,14 @@ class JoinedWriter(asyncio.Transport):
         self._transport.write(data)
 
     def close(self) -> None:
-        """Close behind what was written."""
+        """Close behind what was written; where the request's body is still coming, not before it has come."""
         if self._head:
             self.write(b"")
-        self._transport.close()
+        protocol = self._transport.get_protocol()
+        if isinstance(protocol, GuardedProtocol) and protocol.phase is Phase.BODY:
+            protocol.linger()
+        else:
+            self._transport.close()
 
     def is_closing(self) -> bool:
         """Whether the connection is going."""
@@ -244,7 +248,10 @@ class GuardedProtocol(HttpToolsProtocol):
         """The whole request is here."""
         if self._refused or self._upgrading:
             return
-        self.phase = Phase.ANSWERING
+        if self.cycle.response_complete:  # by its head alone
+            self.phase, self.since = Phase.IDLE, self.the_door.now()
+        else:
+            self.phase = Phase.ANSWERING
         super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -258,13 +265,14 @@ class GuardedProtocol(HttpToolsProtocol):
             self._watches.pop(0)  # answers leave in the order their requests came
             self._cycles.pop(0)
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
-            self.phase, self.since = Phase.IDLE, self.the_door.now()
+        else:  # one that was refused by its head may have a body to come, which is read into nothing
+            self.since = self.the_door.now()
+            self.phase = Phase.BODY if self.phase is Phase.BODY else Phase.IDLE
 
     def pause_writing(self) -> None:
         """The client reads too slowly; from now it has 30 s to read on."""
@@ -285,7 +293,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are not HTTP in the one error shape."""
-        self._refuse(400, RequestRejected(ErrorCode.INVALID_REQUEST, "This is not a valid HTTP request."))
+        self._refuse(400, RequestRejected(ErrorCode.INVALID_REQUEST, "This is not a valid HTTP request."), sending=True)
 
     def expel(self, reason: str) -> None:
         """See Doorstep."""
@@ -299,6 +307,16 @@ class GuardedProtocol(HttpToolsProtocol):
         self._disconnect_cycle()
         self._client_gone()
 
+    def linger(self) -> None:
+        """Say no more and read on, into nothing, until the client has closed or the door's patience ends.
+
+        A socket closed over bytes nobody has read is reset, and a client that is still sending never sees its answer.
+        """
+        self._refused = True
+        self.phase, self.since = Phase.LINGERING, self.the_door.now()
+        self.transport.write_eof()
+        self.flow.resume_reading()
+
     def leave(self) -> None:
         """See Doorstep; where a request waits to be read it is this process that is busy, not the client idle."""
         if not _bytes_wait(self.transport):
@@ -311,7 +329,7 @@ class GuardedProtocol(HttpToolsProtocol):
         ):
             return
         told = f"Headers are limited to {limits.max_header_bytes // 1024} KB and {limits.max_header_fields} fields."
-        self._refuse(431, RequestRejected(ErrorCode.HEADERS_TOO_LARGE, told))
+        self._refuse(431, RequestRejected(ErrorCode.HEADERS_TOO_LARGE, told), sending=True)
 
     def _at_its_host(self) -> bool:
         """Whether a target in absolute form names the server the Host header does, which alone is checked."""
@@ -327,8 +345,8 @@ class GuardedProtocol(HttpToolsProtocol):
         for watch in self._watches:
             watch.leave()
 
-    def _refuse(self, status: int, error: RequestRejected) -> None:
-        """Answer without the app and close; used before or outside a request."""
+    def _refuse(self, status: int, error: RequestRejected, *, sending: bool = False) -> None:
+        """Answer without the app and close; used before or outside a request. `sending`: more of it may be coming."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
@@ -339,7 +357,12 @@ class GuardedProtocol(HttpToolsProtocol):
             b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n%s"
             % (status, _REASONS[status], len(body), lines, body)
         )
-        self.transport.close()
+        if sending:
+            self._disconnect_cycle()
+            self._client_gone()
+            self.linger()
+        else:
+            self.transport.close()
 
 
 def _bytes_wait(transport: asyncio.BaseTransport) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -240,7 +240,8 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> RequestRejected:
     name = ".".join(where)[:MAX_SHOWN]
     kind, given = first["type"], first.get("input")
     if kind == "extra_forbidden":
-        text = f"Unknown key `{name}`{did_you_mean(name, tuple(model.model_fields))}."
+        meant = did_you_mean(where[-1], _keys_at(model, where[:-1]))
+        text = f"Unknown key `{name}`{meant}" + ("" if meant.endswith("?") else ".")
     elif kind == "missing":
         text = f"`{name}` is required."
     elif kind == "literal_error" and where == ["action"]:
@@ -252,6 +253,18 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> RequestRejected:
     else:
         text = f"`{name}`: {first['msg']}."
     return RequestRejected(ErrorCode.INVALID_REQUEST, text, param=where[0][:MAX_SHOWN] if where else None)
+
+
+def _keys_at(model: type[BaseModel], where: Sequence[str]) -> tuple[str, ...]:
+    """Return the keys there are at a place inside a body, none where it is no object of ours."""
+    for part in where:
+        field = model.model_fields.get(part)
+        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if inner is None:
+            return ()
+        model = inner
+    return tuple(model.model_fields)
 
 
 def did_you_mean(name: str, choices: Sequence[str]) -> str:

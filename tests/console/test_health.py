@@ -662,7 +662,7 @@ async def test_T23_thousands_of_routes_open_at_once() -> None:
         await on.until(lambda: len(on.desk.health.table.rows) == 5050, "all rows")
         on.desk.health._status = None
         assert 5050 < calls(on.desk.health.sync) < 12 * 5050
-        assert calls(on.app.redraw) < 20_000
+        assert calls(on.app.redraw) < 12_000, "the visible ones take some 7,600"
 
 
 async def test_hostile_names_and_details_reach_the_screen_harmless() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -550,7 +551,7 @@ async def test_a_sync_shows_what_is_new_changed_and_missing() -> None:
 
 
 async def test_a_key_costs_a_few_calls_a_model_and_a_frame_what_is_visible() -> None:
-    """Filtering 5,000 models and drawing them grow no faster than that."""
+    """Filtering 5,000 models, taking a page of them in and moving grow no faster than that."""
     many = tuple(model("lab", f"m-{number}", tags=(f"t{number % 7}",)) for number in range(5000))
     control = shop()
     control.model_page = ModelPage(many, len(many))
@@ -560,3 +561,6 @@ async def test_a_key_costs_a_few_calls_a_model_and_a_frame_what_is_visible() -> 
         for text in ("t", "t3", "m-4999", ""):
             assert calls(partial(on.desk.registry.narrow, text)) < 15 * len(many)
         assert calls(on.app.redraw) < 30_000
+        on.desk.state.snapshots.models = ModelPage(tuple(replace(each, version=2) for each in many), len(many))
+        assert len(many) < calls(on.desk.registry.sync) < 15 * len(many)
+        assert calls(partial(on.desk.key, "j", "j")) < 5 * len(many)

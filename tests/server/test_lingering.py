@@ -12,7 +12,7 @@ from tests.server.conftest import Bench
 from tests.server.raw import CHAT, Wire, chat, request
 from tests.support.node import CLIENT_TOKEN, HELLO, chain, running_node, simulated
 
-from routerconsole.server.door import DoorLimits
+from routerconsole.server.door import MAX_TURNED_AWAY, DoorLimits
 from routerconsole.simulator import Behaviour
 
 HEAD = {"authorization": f"Bearer {CLIENT_TOKEN}", "content-type": "application/json"}
@@ -49,6 +49,38 @@ async def test_X16_a_client_with_too_many_headers_still_reads_the_431(bench: Ben
         await asyncio.to_thread(plainly, bench.port, lambda client: client.request("GET", "/healthz", None, fields))
         == 431
     )
+
+
+async def test_C09_a_client_too_many_that_sends_its_request_in_pieces_reads_the_429(tmp_path: Path) -> None:
+    """Those over even that are closed without more words; room inside is counted without any of them."""
+
+    def ask(client: http.client.HTTPConnection) -> None:
+        client.connect()
+        client.request("POST", CHAT, iter([b"a" * 65536] * 64), HEAD, encode_chunked=True)
+
+    async with (
+        simulated(m1=Behaviour()) as simulator,
+        running_node(chain(simulator, "m1"), tmp_path, limits=DoorLimits(max_connections=1)) as node,
+    ):
+        door = node.server.door
+        async with await Wire.open(node.port) as inside:
+            await inside.send(request("GET", "/healthz"))
+            await inside.reply()
+            assert await asyncio.to_thread(plainly, node.port, ask) == 429
+            crowd = [await Wire.open(node.port) for _ in range(MAX_TURNED_AWAY + 5)]
+            async with asyncio.timeout(60):
+                while len(door.turned_away) < MAX_TURNED_AWAY:
+                    await asyncio.sleep(0.005)
+            assert len(door.connections) == 1
+        async with asyncio.timeout(60):
+            while door.connections:
+                await asyncio.sleep(0.005)
+        assert (await chat(node.port, HELLO)).status == 200
+        for wire in crowd:
+            wire.writer.transport.abort()
+        async with asyncio.timeout(60):
+            while door.turned_away:
+                await asyncio.sleep(0.005)
 
 
 async def test_C09_a_refused_client_that_never_stops_is_cut(tmp_path: Path) -> None:

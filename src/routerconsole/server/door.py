@@ -14,6 +14,8 @@ from typing import Protocol
 SWEEP_S = 0.5
 MAX_IDLE_PER_PEER = 64
 """Connections one address may keep without a request (faults.md C09)."""
+MAX_TURNED_AWAY = 64
+"""Connections over the limit that are let finish their request to read that they are too many; more are just closed."""
 IDLE_GRACE_S = 2.0
 """A connection between two requests is not idle yet."""
 PAUSE_S = 1.0
@@ -70,16 +72,24 @@ class Door:
     def __init__(self, limits: DoorLimits) -> None:
         self.limits = limits
         self.connections: set[Doorstep] = set()
+        self.turned_away: set[Doorstep] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self.now: Callable[[], float] = lambda: 0.0
 
     def admit(self, connection: Doorstep) -> bool:
-        """Take a new connection, or say that there are too many."""
+        """Take a new connection, or say that there are too many; a few of those are kept sight of while they end."""
         if len(self.connections) >= self.limits.max_connections:
+            if len(self.turned_away) < MAX_TURNED_AWAY:
+                self.turned_away.add(connection)
             return False
         self.connections.add(connection)
         return True
+
+    def forget(self, connection: Doorstep) -> None:
+        """A connection has ended."""
+        self.connections.discard(connection)
+        self.turned_away.discard(connection)
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start sweeping."""
@@ -101,7 +111,7 @@ class Door:
                 if connection.stalled_since is not None:
                     connection.stalled_since += paused
         idle: dict[str, list[Doorstep]] = {}
-        for connection in list(self.connections):
+        for connection in [*self.connections, *self.turned_away]:
             waited, stalled = now - connection.since, connection.stalled_since
             if stalled is not None and now - stalled > limits.write_stall_timeout:
                 connection.cut()  # in any phase: the last bytes of an answer that is out may be what is not read

@@ -145,11 +145,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self._cycles: list[RequestResponseCycle] = []
         self._refused = self._upgrading = False
         if not self.the_door.admit(self):
-            self._refuse(429, RequestRejected(ErrorCode.OVERLOADED, "Too many connections.", retry_after=1.0))
+            told = RequestRejected(ErrorCode.OVERLOADED, "Too many connections.", retry_after=1.0)
+            self._refuse(429, told, sending=self in self.the_door.turned_away)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection and tell its request."""
-        self.the_door.connections.discard(self)
+        self.the_door.forget(self)
         super().connection_lost(exc)
         self._client_gone()
 

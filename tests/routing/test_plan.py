@@ -160,7 +160,9 @@ def test_C1_30_an_empty_pool_is_503_and_names_the_key_to_fill() -> None:
 def test_R19_too_long_for_every_known_window_is_400_without_an_attempt() -> None:
     """All candidates are considered first: the largest window is named, and every route's."""
     small = [provider(f"p{n}", model(f"p{n}", "m", context_window=1000 * (n + 1)), priority=n) for n in range(3)]
-    error = Stage(*small).decide(NEVER).error
+    plan = Stage(*small).decide(NEVER)
+    assert [item.decision for item in plan.candidates] == [Decision.SKIPPED] * 3
+    error = plan.error
     assert error is not None
     assert (error.status, error.code, error.param) == (400, ErrorCode.CONTEXT_LENGTH_EXCEEDED, "messages")
     assert "5000 tokens" in error.message

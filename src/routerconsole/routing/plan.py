@@ -156,6 +156,8 @@ def plan(
         error = nobody(resolution, needs, dropped, tuple(lacking), configured=bool(registry.providers))
     elif all(too_small(item.candidate) for item in ranked):
         error = too_long(((item.route, item.model) for item in ranked), needs)
+        for item in ranked:  # nobody is asked, and the error lists them as every other one does
+            item.candidate.decision = Decision.SKIPPED
     return Plan(resolution, needs, candidates, ranked, error, track=track)
 
 

@@ -221,10 +221,8 @@ def _walk(body: JsonObject, endpoint: Endpoint) -> _Tally:
         _texts(body, "input", tally)
         if body.get("stream"):
             _reject("stream", "means nothing to embeddings; leave it out")
-    if endpoint is not Endpoint.EMBEDDINGS:
-        wanted = body.get("response_format")
-        if wanted is not None:
-            _response_format(wanted)
+    if endpoint is not Endpoint.EMBEDDINGS and (wanted := body.get("response_format")) is not None:
+        _response_format(wanted)
     return tally
 
 

@@ -23,6 +23,7 @@ FIRST = (
     "README.md",
     "docs/service.md",
     "docs/monitoring.md",
+    "docs/evals.md",
     "docs/local-weights.md",
     "docs/mcp.md",
     "docs/pipelines.md",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 from tests.docs import meanings
 from tests.docs.reference import REFERENCE, ROOT, api_routes, leaves, reference, settings
 from tests.docs.site import slug
+from tests.docs.walk import blocks as walked
 
 from routerconsole.cli.exits import Exit
 from routerconsole.cli.parser import build, commands_of, parse
@@ -22,6 +25,10 @@ from routerconsole.domain.errors import ErrorCode
 from routerconsole.domain.events import EventType
 from routerconsole.domain.outcome import OutcomeClass
 from routerconsole.domain.pool import Strategy
+from routerconsole.evals import scenario
+from routerconsole.evals.assertions import TYPES
+from routerconsole.evals.scenario_files import read_scenarios
+from routerconsole.evals.types import Status
 from routerconsole.server import app, hints
 from routerconsole.server.openai import ENDPOINTS
 
@@ -147,17 +154,37 @@ def test_the_readmes_configuration_is_valid() -> None:
 @pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
 def test_commands_and_configurations_of_the_pages_are_accepted(document: Path) -> None:
     """Every `routerconsole …` of a shell block is in the grammar; every whole configuration loads without a notice."""
-    text = document.read_text(encoding="utf-8")
-    fenced = re.findall(r"^```(sh|yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    for _, block in ((kind, block) for kind, block in fenced if kind == "sh"):
-        for line in block.splitlines():
+    fenced = walked(document)
+    for block in (block for block in fenced if block.language == "sh"):
+        for line in block.text.splitlines():
             for call in re.findall(r"(?<![/\w.'-])routerconsole(?![/\w.'\[])([^|)>&;#\n]*)", line):
                 if "systemctl" not in line and "journalctl" not in line:
                     parse(shlex.split(call))
-    for _, block in ((kind, block) for kind, block in fenced if kind == "yaml" and block.startswith("version:")):
-        loaded = load_text(block, document.name, {})
+    for block in (block for block in fenced if block.word == "scenarios"):
+        assert read_scenarios(block.text, document.name)
+    for block in (block for block in fenced if block.word == "file"):
+        loaded = load_text(block.text, document.name, {})
         absent = ("does not exist", "missing_extra")  # here, and not where somebody follows the page
         assert [str(each) for each in loaded.warnings if not any(word in each.message for word in absent)] == []
+
+
+def test_the_language_of_scenarios_is_explained_whole() -> None:
+    """Every key of a scenario and its sections, every kind, type of assertion and verdict stands in docs/evals.md."""
+    page = (ROOT / "docs" / "evals.md").read_text(encoding="utf-8")
+    sections = [each for each in vars(scenario).values() if isinstance(each, type) and issubclass(each, BaseModel)]
+    own = [each for each in sections if each.__module__ == scenario.__name__ and each.__name__ != "VarSection"]
+    names = {field.alias or name for section in own for name, field in section.model_fields.items()}
+    names |= {word for said in (scenario.Kind, scenario.FaultKind) for word in get_args(said)}
+    names |= set(get_args(scenario.VarSection.model_fields["kind"].annotation))
+    names |= {*TYPES, *(status.value for status in Status)}
+    said = set(
+        re.findall(
+            r"\w+",
+            " ".join(re.findall(r"`([^`\n]+)`", page)) + "".join(re.findall(r"^```yaml.*?^```", page, re.M | re.S)),
+        )
+    )
+    assert len(names) > 90
+    assert names - said == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

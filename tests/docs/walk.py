@@ -2,8 +2,9 @@
 
 A comment right before a fence, `<!-- walk: WORD: more -->`, says what a block is for; without one it is shell, runs,
 and ends with 0. `stays` starts its last line and goes on; `terminal: TEXT` sees the text on a screen and quits with
-`q`; `file: NAME` is a configuration that is written and checked; `add: NAME` goes to the end of one in use; `output` is
-what the block before printed; `skip: why` is not run. `# prints: TEXT` is a promise, whatever the times in it.
+`q`; `file: NAME` is a configuration that is written and checked; `add: NAME` goes to the end of one in use;
+`scenarios: NAME` is a file of scenarios; `output` is what the block before printed; `skip: why` is not run.
+`# prints: TEXT` is a promise, whatever the times in it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pathlib import Path
 from tests.acceptance.live import Client, free_port, wait_until
 from tests.docs.reference import ROOT
 
-WORDS = {"run", "stays", "terminal", "file", "add", "output", "skip"}
-SHELLS = {"run": "sh", "stays": "sh", "terminal": "sh", "file": "yaml", "add": "yaml"}
+WORDS = {"run", "stays", "terminal", "file", "add", "scenarios", "output", "skip"}
+SHELLS = {"run": "sh", "stays": "sh", "terminal": "sh", "file": "yaml", "add": "yaml", "scenarios": "yaml"}
 """What language the blocks of a word are written in; the others may be anything."""
 _FENCED = re.compile(r"(?:^<!-- walk: (.*?) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PRINTS = re.compile(r"# prints: (.+)$", re.MULTILINE)
@@ -100,7 +101,7 @@ class Walk:
     def __enter__(self) -> Walk:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_raised: object) -> None:
         for _, process in self._staying:
             process.kill()
             process.wait(10)
@@ -120,6 +121,9 @@ class Walk:
                 self._checked(block.more)
             case "add":
                 self._added(block.more, text)
+            case "scenarios":
+                (self.clone / block.more).parent.mkdir(exist_ok=True)
+                (self.clone / block.more).write_text(text, encoding="utf-8")
             case "output":
                 assert self._as_here(block.text) == plain(self.printed), (
                     f"{block.place} is not what comes: {self.printed}"

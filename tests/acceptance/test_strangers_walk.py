@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
 from tests.acceptance.live_simulator import simulator
 from tests.docs.walk import Walk, blocks, pages
 
@@ -40,6 +42,19 @@ def test_a_page_is_as_it_says(walk: Walk, page: Path, tmp_path: Path) -> None:
             except AssertionError as wrong:
                 failed.append(str(wrong))
         assert failed == []
+
+
+async def test_the_printed_registration_starts_the_tools(walk: Walk) -> None:
+    """An MCP client given what `--print-config` prints has the page's tool, and its answer with the page's note."""
+    printed = walk.shell("routerconsole --config config.yaml mcp --print-config").stdout
+    row = json.loads(printed)["mcpServers"]["routerconsole"]
+    server = StdioServerParameters(command=row["command"], args=row["args"], env={"HOME": str(walk.home)})
+    async with stdio_client(server) as (read, write), ClientSession(read, write) as session:
+        await session.initialize()
+        assert "ask_coding_model" in [tool.name for tool in (await session.list_tools()).tools]
+        answer = await session.call_tool("ask_coding_model", {"code": "pass", "question": "What does it do?"})
+        assert not answer.is_error
+        assert "[served by practice/sim-ok: ollama-local✗" in str(answer.content[-1])
 
 
 def test_it_ends_well_and_leaves_nothing_lying_about(walk: Walk) -> None:

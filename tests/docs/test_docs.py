@@ -25,6 +25,7 @@ from routerconsole.domain.errors import ErrorCode
 from routerconsole.domain.events import EventType
 from routerconsole.domain.outcome import OutcomeClass
 from routerconsole.domain.pool import Strategy
+from routerconsole.engine import exposition
 from routerconsole.evals import scenario
 from routerconsole.evals.assertions import TYPES
 from routerconsole.evals.scenario_files import read_scenarios
@@ -166,6 +167,16 @@ def test_commands_and_configurations_of_the_pages_are_accepted(document: Path) -
         loaded = load_text(block.text, document.name, {})
         absent = ("does not exist", "missing_extra")  # here, and not where somebody follows the page
         assert [str(each) for each in loaded.warnings if not any(word in each.message for word in absent)] == []
+
+
+def test_every_metric_is_named_and_none_is_made_up() -> None:
+    """The families `/metrics` writes are those docs/monitoring.md tells."""
+    page = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    name = r"(?:routerconsole|gen_ai_(?:client|server))_[a-z_]+"
+    written = set(re.findall(rf'"({name})"', Path(exposition.__file__).read_text(encoding="utf-8")))
+    told = set(re.findall(rf"`({name})`", page))
+    assert len(written) > 20
+    assert told == written
 
 
 def test_the_language_of_scenarios_is_explained_whole() -> None:

@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ WORDS = {"run", "stays", "terminal", "file", "add", "scenarios", "output", "skip
 SHELLS = {"run": "sh", "stays": "sh", "terminal": "sh", "file": "yaml", "add": "yaml", "scenarios": "yaml"}
 """What language the blocks of a word are written in; the others may be anything."""
 _FENCED = re.compile(r"(?:^<!-- walk: (.*?) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PRINTS = re.compile(r"# prints: (.+)$", re.MULTILINE)
+_PRINTS = re.compile(r"#[^#\n]*\bprints: (.+)$", re.MULTILINE)
 _TIMES = re.compile(r"\d+(\.\d+)? ?(ms|s)\b")
 _PATIENCE_S = 180.0
 
@@ -92,7 +93,7 @@ class Walk:
         shutil.copytree(ROOT, self.clone, ignore=lambda at, names: {*unwanted(at, names), *hidden.intersection(names)})
         made = self.clone / ".venv"
         made.mkdir()
-        for path in (ROOT / ".venv").iterdir():
+        for path in Path(sys.prefix).iterdir():
             (made / path.name).symlink_to(path)
         stamp = "cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1"
         lock = subprocess.run(["/bin/sh", "-c", stamp], cwd=self.clone, capture_output=True, text=True, check=True)

@@ -35,7 +35,7 @@ def upstreams() -> Iterator[Upstreams]:
         simulator = Simulator(seed=7)
         for name, behaviour in models.items():
             simulator.set(name, behaviour)
-        asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(60)
         simulators.append(simulator)
         rows = "".join(
             f'  - {{name: {name}, kind: openai_compatible, base_url: "{simulator.base_url}", priority: {number + 1}, '
@@ -46,7 +46,7 @@ def upstreams() -> Iterator[Upstreams]:
 
     yield run
     for simulator in simulators:
-        asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(60)
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
+    thread.join(60)
     loop.close()

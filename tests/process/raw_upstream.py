@@ -71,4 +71,4 @@ def raw_upstream(scripts: Mapping[str, Script]) -> Iterator[RawUpstream]:
             yield server
         finally:
             server.shutdown()
-            thread.join(10)
+            thread.join(60)

@@ -100,7 +100,7 @@ def echo() -> Iterator[str]:
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/v1"
     server.shutdown()
-    thread.join(10)
+    thread.join(60)
     server.server_close()
 
 

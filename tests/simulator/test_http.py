@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from contextlib import closing, suppress
 
 import pytest
 import uvloop
@@ -174,6 +176,18 @@ async def test_a_reader_that_stops_holds_the_stream(sim: Simulator) -> None:
     writer.transport.abort()
     await sim.wait_closed(1)
     assert sim.closes[0].after_bytes < most
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_connection_that_comes_with_the_stop_is_ended_too(leakcheck: None, turns: int) -> None:
+    """Accepted already and not yet made, or made just now: nobody keeps an open connection to what has stopped."""
+    async with Simulator() as sim:
+        peer = socket.create_connection((sim.host, sim.port))
+        peer.setblocking(False)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    with closing(peer), suppress(ConnectionResetError):
+        assert peer.recv(1) == b""
 
 
 async def test_books_name_every_request(sim: Simulator) -> None:

@@ -24,6 +24,8 @@ from routerconsole.simulator.http import Connection, Greeting, Reply, Request, S
 from routerconsole.simulator.replies import Context, is_index, listing_steps, model_steps, route_of, wrong_key_steps
 from routerconsole.simulator.script import Listed, Pull, Script, Window
 
+ACCEPTING_TURNS = 4
+"""Turns of the loop that asyncio may take from accepting a connection until its protocol knows it."""
 _KEPT = 4_096  # rows in each book
 _KEPT_BYTES = 64_000_000  # of request bodies in all
 
@@ -133,6 +135,10 @@ class Simulator:
         server, self._server = self._server, None
         if server is None:
             return
+        for listener in server.sockets:  # asyncio forgets, unclosed, what it is just accepting when a server is closed
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+        for _ in range(ACCEPTING_TURNS):
+            await asyncio.sleep(0)
         server.close()
         for connection in list(self._connections):
             if drop:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from openai import APIStatusError, OpenAI, OpenAIError
 
@@ -24,6 +25,7 @@ ENDINGS = {".txt", ".md"}
 MAX_FILES = 10_000
 MAX_BYTES = 100_000  # of one file: about 25,000 tokens
 MAX_TOKENS = 1_000  # of one answer
+MAX_IN_A_ROW = 5  # errors of the router, after which the rest is left to the next run
 POINTLESS = {"unauthorized", "budget_exceeded", "model_not_found", "shutting_down"}  # the next file would fare the same
 
 
@@ -127,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     client = OpenAI()  # address and key from the environment; its two retries are for a router that restarts
     done = answered(args.out)
-    todo, left, before = list[Job](), 0, 0
+    todo, left, before, in_a_row = list[Job](), 0, 0, 0
     for name, found in jobs(args.folder, args.out, args.question, args.model):
         if isinstance(found, Failed):
             left += 1
@@ -137,7 +139,14 @@ def main(argv: list[str] | None = None) -> int:
         else:
             todo.append(found)
     pool = ThreadPoolExecutor(max(1, args.at_once))
-    waiting = {pool.submit(ask, client, job, args.question, args.model): job for job in todo}
+    enough = Event()
+
+    def answer(job: Job) -> dict[str, object]:
+        if enough.is_set():
+            raise CancelledError  # the rest is for the next run
+        return ask(client, job, args.question, args.model)
+
+    waiting = {pool.submit(answer, job): job for job in todo}
     try:
         with args.out.open("ab") as out:
             for future in as_completed(waiting):
@@ -145,12 +154,14 @@ def main(argv: list[str] | None = None) -> int:
                     out.write(json.dumps(future.result()).encode() + b"\n")  # one writer, one whole line
                     out.flush()
                     os.fsync(out.fileno())
+                    in_a_row = 0
                 except (Failed, OpenAIError, OSError, CancelledError) as failure:
                     left += 1
                     if not isinstance(failure, CancelledError):
                         print(f"failed: {waiting[future].name!r}: {str(failure)!r}", file=sys.stderr)
-                    if pointless(failure):
-                        pool.shutdown(wait=False, cancel_futures=True)
+                    in_a_row += isinstance(failure, OpenAIError)
+                    if pointless(failure) or in_a_row == MAX_IN_A_ROW:
+                        enough.set()
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C too: what has not begun is for the next run
     print(f"{len(todo)} asked, {before} from before, {left} without an answer", file=sys.stderr)

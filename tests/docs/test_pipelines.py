@@ -158,6 +158,14 @@ async def test_a_batch_goes_on_where_it_stopped(
     assert await asyncio.to_thread(main, asked) == 0
     assert [told(body)[1].splitlines()[1] for body in bodies(big)] == ["changed"]
 
+    for number in range(9):
+        (folder / f"{number}.txt").write_text(ORDER)
+    big.set("m", Behaviour(statuses=(400,), error="openai_bad_request"))
+    assert await asyncio.to_thread(main, asked) == 1
+    err = capsys.readouterr().err
+    assert "9 asked, 3 from before, 9 without an answer" in err
+    assert err.count("failed: ") in {5, 6}, "an outage is for a later run; what was asked beside the fifth is told"
+
     other = tmp_path / "other.txt"
     other.write_text("my diary\n")
     with pytest.raises(SystemExit, match="was not written by this script"):

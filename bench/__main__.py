@@ -81,7 +81,8 @@ def main() -> int:
         print(f"bench: not installed: {', '.join(missing)}", file=sys.stderr)
         return 2
     os.sched_setaffinity(0, {LOAD_CORE})  # inherited: everything but the pinned servers stays off their core
-    report = Report("python -m bench " + " ".join(sys.argv[1:]))
+    told = [each for each in sys.argv[1:] if each not in ("--out", str(given.out))]  # where it went is nobody's measure
+    report = Report(" ".join(["python -m bench", *told]))
     with tempfile.TemporaryDirectory(prefix="routerconsole-bench-") as scratch:
         home = Path(scratch)
         with upstream.running(home / "nginx"):

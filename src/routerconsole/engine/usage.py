@@ -82,9 +82,8 @@ class UsageKeeper:
                 self._books.restore(Key(*row[:4]), Row(*row[4:]))
         self._books.whole |= days
         now = self.budget()
-        if now.date in days and any(
-            row.date == now.date for row in rows
-        ):  # told before this start, or within what a kill may cost
+        counted = any(row.date == now.date for row in rows)
+        if now.date in days and counted:  # told before this start, or within what a kill may cost
             self._alerted = _Told.of(now) if now.alert else self._alerted
             self._exceeded = _Told.of(now) if now.exceeded else self._exceeded
 

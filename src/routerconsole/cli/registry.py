@@ -14,6 +14,7 @@ from routerconsole.cli.targets import show_receipt
 from routerconsole.control.discovery import runs_here
 from routerconsole.control.registry_commands import RegistryCommand, Undo
 from routerconsole.control.wire import plain
+from routerconsole.domain.counted import counted
 from routerconsole.domain.visible import BLOCK_LIMIT, visible
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def impact_lines(told: Impact) -> list[str]:
         moves = ", ".join(
             f"{move.requests} {move.before or 'nobody'} -> {move.after or 'nobody'}" for move in told.moves
         )
-        went = f"{told.elsewhere} of the last {told.replayed} requests would have gone elsewhere"
+        went = f"{told.elsewhere} of the last {counted(told.replayed, 'request')} would have gone elsewhere"
         lines = [f"impact: {went}{': ' if moves else ''}{moves}"]
     for shift in told.pools:
         signs = [*(f"+{each}" for each in shift.added), *(f"-{each}" for each in shift.removed)]

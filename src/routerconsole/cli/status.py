@@ -75,7 +75,7 @@ def _show(status: Status, *, sentences: bool) -> None:
         print(sentence({"providers": status.total, "of_which": counts}))
     else:
         print(f"{visible(status.endpoint)} · up {span(status.uptime_s)} · {status.in_flight} in flight · {counts}")
-        rates = f"{status.rps:g} requests/s · errors {percent(status.error_ratio)}"
+        rates = f"{status.rps:g} rps · errors {percent(status.error_ratio)}"
         rates += f" · failovers {percent(status.failover_ratio)} · p95 {ms(status.p95_ms) or '–'}"
         print(f"config {visible(str(overall['config']))} · {rates}")
     if status.weights is not None:

@@ -17,6 +17,7 @@ from routerconsole.control.registry_commands import (
     SetCapability,
     Undo,
 )
+from routerconsole.domain.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -134,7 +135,7 @@ class CapabilityEdits:
         except ControlError:
             return  # undone or changed again meanwhile: then nothing is said of it
         if self.last is last and told.replayed:
-            count = f"{told.elsewhere or 'none'} of the last {told.replayed} requests"
+            count = f"{told.elsewhere or 'none'} of the last {counted(told.replayed, 'request')}"
             self.last = replace(last, weight=f"{count} would have gone elsewhere")
             self._host.redraw()
 
